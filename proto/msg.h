@@ -1,0 +1,51 @@
+// Messages: pack, unpack within a hard ceiling of memory, validate. The only place that calls protobuf-c, whose unpacking
+// has no bounds of its own (a 1 MiB frame of empty sub-messages takes 80 MiB). Used by both sides' connections.
+#ifndef PROTO_MSG_H
+#define PROTO_MSG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "shardd.pb-c.h"
+
+enum {
+  MSG_VERSION = 1,
+  MSG_ARENA_MAX_BYTES = 8 * 1024 * 1024,  // unpacked size of one message
+  MSG_ID_MAX_BYTES = 4096,                // a test id
+  MSG_NAME_MAX_BYTES = 1024,              // project, suite, build, node, file, …
+  MSG_TOKEN_MAX_BYTES = 256,
+  MSG_TEXT_MAX_BYTES = 64 * 1024,   // failure output of one attempt
+  MSG_LIST_MAX = 500000,            // tests of a build
+  MSG_LEASE_MAX = 10000,            // tests of a lease
+  MSG_CHUNK_MAX = 20000,            // rows of one list chunk or one Results
+  MSG_HELD_MAX = 16,                // leases named in a Hello
+};
+
+// Memory for unpacking, reused from message to message; one per program is enough.
+struct msg_arena;
+struct msg_arena *msg_arena_new(size_t max_bytes);  // NULL: out of memory
+void msg_arena_free(struct msg_arena *arena);
+
+// Unpacks a body and checks every rule of its message: exactly one body, bounds on counts and lengths, columns of
+// equal length, no NUL or empty id, known enum values. The message lives in the arena until the next unpack.
+// NULL on failure, with *why a constant text that says what rule was broken.
+const Shardd__Frame *msg_unpack(struct msg_arena *arena, const uint8_t *body, size_t n, const char **why);
+
+// Bytes that msg_pack will write, header included; 0 when the message is over FRAME_MAX_BYTES.
+size_t msg_packed_bytes(const Shardd__Frame *frame);
+
+// Writes header and body into out, which has room for msg_packed_bytes() bytes; returns the number written.
+size_t msg_pack(const Shardd__Frame *frame, uint8_t *out);
+
+// The constant name of a message ("lease_request"), for logs and errors.
+const char *msg_name(const Shardd__Frame *frame);
+
+// A field of type bytes that points at text the caller keeps alive.
+ProtobufCBinaryData msg_bytes(const void *bytes, size_t n);
+ProtobufCBinaryData msg_text(const char *text);  // NULL counts as ""
+
+// True when `n` bytes are a valid test id: 1 … MSG_ID_MAX_BYTES, no NUL, no newline.
+bool msg_id_valid(const void *bytes, size_t n);
+
+#endif

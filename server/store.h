@@ -1,0 +1,172 @@
+// The database of builds, results and history: one SQLite file, one writing connection on a thread of its own.
+//
+// The loop hands over records; the thread takes what has accumulated about every STORE_WINDOW_US, writes it in one
+// transaction (BEGIN IMMEDIATE, WAL, synchronous=FULL), and after COMMIT publishes the ticket of the last record and wakes
+// the loop by an eventfd. Only then does the loop acknowledge. Reads go through a second, read-only connection of the loop
+// thread, and are short. A failed commit ends the process; a full disk does not (store_full).
+// SQL stands in store_*.c and schema.sql alone.
+#ifndef SERVER_STORE_H
+#define SERVER_STORE_H
+
+#include "config/base.h"
+#include "server/estimate.h"
+#include "server/rows.h"
+
+struct store;
+
+enum {
+  STORE_WINDOW_US = 5000,
+  STORE_SESSION_BYTES = 16,
+  STORE_DIGEST_BYTES = 32,
+};
+
+struct store_options {
+  const char *path;        // the database; FILE-wal, FILE-shm, FILE.lock, FILE.ballast stand beside it
+  uint64_t ballast_bytes;  // kept free for the day the disk is full; 0: none
+  uint64_t keep_results_us;  // raw results older than this go at the next idle hour; 0: kept for ever
+};
+
+struct store_error {
+  char text[512];
+};
+
+// Opens or creates the database: takes FILE.lock (a second daemon is refused with a message that names the holder's pid),
+// migrates by user_version, runs quick_check after an unclean stop, raises the epoch by one and writes it, starts the
+// thread. NULL and *error on failure.
+struct store *store_open(const struct store_options *options, struct store_error *error);
+// Writes what is pending, checkpoints, stops the thread, closes.
+void store_close(struct store *store);
+
+uint32_t store_epoch(const struct store *store);       // of this run; never repeats
+uint64_t store_next_build(const struct store *store);  // first unused build id; the loop counts on from it
+int store_eventfd(const struct store *store);          // readable when store_poll has something to say
+
+// ---- Writing: records of the loop thread. Pointers in a record are the caller's again when the call returns (copied).
+
+struct store_build {
+  uint64_t build;  // id chosen by the loop
+  const char *project, *suite, *ext, *commit, *branch;
+  uint64_t started_ms;  // wall clock
+  uint32_t retries, max_failures, on_retry;
+  uint64_t linger_us, timeout_per_test_us;
+  bool by_file;
+};
+
+struct store_worker {
+  uint64_t build;
+  uint32_t worker;  // number within the build
+  const char *node, *attempt, *host;
+  uint8_t session[STORE_SESSION_BYTES];
+  uint64_t joined_ms;
+};
+
+// A list in collection order. Equal lists of one suite share one row.
+struct store_list {
+  uint64_t build;
+  uint32_t count, file_count;
+  const char *const *id;    // NUL-terminated, unique
+  const char *const *file;  // names, file_count of them
+  const uint32_t *file_of;  // per test; UINT32_MAX: none
+  const uint32_t *unit_of;  // per test
+};
+
+enum store_result_flags {
+  STORE_SETTLES = 1,  // this attempt settled the test's verdict
+  STORE_LATE = 2,     // of an expired lease, accepted all the same
+  STORE_EXTRA = 4,    // came after the verdict: evidence only
+  STORE_FIRST = 8,    // first test of its process
+  STORE_LOST = 16,    // stands for workers that vanished; durations are void
+};
+
+struct store_result {
+  uint64_t build;
+  uint32_t test;     // row id, from store_listed or recovery
+  uint32_t attempt;  // from 1, unique per build and test
+  uint32_t worker;
+  uint32_t status;  // Status of shardd.proto
+  uint32_t flags;
+  uint32_t round;
+  uint64_t start_ms;  // wall clock
+  uint32_t setup_us, call_us, teardown_us;
+  const char *text;  // failure output, NULL: none
+  size_t text_bytes;
+  uint64_t seq;  // of the worker's message; the row of the worker remembers the highest (0: none)
+};
+
+// Each returns the record's ticket: increasing, durable when store_durable() has reached it.
+uint64_t store_put_build(struct store *store, const struct store_build *build);
+uint64_t store_put_worker(struct store *store, const struct store_worker *worker);
+uint64_t store_put_list(struct store *store, const struct store_list *list);  // answered by a store_listed
+uint64_t store_put_result(struct store *store, const struct store_result *result);
+// A re-run of part of a build: these tests (row ids) lose their verdict. round counts from 2.
+uint64_t store_put_round(struct store *store, uint64_t build, uint32_t round, const uint32_t *tests, size_t count,
+                         uint64_t at_ms);
+// The build's state (BuildState). An ended state also teaches durations and flakiness, in slices between commits, exactly
+// once per round however often the daemon is killed meanwhile. `text` may be NULL: why it ended so.
+uint64_t store_put_state(struct store *store, uint64_t build, uint32_t state, uint64_t at_ms, const char *text);
+// A worker left; `late`: errors that belong to no running test, they make the build fail. NULL: none.
+uint64_t store_put_left(struct store *store, uint64_t build, uint32_t worker, uint64_t at_ms, const char *late);
+
+// True when records have waited for longer than a window, or when the disk is full: the loop then refuses new results
+// with ERROR_DISK. Pending records are kept and tried again each second, after giving up the ballast and running retention.
+bool store_full(const struct store *store);
+size_t store_pending(const struct store *store);  // records not yet durable
+
+// ---- Completions, on the loop thread after the eventfd became readable.
+
+// What the store knows of a list, in its order. Freed by the caller with store_listed_free.
+struct store_listed {
+  uint64_t build;
+  uint32_t count, file_count;
+  uint32_t *test;                    // row ids
+  struct estimate_history *history;  // per test; n = 0: never seen
+  uint64_t *file_setup_us;           // per file: learned cost of its set-up; 0: unknown
+};
+
+// Reads the eventfd empty; returns the next finished list, or NULL.
+struct store_listed *store_poll(struct store *store);
+void store_listed_free(struct store_listed *listed);
+uint64_t store_durable(const struct store *store);  // highest durable ticket
+
+// ---- Reading, on the loop thread.
+
+// Calls back with the whole state of a build, in this order: build, workers by number, the list (once, if it is known),
+// rounds and results interleaved as they happened (all results of round r before round r+1; within a round, by test and
+// attempt). Strings live until the callback returns.
+struct store_replay {
+  void (*on_build)(void *arg, const struct store_build *build, uint32_t state, uint32_t round);
+  void (*on_worker)(void *arg, const struct store_worker *worker, uint64_t acked_seq, bool left, const char *late);
+  void (*on_list)(void *arg, const struct store_list *list, const struct store_listed *listed);
+  void (*on_round)(void *arg, uint32_t round, const uint32_t *tests, size_t count);
+  void (*on_result)(void *arg, const struct store_result *result);  // text is NULL
+  void *arg;
+};
+
+// The ids of builds that have not ended. The caller frees *ids. 0 or -1 (logged).
+int store_unfinished(struct store *store, uint64_t **ids, size_t *count);
+// The id of a build, 0 when there is none. ext "" means the newest of the suite.
+uint64_t store_find(struct store *store, const char *project, const char *suite, const char *ext);
+int store_replay_build(struct store *store, uint64_t build, const struct store_replay *replay);  // 0 or -1 (logged)
+
+// Estimates for ids that are in no build: for `shard local --dry-run`. NULL on failure; freed by the caller.
+struct store_listed *store_lookup(struct store *store, const char *project, const char *suite, const struct store_list *list);
+
+// Admin tables. rows is initialised by the call and released by the caller. 0; -1 and *error.
+struct store_query {
+  const char *project, *suite;  // suite "": all of the project
+  uint64_t build;               // for workers, report
+  const char *test;             // for test
+  uint32_t limit;
+  uint64_t after;  // report: row id of the test to continue behind
+};
+int store_query_builds(struct store *store, const struct store_query *query, struct rows *rows, struct store_error *error);
+int store_query_workers(struct store *store, const struct store_query *query, struct rows *rows, struct store_error *error);
+int store_query_slow(struct store *store, const struct store_query *query, struct rows *rows, struct store_error *error);
+int store_query_flaky(struct store *store, const struct store_query *query, struct rows *rows, struct store_error *error);
+int store_query_test(struct store *store, const struct store_query *query, struct rows *rows, struct store_error *error);
+// One row per attempt, and one with attempt 0 for a test without any, in collection order, at most `limit` tests and about
+// 900 KiB a page; rows->next continues. Columns: position, id, file, attempt, status, flags, round, worker, node, host, start,
+// setup, call, teardown, text.
+int store_query_report(struct store *store, const struct store_query *query, struct rows *rows, struct store_error *error);
+
+#endif

@@ -1,0 +1,104 @@
+// What a runner is to the worker: something that lists tests and runs those it is given, in order, and tells of each.
+// run.c drives it and knows no runner by name but through the table in runner.c; a runner knows nothing of the server.
+// All callbacks come from the worker's libevent loop.
+#ifndef WORKER_RUNNER_H
+#define WORKER_RUNNER_H
+
+#include <event2/event.h>
+
+#include "config/base.h"
+#include "worker/testlist.h"
+
+// The numbers of Status in shardd.proto (asserted in run.c).
+enum runner_status {
+  RUNNER_PASSED = 1,
+  RUNNER_FAILED,
+  RUNNER_ERROR,
+  RUNNER_SKIPPED,
+  RUNNER_XFAILED,
+  RUNNER_XPASSED,
+  RUNNER_CRASHED,
+  RUNNER_TIMED_OUT,
+};
+
+struct runner_result {
+  uint32_t tag;  // as given in runner_test
+  enum runner_status status;
+  uint64_t start_us;  // wall clock since the epoch, when the test began
+  uint64_t setup_us, call_us, teardown_us;
+  bool first;         // the first test of its process: its set-up holds the process's own start
+  const char *text;   // failure output, UTF-8 or not; NULL: none
+  size_t text_bytes;
+};
+
+enum runner_end_kind {
+  RUNNER_END_OK,       // finished as asked, or by its own option (-x) with every begun test reported
+  RUNNER_END_STOPPED,  // stopped early by its own option (-x, --maxfail)
+  RUNNER_END_EMPTY,    // collected no tests
+  RUNNER_END_USAGE,    // the command line or configuration is wrong: exit 2
+  RUNNER_END_FAILED,   // cannot go on: exit 16
+};
+
+struct runner_end {
+  enum runner_end_kind kind;
+  int exit_code;           // of the test process, or -1
+  const char *why;         // for people; NULL when OK
+  const char *const *late; // errors that belong to no running test
+  size_t late_count;
+};
+
+struct runner_events {
+  // The list is complete; the worker takes it over. Never called when the list was not asked for.
+  void (*on_listed)(void *arg, struct testlist *list);
+  void (*on_started)(void *arg, uint32_t tag);
+  void (*on_result)(void *arg, const struct runner_result *result);
+  // Wants more tests: every given test but possibly the last's teardown is done. Answered by give, idle or finish.
+  void (*on_need)(void *arg);
+  // Over; no callback follows. Tests given and not reported are not run.
+  void (*on_end)(void *arg, const struct runner_end *end);
+  void *arg;
+};
+
+struct runner_test {
+  const char *id;    // NUL-terminated, lives until its result or the runner's end
+  const char *file;  // NULL: none
+  uint32_t tag;      // the caller's; comes back in events
+  uint64_t cap_us;   // longest it may take; 0: no cap
+  uint64_t est_us;   // expected
+};
+
+struct runner_spec {
+  char *const *argv;       // the test command, NULL-terminated
+  char *const *list_argv;  // command runner: command that prints the ids; NULL: none
+  const char *list_file;   // command runner: file of ids; NULL: none
+  const char *results;     // command runner: "exit", "junit:PATH", "tap", "tap:PATH"
+  const char *node, *build;  // exported to the test process as SHARD_NODE, SHARD_BUILD
+  bool want_list;          // false: the build's list is known, do not collect for its sake
+  bool allow_empty;
+  uint64_t start_timeout_us;  // longest from start to the list
+  struct event_base *base;
+  struct runner_events events;
+};
+
+struct runner;
+
+struct runner_ops {
+  const char *name;      // --runner NAME
+  const char *help;
+  bool lists_itself;     // collects in any case (persistent): the list is always checked
+  // Starts it; callbacks follow from the loop. NULL and a message in why (bounded, terminated) on failure.
+  struct runner *(*start)(const struct runner_spec *spec, char *why, size_t why_size);
+  void (*give)(struct runner *runner, const struct runner_test *tests, size_t count);  // copies what it keeps, not ids
+  void (*idle)(struct runner *runner);    // nothing for now: what nobody needs may be torn down
+  void (*finish)(struct runner *runner);  // no more tests: end in order
+  void (*abort)(struct runner *runner);   // the given test is not wanted to end: stop now, on_end follows
+  void (*free)(struct runner *runner);    // kills what is left
+};
+
+extern const struct runner_ops runner_pytest;
+extern const struct runner_ops runner_command;
+
+// The runner called `name`, or for "auto" the one that fits argv (a word naming pytest: pytest; else command); NULL.
+const struct runner_ops *runner_find(const char *name, char *const *argv);
+
+#endif
