@@ -1,5 +1,6 @@
-// A client's connection: connects to an address, sends and receives frames without blocking, or calls and waits. Used by
-// `shard` and by the tests. Knows framing and messages, nothing of what they mean; keeps no thread and no event loop.
+// A client's connection: connects to an address, sends and receives frames without blocking, or calls and waits. Used
+// by `shard` and by the tests. Knows framing and messages, nothing of what they mean; keeps no thread and no event
+// loop.
 #ifndef PROTO_CLIENT_H
 #define PROTO_CLIENT_H
 
@@ -43,7 +44,8 @@ int client_send(struct client *client, const Shardd__Frame *frame, struct client
 int client_flush(struct client *client, struct client_error *error);  // on writable; 0 or -1 as above
 
 // Reads what is there. Then client_next gives the frames one by one: 1 and *frame (valid until the next call), 0 when
-// there is no further whole frame, -1 and *error when the stream is broken or was closed (frames before that come first).
+// there is no further whole frame, -1 and *error when the stream is broken or was closed (frames before that come
+// first).
 int client_receive(struct client *client, struct client_error *error);
 int client_next(struct client *client, const Shardd__Frame **frame, struct client_error *error);
 
@@ -52,7 +54,8 @@ int client_call(struct client *client, const Shardd__Frame *frame, unsigned time
                 struct client_error *error);
 
 // How long to wait before connection attempt number `attempt` (from 0): doubling from CLIENT_BACKOFF_MIN_MS to
-// CLIENT_BACKOFF_MAX_MS, times a random factor in [0.5, 1] ("equal jitter"), so that a thousand workers do not return at once.
+// CLIENT_BACKOFF_MAX_MS, times a random factor in [0.5, 1] ("equal jitter"), so that a thousand workers do not return
+// at once.
 unsigned client_backoff_ms(unsigned attempt);
 
 #endif

@@ -1,5 +1,6 @@
-// Messages: pack, unpack within a hard ceiling of memory, validate. The only place that calls protobuf-c, whose unpacking
-// has no bounds of its own (a 1 MiB frame of empty sub-messages takes 80 MiB). Used by both sides' connections.
+// Messages: pack, unpack within a hard ceiling of memory, validate. The only place that calls protobuf-c, whose
+// unpacking has no bounds of its own (a 1 MiB frame of empty sub-messages takes 80 MiB). Used by both sides'
+// connections.
 #ifndef PROTO_MSG_H
 #define PROTO_MSG_H
 
@@ -15,12 +16,20 @@ enum {
   MSG_ID_MAX_BYTES = 4096,                // a test id
   MSG_NAME_MAX_BYTES = 1024,              // project, suite, build, node, file, …
   MSG_TOKEN_MAX_BYTES = 256,
-  MSG_TEXT_MAX_BYTES = 64 * 1024,   // failure output of one attempt
-  MSG_LIST_MAX = 500000,            // tests of a build
-  MSG_LEASE_MAX = 10000,            // tests of a lease
-  MSG_CHUNK_MAX = 20000,            // rows of one list chunk or one Results
-  MSG_HELD_MAX = 16,                // leases named in a Hello
+  MSG_TEXT_MAX_BYTES = 64 * 1024,  // failure output of one attempt
+  MSG_LIST_MAX = 500000,           // tests of a build
+  MSG_LEASE_MAX = 10000,           // tests of a lease
+  MSG_CHUNK_MAX = 20000,           // rows of one list chunk or one Results
+  MSG_HELD_MAX = 16,               // leases named in a Hello
+  MSG_SESSION_MAX_BYTES = 64,      // the server's name of a worker's session: any bytes
+  MSG_DIGEST_BYTES = 32,           // SHA-256
+  MSG_FEW_MAX = 20,                // ids shown to people: missing, extra, own
+  MSG_LATE_MAX = 1000,             // errors outside of tests in a Bye
+  MSG_COLUMN_MAX = 64,             // columns of a Rows
+  MSG_CELL_MAX = 50000,            // cells of one Rows; a longer answer comes in pages
 };
+
+#define MSG_NO_FILE UINT32_MAX  // in file_of: a test that belongs to no file
 
 // Memory for unpacking, reused from message to message; one per program is enough.
 struct msg_arena;
