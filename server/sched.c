@@ -266,6 +266,11 @@ void sched_worker_leave(struct sched *sched, struct sched_worker *worker)
   worker->file = SCHED_NO_FILE;
 }
 
+bool sched_worker_has_more(const struct sched *sched, const struct sched_worker *worker)
+{
+  return worker->file != SCHED_NO_FILE && sched->file[worker->file].free > 0;
+}
+
 // The next unit of a file with free tests, from the worker's end; the file's cursors move past what is used up.
 static struct sched_unit *sched_next_unit(struct sched *sched, struct sched_file *file, bool far_end)
 {

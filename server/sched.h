@@ -51,6 +51,9 @@ double sched_worker_slowness(const struct sched_worker *worker);
 // The worker leaves its file (it is gone, or has nothing to do): the file may be abandoned by that.
 void sched_worker_leave(struct sched *sched, struct sched_worker *worker);
 
+// True when the worker's own file has free tests.
+bool sched_worker_has_more(const struct sched *sched, const struct sched_worker *worker);
+
 // Makes a taken test free, or takes a free one out of turn.
 void sched_free_test(struct sched *sched, uint32_t test);
 void sched_take_test(struct sched *sched, uint32_t test);

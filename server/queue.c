@@ -1,0 +1,322 @@
+// A build's queue: the states of tests and build, the lists of workers, time. The lease's path: dispatch → queue_lease →
+// queue_try_grant → sched_grant → effects. Called by dispatch alone. It must not read a clock, send, write or log: time
+// comes in, effects go out, and the same calls give the same effects.
+#include "server/queue.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "server/queue_impl.h"
+
+struct queue *queue_new(const struct queue_policy *policy, uint32_t epoch, uint64_t now_us)
+{
+  struct queue *queue = base_calloc(1, sizeof *queue);
+  queue->policy = *policy;
+  queue->next_lease = ((uint64_t)epoch << 32) + 1;
+  queue->state = QUEUE_COLLECTING;
+  queue->round = 1;
+  queue->idle_since_us = now_us;
+  for (int i = 0; i < LIST_COUNT; i++) {
+    queue->fifo[i] = (struct queue_fifo){QUEUE_NOBODY, QUEUE_NOBODY};
+  }
+  return queue;
+}
+
+void queue_free(struct queue *queue)
+{
+  if (!queue) return;
+  for (uint32_t i = 0; i < queue->lease_count; i++) {
+    if (queue->lease[i]) queue_lease_drop(queue, i);
+  }
+  for (uint32_t i = 0; i < queue->worker_count; i++) {
+    free(queue->worker[i].node);
+    free(queue->worker[i].attempt);
+  }
+  sched_free(queue->sched);
+  free(queue->lease);
+  free(queue->worker);
+  free(queue->test);
+  free(queue->again);
+  free(queue);
+}
+
+void queue_set_times(struct queue *queue, uint64_t lease_ttl_us, uint64_t idle_us)
+{
+  queue->policy.lease_ttl_us = lease_ttl_us;
+  queue->policy.idle_us = idle_us;
+}
+
+void queue_set_max_failures(struct queue *queue, uint32_t max_failures)
+{
+  if (max_failures && (!queue->policy.max_failures || max_failures < queue->policy.max_failures)) {
+    queue->policy.max_failures = max_failures;
+  }
+}
+
+// ---- lists of workers
+
+void queue_list_remove(struct queue *queue, enum queue_list list, uint32_t worker)
+{
+  struct queue_link *link = &queue->worker[worker].link[list];
+  struct queue_fifo *fifo = &queue->fifo[list];
+  if (!link->in) return;
+  *(link->prev == QUEUE_NOBODY ? &fifo->head : &queue->worker[link->prev].link[list].next) = link->next;
+  *(link->next == QUEUE_NOBODY ? &fifo->tail : &queue->worker[link->next].link[list].prev) = link->prev;
+  link->in = false;
+  if (list == LIST_PARKED) queue->parked--;
+}
+
+void queue_list_add(struct queue *queue, enum queue_list list, uint32_t worker)
+{
+  queue_list_remove(queue, list, worker);
+  struct queue_link *link = &queue->worker[worker].link[list];
+  struct queue_fifo *fifo = &queue->fifo[list];
+  *link = (struct queue_link){.next = QUEUE_NOBODY, .prev = fifo->tail, .in = true};
+  *(fifo->tail == QUEUE_NOBODY ? &fifo->head : &queue->worker[fifo->tail].link[list].next) = worker;
+  fifo->tail = worker;
+  if (list == LIST_PARKED) queue->parked++;
+}
+
+// ---- tests
+
+// The one function that changes where a test is. READY means free in the scheduler unless queue_put_again says otherwise.
+void queue_move(struct queue *queue, uint32_t number, enum queue_place to)
+{
+  assert(number < queue->total);
+  struct queue_test *test = &queue->test[number];
+  enum queue_place from = (enum queue_place)test->place;
+  assert(from != to && !(from == PLACE_DONE && to == PLACE_LEASED));
+  if (from == PLACE_LEASED) queue->leased_us -= sched_expected_us(queue->sched, number);
+  if (to == PLACE_LEASED) queue->leased_us += sched_expected_us(queue->sched, number);
+  if (from == PLACE_READY && sched_is_free(queue->sched, number)) sched_take_test(queue->sched, number);
+  if (to == PLACE_READY) sched_free_test(queue->sched, number);
+  if (to != PLACE_LEASED) test->slot = QUEUE_NO_SLOT;
+  if (test->again) {
+    uint32_t i = 0;
+    while (queue->again[i].test != number) i++;
+    for (queue->again_count--; i < queue->again_count; i++) queue->again[i] = queue->again[i + 1];
+    test->again = false;
+  }
+  queue->place_count[from]--;
+  queue->place_count[to]++;
+  test->place = (uint8_t)to;
+}
+
+void queue_put_again(struct queue *queue, uint32_t test, uint32_t avoid, bool alone)
+{
+  assert(queue->test[test].place == PLACE_READY && !queue->test[test].again);
+  sched_take_test(queue->sched, test);
+  if (queue->again_count == queue->again_room) {
+    queue->again_room = queue->again_room ? queue->again_room * 2 : 8;
+    queue->again = base_realloc(queue->again, queue->again_room, sizeof *queue->again);
+  }
+  queue->again[queue->again_count++] = (struct queue_again){test, avoid, alone};
+  queue->test[test].again = true;
+}
+
+// ---- states of the build
+
+bool queue_ended(const struct queue *queue)
+{
+  return queue->state >= QUEUE_COMPLETE;
+}
+
+static void queue_drain(struct queue *queue, uint32_t worker, struct effects *effects)
+{
+  enum effect_drain reason = queue->state == QUEUE_ABORTED ? EFFECT_DRAIN_MAX_FAILURES : EFFECT_DRAIN_SETTLED;
+  if (!queue_ended(queue)) reason = EFFECT_DRAIN_LINGER;
+  if (queue->worker[worker].late) reason = EFFECT_DRAIN_LATE;
+  effects_add(effects, (struct effect){.kind = EFFECT_DRAIN, .worker = worker, .reason = reason});
+}
+
+void queue_set_state(struct queue *queue, enum queue_state state, struct effects *effects)
+{
+  if (queue->state == state) return;
+  queue->state = state;
+  effects_add(effects, (struct effect){.kind = EFFECT_STATE});
+  while (queue_ended(queue) && queue->fifo[LIST_PARKED].head != QUEUE_NOBODY) {
+    uint32_t worker = queue->fifo[LIST_PARKED].head;
+    queue_list_remove(queue, LIST_PARKED, worker);
+    queue_drain(queue, worker, effects);
+  }
+}
+
+// After verdicts changed: is the build over?
+void queue_settle(struct queue *queue, uint64_t now_us, struct effects *effects)
+{
+  if (queue->state != QUEUE_RUNNING) return;
+  assert(queue->sched);
+  if (queue->place_count[PLACE_DONE] == queue->total) {
+    queue_set_state(queue, QUEUE_COMPLETE, effects);
+  } else {
+    queue_pump(queue, now_us, effects);
+  }
+}
+
+void queue_set_list(struct queue *queue, uint64_t now_us, const struct sched_list *list, struct effects *effects)
+{
+  assert(!queue->sched && queue->state == QUEUE_COLLECTING && list->count <= LIMIT_TESTS);
+  struct sched_list own = *list;
+  own.whole_files = queue->policy.whole_files;
+  queue->sched = sched_new(&own);
+  queue->total = list->count;
+  queue->test = base_calloc(list->count + 1, sizeof *queue->test);
+  queue->place_count[PLACE_READY] = list->count;
+  for (uint32_t i = 0; i < list->count; i++) {
+    queue->test[i].slot = QUEUE_NO_SLOT;
+    queue->test[i].decided = QUEUE_NOBODY;
+    sched_free_test(queue->sched, i);
+  }
+  queue->by_verdict[VERDICT_NONE] = list->count;
+  queue_set_state(queue, QUEUE_RUNNING, effects);
+  queue_settle(queue, now_us, effects);
+}
+
+bool queue_has_list(const struct queue *queue)
+{
+  return queue->sched != NULL;
+}
+
+// ---- leasing
+
+// Serves parked workers in the order they came, until one gets nothing that the next would get either.
+void queue_pump(struct queue *queue, uint64_t now_us, struct effects *effects)
+{
+  if (queue->state != QUEUE_RUNNING) return;
+  uint32_t worker = queue->fifo[LIST_PARKED].head;
+  while (worker != QUEUE_NOBODY && (sched_free_count(queue->sched) || queue->again_count)) {
+    uint32_t next = queue->worker[worker].link[LIST_PARKED].next;
+    bool got = queue_try_grant(queue, now_us, worker, effects);
+    if (got) queue_list_remove(queue, LIST_PARKED, worker);
+    if (!got && queue->again_count == 0) break;
+    worker = next;
+  }
+}
+
+void queue_lease(struct queue *queue, uint64_t now_us, uint32_t number, struct effects *effects)
+{
+  assert(number < queue->worker_count);
+  struct queue_worker *worker = &queue->worker[number];
+  if (worker->link[LIST_PARKED].in || worker->left) return;
+  if (queue_ended(queue)) {
+    queue_drain(queue, number, effects);
+    return;
+  }
+  if (queue->sched && queue_try_grant(queue, now_us, number, effects)) return;
+  if (queue->sched) sched_worker_leave(queue->sched, &worker->sched);
+  worker->parked_us = now_us;
+  queue_list_add(queue, LIST_PARKED, number);
+  effects_add(effects, (struct effect){.kind = EFFECT_PARK, .worker = number});
+  queue_pump(queue, now_us, effects);
+}
+
+// ---- time
+
+static void queue_expire(struct queue *queue, uint64_t now_us, uint32_t number, struct effects *effects)
+{
+  struct queue_worker *worker = &queue->worker[number];
+  for (uint32_t i = 0; i < worker->slot_count; i++) {
+    if (queue->lease[worker->slot[i]]->live) queue_lease_end(queue, worker->slot[i], true, effects);
+  }
+  queue_list_remove(queue, LIST_HEARD, number);
+  queue_detach(queue, now_us, number);
+}
+
+static uint64_t queue_heard_deadline(const struct queue *queue)
+{
+  uint32_t head = queue->fifo[LIST_HEARD].head;
+  return head == QUEUE_NOBODY ? UINT64_MAX : queue->worker[head].heard_us + queue->policy.lease_ttl_us;
+}
+
+static uint64_t queue_linger_deadline(const struct queue *queue)
+{
+  uint32_t head = queue->fifo[LIST_PARKED].head;
+  if (head == QUEUE_NOBODY || queue->state != QUEUE_RUNNING || queue->connected < 2) return UINT64_MAX;
+  return queue->worker[head].parked_us + queue->policy.linger_us;
+}
+
+static uint64_t queue_idle_deadline(const struct queue *queue)
+{
+  if (queue_ended(queue) || queue->connected) return UINT64_MAX;
+  return queue->idle_since_us + queue->policy.idle_us;
+}
+
+static uint64_t queue_hold_deadline(const struct queue *queue)
+{
+  return queue->hold_until_us && queue->state == QUEUE_RUNNING ? queue->hold_until_us : UINT64_MAX;
+}
+
+uint64_t queue_deadline(const struct queue *queue)
+{
+  uint64_t due[] = {queue_heard_deadline(queue), queue_linger_deadline(queue), queue_idle_deadline(queue),
+                    queue_hold_deadline(queue)};
+  uint64_t first = UINT64_MAX;
+  for (size_t i = 0; i < COUNT_OF(due); i++) {
+    if (due[i] < first) first = due[i];
+  }
+  return first;
+}
+
+void queue_tick(struct queue *queue, uint64_t now_us, struct effects *effects)
+{
+  while (queue_heard_deadline(queue) <= now_us) {
+    queue_expire(queue, now_us, queue->fifo[LIST_HEARD].head, effects);
+  }
+  if (queue_hold_deadline(queue) <= now_us) queue->hold_until_us = 0;
+  queue_settle(queue, now_us, effects);
+  while (queue_linger_deadline(queue) <= now_us) {
+    uint32_t worker = queue->fifo[LIST_PARKED].head;
+    queue_list_remove(queue, LIST_PARKED, worker);
+    queue_drain(queue, worker, effects);
+    queue_detach(queue, now_us, worker);
+  }
+  if (queue_idle_deadline(queue) <= now_us) queue_set_state(queue, QUEUE_INCOMPLETE, effects);
+}
+
+// ---- reading
+
+enum queue_state queue_state(const struct queue *queue)
+{
+  return queue->state;
+}
+
+uint32_t queue_round(const struct queue *queue)
+{
+  return queue->round;
+}
+
+enum queue_verdict queue_verdict(const struct queue *queue, uint32_t test)
+{
+  assert(test < queue->total);
+  return (enum queue_verdict)queue->test[test].verdict;
+}
+
+uint32_t queue_decided_by(const struct queue *queue, uint32_t test)
+{
+  assert(test < queue->total);
+  return queue->test[test].place == PLACE_DONE ? queue->test[test].decided : (uint32_t)QUEUE_NOBODY;
+}
+
+void queue_counts(const struct queue *queue, struct queue_counts *counts)
+{
+  *counts = (struct queue_counts){.total = queue->total,
+                                  .ready = queue->place_count[PLACE_READY],
+                                  .leased = queue->place_count[PLACE_LEASED],
+                                  .done = queue->place_count[PLACE_DONE],
+                                  .workers = queue->worker_count,
+                                  .connected = queue->connected,
+                                  .parked = queue->parked,
+                                  .late_errors = queue->late_errors};
+  for (size_t i = 0; i < COUNT_OF(counts->by_verdict); i++) {
+    counts->by_verdict[i] = queue->by_verdict[i];
+    if (queue_failing((enum queue_verdict)i)) counts->failing += queue->by_verdict[i];
+  }
+  for (size_t i = 0; i < COUNT_OF(counts->by_status); i++) {
+    counts->by_status[i] = queue->by_status[i];
+  }
+  if (!queue->sched) return;
+  counts->left_us = queue->leased_us + sched_free_us(queue->sched);
+  for (uint32_t i = 0; i < queue->again_count; i++) {
+    counts->left_us += sched_expected_us(queue->sched, queue->again[i].test);
+  }
+}

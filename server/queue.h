@@ -1,0 +1,160 @@
+// One build's queue: which test is where, who holds what until when, and what the verdict is. Pure: time comes in as
+// now_us (monotonic, without the gaps of a stalled loop), everything to be done goes out as effects.
+//
+// Each test is READY (free in the scheduler, or waiting in the list of those to run again), LEASED (in exactly one live
+// lease) or DONE (it has its verdict). queue_move is the one function that changes that. Invariants: docs/reliability of
+// the protocol notes; queue_check asserts them.
+//
+// Tests are named by position in collection order. Workers are numbered in the order they joined.
+#ifndef SERVER_QUEUE_H
+#define SERVER_QUEUE_H
+
+#include "server/effect.h"
+#include "server/sched.h"
+
+struct queue;
+
+// The numbers of Status, BuildState, OnRetry and Retried in shardd.proto (asserted in deliver.c).
+enum queue_status {
+  QUEUE_PASSED = 1,
+  QUEUE_FAILED,
+  QUEUE_ERROR,
+  QUEUE_SKIPPED,
+  QUEUE_XFAILED,
+  QUEUE_XPASSED,
+  QUEUE_CRASHED,
+  QUEUE_TIMED_OUT,
+};
+enum queue_state { QUEUE_COLLECTING = 1, QUEUE_RUNNING, QUEUE_COMPLETE, QUEUE_INCOMPLETE, QUEUE_ABORTED };
+enum queue_on_retry { QUEUE_UNRESOLVED, QUEUE_MINE, QUEUE_ALL };
+enum queue_retried { QUEUE_RETRIED_UNKNOWN, QUEUE_RETRIED_NO, QUEUE_RETRIED_YES };
+
+enum queue_verdict {
+  VERDICT_NONE,
+  VERDICT_PASSED,
+  VERDICT_FLAKY,  // passed after failing
+  VERDICT_FAILED,
+  VERDICT_SKIPPED,
+  VERDICT_CRASHED,
+};
+
+struct queue_policy {
+  uint32_t retries;       // further attempts after a failing one
+  uint32_t max_failures;  // failing verdicts that end the build; 0: no bound
+  uint64_t linger_us;     // how long a worker with nothing to do waits for what others hold
+  uint64_t lease_ttl_us;  // silence that ends a worker's leases
+  uint64_t idle_us;       // time without workers that ends the build
+  enum queue_on_retry on_retry;
+  bool whole_files;
+};
+
+struct queue *queue_new(const struct queue_policy *policy, uint32_t epoch, uint64_t now_us);
+void queue_free(struct queue *queue);
+// New times after a reload, or a bound on failures that a runner brought.
+void queue_set_times(struct queue *queue, uint64_t lease_ttl_us, uint64_t idle_us);
+void queue_set_max_failures(struct queue *queue, uint32_t max_failures);
+
+// The list is known: every test READY, the build RUNNING (COMPLETE when the list is empty).
+void queue_set_list(struct queue *queue, uint64_t now_us, const struct sched_list *list, struct effects *effects);
+bool queue_has_list(const struct queue *queue);
+
+// ---- workers
+
+struct queue_join {
+  const char *node;     // "": unknown
+  const char *attempt;  // opaque token of this try of the job
+  enum queue_retried retried;
+  uint32_t node_total;  // declared workers, 0: unknown
+};
+
+// A worker comes. A job that is run again (its node was here with another attempt, or it says so) makes its unresolved
+// tests READY again, as the policy's on_retry says; *reopened receives their positions (caller frees), *reopened_count their
+// number. Returns the worker's number; UINT32_MAX when the build holds LIMIT_WORKERS.
+uint32_t queue_join(struct queue *queue, uint64_t now_us, const struct queue_join *join, uint32_t **reopened,
+                    uint32_t *reopened_count, struct effects *effects);
+// Its connection is lost; its leases live on until their deadline.
+void queue_detach(struct queue *queue, uint64_t now_us, uint32_t worker);
+// It is back on a new connection.
+void queue_attach(struct queue *queue, uint64_t now_us, uint32_t worker);
+// It names a lease that it still holds, from before a lost connection or a restart: what is READY becomes its again.
+// False: nothing of it is the worker's any more (its results are accepted as late ones).
+bool queue_adopt(struct queue *queue, uint64_t now_us, uint32_t worker, uint64_t lease, const uint32_t *tests,
+                 uint32_t count);
+// Any message of the worker: it lives.
+void queue_heard(struct queue *queue, uint64_t now_us, uint32_t worker);
+// It wants tests: ends in exactly one LEASE, PARK or DRAIN effect now, and after a PARK later in a LEASE or DRAIN.
+void queue_lease(struct queue *queue, uint64_t now_us, uint32_t worker, struct effects *effects);
+void queue_started(struct queue *queue, uint32_t worker, uint64_t lease, uint32_t test);
+// It leaves for good: what it holds goes back at once, uncharged. A runner that failed on its own is parted from its build.
+void queue_leave(struct queue *queue, uint64_t now_us, uint32_t worker, bool late_errors, struct effects *effects);
+
+// ---- results
+
+enum queue_accept {
+  ACCEPT_CURRENT,    // of the live lease
+  ACCEPT_LATE,       // of an ended lease, no verdict yet: taken all the same
+  ACCEPT_EXTRA,      // after the verdict: evidence
+  ACCEPT_DUPLICATE,  // this lease reported this test already
+  ACCEPT_SEALED,     // the build is over
+  ACCEPT_UNKNOWN,    // no such lease, not this worker's, or the test is not in it
+};
+
+struct queue_result {
+  uint32_t worker, test;
+  uint64_t lease;
+  enum queue_status status;
+  uint64_t duration_us;
+};
+
+// Takes a result. *attempt (from 1) and *settles are set when it is to be stored (CURRENT, LATE, EXTRA).
+enum queue_accept queue_result(struct queue *queue, uint64_t now_us, const struct queue_result *result,
+                               uint32_t *attempt, bool *settles, struct effects *effects);
+
+// ---- time
+
+// Ends what is due: silent workers' leases, lingering, an idle build.
+void queue_tick(struct queue *queue, uint64_t now_us, struct effects *effects);
+// When queue_tick has something to do next; UINT64_MAX: nothing is waiting for time.
+uint64_t queue_deadline(const struct queue *queue);
+
+// ---- recovery: the same state changes, from records
+
+uint32_t queue_restore_worker(struct queue *queue, const struct queue_join *join, bool late_errors);
+void queue_restore_left(struct queue *queue, uint32_t worker);
+void queue_restore_result(struct queue *queue, uint32_t worker, uint32_t test, enum queue_status status, uint32_t attempt,
+                          bool settles, bool lost);
+void queue_restore_round(struct queue *queue, uint32_t round, const uint32_t *tests, uint32_t count);
+// Everything was replayed: works out the state. `ended`: the build had ended with this state; 0: it had not.
+void queue_restored(struct queue *queue, uint64_t now_us, uint32_t ended);
+
+// ---- reading
+
+struct queue_counts {
+  uint32_t total, ready, leased, done;
+  uint32_t by_verdict[VERDICT_CRASHED + 1];
+  uint32_t by_status[QUEUE_TIMED_OUT + 1];  // of the attempts that settled
+  uint32_t failing;                         // failed and crashed
+  uint32_t workers, connected, parked;
+  uint32_t late_errors;  // workers that left with an error outside their tests
+  uint64_t left_us;      // expected time of what is not done
+};
+void queue_counts(const struct queue *queue, struct queue_counts *counts);
+enum queue_state queue_state(const struct queue *queue);
+uint32_t queue_round(const struct queue *queue);
+enum queue_verdict queue_verdict(const struct queue *queue, uint32_t test);
+uint32_t queue_worker_count(const struct queue *queue);
+bool queue_worker_connected(const struct queue *queue, uint32_t worker);
+uint32_t queue_own_failing(const struct queue *queue, uint32_t worker);
+// The worker that settled a test's verdict, UINT32_MAX: none.
+uint32_t queue_decided_by(const struct queue *queue, uint32_t test);
+// The test that a worker began last and has not reported, UINT32_MAX: none.
+uint32_t queue_running_test(const struct queue *queue, uint32_t worker);
+// Exit code of a worker that leaves now (DESIGN 2), with a constant text that says why.
+int queue_exit_code(const struct queue *queue, uint32_t worker, const char **why);
+// Exit code of the whole build, for `shard wait`.
+int queue_build_code(const struct queue *queue, const char **why);
+
+// Asserts every invariant; O(tests), for tests and simulation.
+void queue_check(const struct queue *queue);
+
+#endif

@@ -1,0 +1,89 @@
+// Asserts that a queue is sound: every test in exactly one place, every counter equal to what it counts, every list
+// linked both ways. Called after each operation in tests and simulation, never in the daemon: it walks everything.
+#include <assert.h>
+
+#include "server/queue_impl.h"
+
+static void queue_check_test(const struct queue *queue, uint32_t number)
+{
+  const struct queue_test *test = &queue->test[number];
+  bool free = sched_is_free(queue->sched, number);
+  assert(!test->again || (test->place == PLACE_READY && !free));
+  assert(free == (test->place == PLACE_READY && !test->again));
+  assert((test->place == PLACE_DONE) == (test->verdict != VERDICT_NONE));
+  assert((test->place == PLACE_LEASED) == (test->slot != QUEUE_NO_SLOT));
+  if (test->place != PLACE_LEASED) return;
+  assert(test->slot < queue->lease_count && queue->lease[test->slot] && queue->lease[test->slot]->live);
+  const struct queue_lease *lease = queue->lease[test->slot];
+  uint32_t found = 0;
+  for (uint32_t i = 0; i < lease->count; i++) {
+    found += lease->test[i] == number && !lease->reported[i];
+  }
+  assert(found == 1);
+}
+
+static void queue_check_tests(const struct queue *queue)
+{
+  uint32_t place[PLACE_DONE + 1] = {0}, verdict[VERDICT_CRASHED + 1] = {0}, again = 0;
+  uint64_t leased_us = 0;
+  for (uint32_t i = 0; i < queue->total; i++) {
+    queue_check_test(queue, i);
+    place[queue->test[i].place]++;
+    verdict[queue->test[i].verdict]++;
+    again += queue->test[i].again;
+    if (queue->test[i].place == PLACE_LEASED) leased_us += sched_expected_us(queue->sched, i);
+  }
+  assert(again == queue->again_count && leased_us == queue->leased_us);
+  for (size_t i = 0; i < COUNT_OF(place); i++) assert(place[i] == queue->place_count[i]);
+  for (size_t i = 0; i < COUNT_OF(verdict); i++) assert(verdict[i] == queue->by_verdict[i]);
+  assert(queue->state != QUEUE_COMPLETE || place[PLACE_DONE] == queue->total);
+}
+
+static void queue_check_list(const struct queue *queue, enum queue_list list)
+{
+  uint32_t previous = QUEUE_NOBODY, n = 0;
+  for (uint32_t i = queue->fifo[list].head; i != QUEUE_NOBODY; i = queue->worker[i].link[list].next) {
+    const struct queue_link *link = &queue->worker[i].link[list];
+    assert(link->in && link->prev == previous && n++ < queue->worker_count);
+    if (list == LIST_HEARD && previous != QUEUE_NOBODY) {
+      assert(queue->worker[previous].heard_us <= queue->worker[i].heard_us);
+    }
+    previous = i;
+  }
+  assert(queue->fifo[list].tail == previous);
+  assert(list != LIST_PARKED || n == queue->parked);
+}
+
+static void queue_check_worker(const struct queue *queue, uint32_t number, uint32_t *failing)
+{
+  const struct queue_worker *worker = &queue->worker[number];
+  assert(!worker->left || (!worker->connected && !worker->link[LIST_HEARD].in));
+  assert(!worker->connected || worker->link[LIST_HEARD].in || queue_ended(queue));
+  for (uint32_t i = 0; i < worker->slot_count; i++) {
+    const struct queue_lease *lease = queue->lease[worker->slot[i]];
+    assert(lease && lease->worker == number && lease->open > 0);
+    assert(!lease->live || worker->link[LIST_HEARD].in);
+  }
+  *failing += worker->own_failing;
+}
+
+void queue_check(const struct queue *queue)
+{
+  if (queue->sched) {
+    sched_check(queue->sched);
+    queue_check_tests(queue);
+  }
+  uint32_t connected = 0, left = 0, awaited = 0, failing = 0;
+  for (uint32_t i = 0; i < queue->worker_count; i++) {
+    queue_check_worker(queue, i, &failing);
+    connected += queue->worker[i].connected;
+    left += queue->worker[i].left;
+    awaited += queue->worker[i].awaited;
+  }
+  assert(connected == queue->connected && left == queue->left && awaited == queue->awaited);
+  assert(failing == queue->by_verdict[VERDICT_FAILED] + queue->by_verdict[VERDICT_CRASHED]);
+  for (enum queue_list list = LIST_HEARD; list < LIST_COUNT; list++) {
+    queue_check_list(queue, list);
+  }
+  assert((queue->connected == 0) == (queue->idle_since_us > 0));
+}

@@ -1,0 +1,108 @@
+// The queue's inside, shared by queue.c (states, leases, time), queue_worker.c (coming, going, re-runs) and queue_verdict.c
+// (results). Nobody else includes it.
+#ifndef SERVER_QUEUE_IMPL_H
+#define SERVER_QUEUE_IMPL_H
+
+#include "server/limits.h"
+#include "server/queue.h"
+
+enum { QUEUE_NOBODY = UINT32_MAX, QUEUE_NO_TEST = UINT32_MAX, QUEUE_NO_SLOT = UINT32_MAX };
+
+enum queue_place { PLACE_READY, PLACE_LEASED, PLACE_DONE };
+
+struct queue_test {
+  uint32_t slot;     // LEASED: the live lease
+  uint32_t decided;  // DONE: the worker whose attempt settled the verdict
+  uint8_t place, verdict, status;
+  uint8_t attempts, failures, crashes, lost;
+  bool again;  // READY: waits in the list of those to run again, not in the scheduler
+};
+
+struct queue_lease {
+  uint64_t id;
+  uint32_t worker;
+  bool live;  // false: ended without all results; kept so that late ones are known
+  uint32_t count, open;  // tests; of those not reported by this lease
+  uint32_t hint;         // where the next result is looked for first
+  uint32_t started;      // position in `test` begun last
+  uint32_t *test;
+  bool *reported;
+};
+
+// A worker stands in up to two lists, each in order of time: those heard of, and those parked.
+enum queue_list { LIST_HEARD, LIST_PARKED, LIST_COUNT };
+struct queue_link {
+  uint32_t next, prev;
+  bool in;
+};
+struct queue_fifo {
+  uint32_t head, tail;
+};
+
+struct queue_worker {
+  struct sched_worker sched;
+  struct queue_link link[LIST_COUNT];
+  char *node, *attempt;
+  uint64_t heard_us, parked_us;
+  bool connected, left, late, rerun, late_errors;
+  bool awaited;  // was at work before a restart and has not come back
+  uint32_t own_failing;
+  uint32_t slot[LIMIT_LEASES_HELD], slot_count;
+};
+
+// READY tests that do not go back to the scheduler: to be retried, or suspected of killing workers.
+struct queue_again {
+  uint32_t test, avoid;
+  bool alone;
+};
+
+struct queue {
+  struct queue_policy policy;
+  struct sched *sched;  // NULL: no list yet
+  struct queue_test *test;
+  uint32_t total, place_count[PLACE_DONE + 1];
+  uint32_t by_verdict[VERDICT_CRASHED + 1], by_status[QUEUE_TIMED_OUT + 1];
+  struct queue_lease **lease;  // by slot; NULL: unused
+  uint32_t lease_count, lease_room;
+  struct queue_worker *worker;
+  uint32_t worker_count, worker_room;
+  struct queue_fifo fifo[LIST_COUNT];
+  uint32_t connected, parked, left, declared, awaited, late_errors;
+  struct queue_again *again;
+  uint32_t again_count, again_room, retried;
+  uint64_t next_lease;
+  enum queue_state state;
+  uint32_t round;
+  uint64_t idle_since_us;  // 0: a worker is connected
+  uint64_t hold_until_us;  // after a restart: nothing is granted before the old workers are back, or this
+  uint64_t leased_us;      // expected time of LEASED tests
+};
+
+// queue.c
+void queue_move(struct queue *queue, uint32_t test, enum queue_place to);
+void queue_put_again(struct queue *queue, uint32_t test, uint32_t avoid, bool alone);
+void queue_pump(struct queue *queue, uint64_t now_us, struct effects *effects);
+void queue_set_state(struct queue *queue, enum queue_state state, struct effects *effects);
+void queue_settle(struct queue *queue, uint64_t now_us, struct effects *effects);
+void queue_list_add(struct queue *queue, enum queue_list list, uint32_t worker);
+void queue_list_remove(struct queue *queue, enum queue_list list, uint32_t worker);
+bool queue_ended(const struct queue *queue);
+
+// queue_lease.c
+struct queue_lease *queue_lease_new(struct queue *queue, uint64_t id, uint32_t worker, const uint32_t *tests, uint32_t count,
+                                    uint32_t *slot);
+void queue_lease_drop(struct queue *queue, uint32_t slot);
+// Ends a live lease whose tests were not all reported: each of them is READY again. `lost`: its worker vanished, and the test
+// it was in is charged.
+void queue_lease_end(struct queue *queue, uint32_t slot, bool lost, struct effects *effects);
+struct queue_lease *queue_lease_find(struct queue *queue, uint32_t worker, uint64_t id, uint32_t *slot);
+uint32_t queue_lease_place(struct queue_lease *lease, uint32_t test);  // UINT32_MAX: not in it
+// Grants what fits the worker; false: nothing.
+bool queue_try_grant(struct queue *queue, uint64_t now_us, uint32_t worker, struct effects *effects);
+
+// queue_verdict.c
+bool queue_failing(enum queue_verdict verdict);
+void queue_set_verdict(struct queue *queue, uint32_t test, uint32_t worker, enum queue_status status);
+void queue_clear_verdict(struct queue *queue, uint32_t test);
+
+#endif

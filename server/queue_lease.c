@@ -1,0 +1,212 @@
+// The queue's leases: granted to a worker, adopted by one that returns, ended by its death. A lease id never repeats: the
+// daemon's epoch above a counter. Called by queue.c, queue_worker.c and queue_verdict.c; pure like them.
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/queue_impl.h"
+
+static uint32_t queue_lease_slot(struct queue *queue)
+{
+  for (uint32_t i = queue->lease_count; i > 0 && i + 64 > queue->lease_count; i--) {
+    if (!queue->lease[i - 1]) return i - 1;
+  }
+  if (queue->lease_count == queue->lease_room) {
+    queue->lease_room = queue->lease_room ? queue->lease_room * 2 : 16;
+    queue->lease = base_realloc(queue->lease, queue->lease_room, sizeof *queue->lease);
+  }
+  queue->lease[queue->lease_count] = NULL;
+  return queue->lease_count++;
+}
+
+// A worker holds few leases; when it would hold too many, the oldest ended one is forgotten.
+// False: all of them are live.
+static bool queue_lease_make_room(struct queue *queue, struct queue_worker *worker)
+{
+  for (uint32_t i = 0; worker->slot_count == LIMIT_LEASES_HELD && i < worker->slot_count; i++) {
+    if (!queue->lease[worker->slot[i]]->live) queue_lease_drop(queue, worker->slot[i]);
+  }
+  return worker->slot_count < LIMIT_LEASES_HELD;
+}
+
+struct queue_lease *queue_lease_new(struct queue *queue, uint64_t id, uint32_t number, const uint32_t *tests, uint32_t count,
+                                    uint32_t *slot)
+{
+  struct queue_worker *worker = &queue->worker[number];
+  assert(worker->slot_count < LIMIT_LEASES_HELD);
+  struct queue_lease *lease = base_calloc(1, sizeof *lease);
+  lease->id = id;
+  lease->worker = number;
+  lease->live = true;
+  lease->count = lease->open = count;
+  lease->started = QUEUE_NO_TEST;
+  lease->test = base_calloc(count + 1, sizeof *lease->test);
+  memcpy(lease->test, tests, count * sizeof *tests);
+  lease->reported = base_calloc(count + 1, sizeof *lease->reported);
+  *slot = queue_lease_slot(queue);
+  queue->lease[*slot] = lease;
+  worker->slot[worker->slot_count++] = *slot;
+  return lease;
+}
+
+void queue_lease_drop(struct queue *queue, uint32_t slot)
+{
+  struct queue_lease *lease = queue->lease[slot];
+  struct queue_worker *worker = &queue->worker[lease->worker];
+  uint32_t i = 0;
+  while (worker->slot[i] != slot) i++;
+  for (worker->slot_count--; i < worker->slot_count; i++) worker->slot[i] = worker->slot[i + 1];
+  queue->lease[slot] = NULL;
+  while (queue->lease_count && !queue->lease[queue->lease_count - 1]) queue->lease_count--;
+  free(lease->test);
+  free(lease->reported);
+  free(lease);
+}
+
+struct queue_lease *queue_lease_find(struct queue *queue, uint32_t worker, uint64_t id, uint32_t *slot)
+{
+  for (uint32_t i = 0; i < queue->worker[worker].slot_count; i++) {
+    *slot = queue->worker[worker].slot[i];
+    if (queue->lease[*slot]->id == id) return queue->lease[*slot];
+  }
+  return NULL;
+}
+
+uint32_t queue_lease_place(struct queue_lease *lease, uint32_t test)
+{
+  for (uint32_t i = 0; i < lease->count; i++) {
+    uint32_t at = (lease->hint + i) % lease->count;
+    if (lease->test[at] != test) continue;
+    lease->hint = at + 1 < lease->count ? at + 1 : 0;
+    return at;
+  }
+  return QUEUE_NO_TEST;
+}
+
+// The test a vanished worker was in: the one it began last, else the first it has not reported.
+static uint32_t queue_lease_suspect(const struct queue_lease *lease)
+{
+  if (lease->started != QUEUE_NO_TEST && !lease->reported[lease->started]) return lease->started;
+  uint32_t i = 0;
+  while (i < lease->count && lease->reported[i]) i++;
+  return i;
+}
+
+// Charges a test with a vanished worker: it is run alone next time; after too many it is held to have killed them.
+static void queue_lease_charge(struct queue *queue, uint32_t number, uint32_t worker, struct effects *effects)
+{
+  struct queue_test *test = &queue->test[number];
+  test->lost++;
+  if (test->lost < LIMIT_LOST) {
+    queue_put_again(queue, number, worker, true);
+    return;
+  }
+  if (test->attempts < UINT8_MAX) test->attempts++;
+  queue_set_verdict(queue, number, worker, QUEUE_CRASHED);
+  effects_add(effects, (struct effect){.kind = EFFECT_RESULT, .worker = worker, .test = number, .attempt = test->attempts});
+}
+
+void queue_lease_end(struct queue *queue, uint32_t slot, bool lost, struct effects *effects)
+{
+  struct queue_lease *lease = queue->lease[slot];
+  assert(lease->live);
+  lease->live = false;
+  uint32_t suspect = lost ? queue_lease_suspect(lease) : (uint32_t)QUEUE_NO_TEST;
+  for (uint32_t i = 0; i < lease->count; i++) {
+    uint32_t test = lease->test[i];
+    if (queue->test[test].place != PLACE_LEASED || queue->test[test].slot != slot) continue;
+    queue_move(queue, test, PLACE_READY);
+    if (i == suspect) queue_lease_charge(queue, test, lease->worker, effects);
+  }
+}
+
+// ---- granting
+
+static uint32_t queue_at_work(const struct queue *queue)
+{
+  uint32_t declared = queue->declared > queue->left ? queue->declared - queue->left : 0;
+  uint32_t workers = declared > queue->connected ? declared : queue->connected;
+  return workers ? workers : 1;
+}
+
+// Tests to run again that this worker may have: another worker's failures, its own only when nobody else is there. One that
+// is suspected of killing workers goes alone.
+static uint32_t queue_pick_again(struct queue *queue, uint32_t worker, uint32_t *out, uint32_t room)
+{
+  uint32_t n = 0, share = 1 + queue->again_count / queue_at_work(queue);
+  if (share < room) room = share;
+  for (uint32_t i = 0; i < queue->again_count && n < room; i++) {
+    const struct queue_again *again = &queue->again[i];
+    if (again->avoid == worker && queue->connected > 1) continue;
+    if (again->alone && n > 0) continue;
+    out[n++] = again->test;
+    if (again->alone) break;
+  }
+  return n;
+}
+
+bool queue_try_grant(struct queue *queue, uint64_t now_us, uint32_t number, struct effects *effects)
+{
+  struct queue_worker *worker = &queue->worker[number];
+  if (queue->hold_until_us && queue->awaited && now_us < queue->hold_until_us) return false;
+  if (queue->state != QUEUE_RUNNING || !queue_lease_make_room(queue, worker)) return false;
+  uint32_t picked[LIMIT_LEASE], n = 0, slot;
+  if (!sched_worker_has_more(queue->sched, &worker->sched)) n = queue_pick_again(queue, number, picked, LIMIT_LEASE);
+  if (n == 0) n = sched_grant(queue->sched, &worker->sched, queue_at_work(queue), picked, LIMIT_LEASE);
+  if (n == 0) return false;
+  struct queue_lease *lease = queue_lease_new(queue, queue->next_lease++, number, picked, n, &slot);
+  for (uint32_t i = 0; i < n; i++) {
+    queue_move(queue, picked[i], PLACE_LEASED);
+    queue->test[picked[i]].slot = slot;
+  }
+  struct effect effect = {.kind = EFFECT_LEASE, .worker = number, .lease = lease->id, .count = n};
+  effect.tests = base_calloc(n, sizeof *effect.tests);
+  memcpy(effect.tests, picked, n * sizeof *picked);
+  effects_add(effects, effect);
+  return true;
+}
+
+bool queue_adopt(struct queue *queue, uint64_t now_us, uint32_t worker, uint64_t id, const uint32_t *tests, uint32_t count)
+{
+  uint32_t slot, adopted = 0;
+  assert(worker < queue->worker_count && count <= LIMIT_LEASE);
+  (void)now_us;
+  struct queue_lease *lease = queue_lease_find(queue, worker, id, &slot);
+  if (lease && lease->live) return true;
+  if (lease) queue_lease_drop(queue, slot);
+  if (!queue->sched || count == 0 || !queue_lease_make_room(queue, &queue->worker[worker])) return false;
+  for (uint32_t i = 0; i < count; i++) {
+    if (tests[i] >= queue->total) return false;
+  }
+  lease = queue_lease_new(queue, id, worker, tests, count, &slot);
+  for (uint32_t i = 0; i < count; i++) {
+    if (queue->test[tests[i]].place != PLACE_READY) continue;
+    queue_move(queue, tests[i], PLACE_LEASED);
+    queue->test[tests[i]].slot = slot;
+    adopted++;
+  }
+  lease->live = adopted > 0;
+  return lease->live;
+}
+
+void queue_started(struct queue *queue, uint32_t worker, uint64_t id, uint32_t test)
+{
+  uint32_t slot;
+  struct queue_lease *lease = queue_lease_find(queue, worker, id, &slot);
+  if (!lease) return;
+  uint32_t hint = lease->hint, place = queue_lease_place(lease, test);
+  lease->hint = hint;
+  if (place != QUEUE_NO_TEST) lease->started = place;
+}
+
+uint32_t queue_running_test(const struct queue *queue, uint32_t worker)
+{
+  const struct queue_worker *of = &queue->worker[worker];
+  for (uint32_t i = of->slot_count; i > 0; i--) {
+    const struct queue_lease *lease = queue->lease[of->slot[i - 1]];
+    if (lease->live && lease->started != QUEUE_NO_TEST && !lease->reported[lease->started]) {
+      return lease->test[lease->started];
+    }
+  }
+  return QUEUE_NO_TEST;
+}

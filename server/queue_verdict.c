@@ -1,0 +1,173 @@
+// The queue's verdicts: what a result means, when a failing test is tried again, when the build has failed enough. Called
+// by dispatch for live results and by recovery for stored ones: both end in queue_apply, so that a restart comes to the
+// same state. Pure.
+#include <assert.h>
+
+#include "server/queue_impl.h"
+
+bool queue_failing(enum queue_verdict verdict)
+{
+  return verdict == VERDICT_FAILED || verdict == VERDICT_CRASHED;
+}
+
+static bool queue_bad(enum queue_status status)
+{
+  return status == QUEUE_FAILED || status == QUEUE_ERROR || status == QUEUE_CRASHED || status == QUEUE_TIMED_OUT;
+}
+
+static enum queue_verdict queue_verdict_of(const struct queue_test *test, enum queue_status status)
+{
+  switch (status) {
+    case QUEUE_SKIPPED: return VERDICT_SKIPPED;
+    case QUEUE_CRASHED: return VERDICT_CRASHED;
+    case QUEUE_FAILED:
+    case QUEUE_ERROR:
+    case QUEUE_TIMED_OUT: return VERDICT_FAILED;
+    case QUEUE_PASSED:
+    case QUEUE_XFAILED:
+    case QUEUE_XPASSED: break;
+  }
+  return test->failures || test->crashes ? VERDICT_FLAKY : VERDICT_PASSED;
+}
+
+void queue_set_verdict(struct queue *queue, uint32_t number, uint32_t worker, enum queue_status status)
+{
+  struct queue_test *test = &queue->test[number];
+  assert(test->verdict == VERDICT_NONE);
+  enum queue_verdict verdict = queue_verdict_of(test, status);
+  queue_move(queue, number, PLACE_DONE);
+  queue->by_verdict[VERDICT_NONE]--;
+  queue->by_verdict[verdict]++;
+  queue->by_status[status]++;
+  test->verdict = (uint8_t)verdict;
+  test->status = (uint8_t)status;
+  test->decided = worker;
+  if (queue_failing(verdict) && worker < queue->worker_count) queue->worker[worker].own_failing++;
+}
+
+void queue_clear_verdict(struct queue *queue, uint32_t number)
+{
+  struct queue_test *test = &queue->test[number];
+  assert(test->verdict != VERDICT_NONE);
+  bool failing = queue_failing((enum queue_verdict)test->verdict);
+  if (failing && test->decided < queue->worker_count) queue->worker[test->decided].own_failing--;
+  queue->by_verdict[test->verdict]--;
+  queue->by_verdict[VERDICT_NONE]++;
+  queue->by_status[test->status]--;
+  test->verdict = VERDICT_NONE;
+  test->status = 0;
+  test->decided = QUEUE_NOBODY;
+}
+
+// ---- deciding
+
+// Retries stop when the build is plainly broken: at most 10 % of the tests, but always ten, are tried again.
+static bool queue_may_retry(const struct queue *queue, const struct queue_test *test)
+{
+  uint32_t budget = queue->total / 10 > 10 ? queue->total / 10 : 10;
+  return test->failures < queue->policy.retries && queue->retried < budget;
+}
+
+static bool queue_decides(const struct queue *queue, const struct queue_test *test, enum queue_status status)
+{
+  if (!queue_bad(status)) return true;
+  if (status == QUEUE_CRASHED && test->crashes + 1 < LIMIT_CRASHES) return false;
+  return !queue_may_retry(queue, test);
+}
+
+// One attempt, live or replayed: counts it, and settles the verdict or sends the test round again.
+static void queue_apply(struct queue *queue, uint32_t worker, uint32_t number, enum queue_status status, bool settles)
+{
+  struct queue_test *test = &queue->test[number];
+  if (settles) {
+    queue_set_verdict(queue, number, worker, status);
+    return;
+  }
+  if (status == QUEUE_CRASHED) {
+    test->crashes++;
+  } else {
+    queue->retried += test->failures == 0;
+    test->failures++;
+  }
+  if (test->place != PLACE_READY) queue_move(queue, number, PLACE_READY);
+  if (!test->again) queue_put_again(queue, number, worker, status == QUEUE_CRASHED);
+}
+
+static void queue_teach(struct queue *queue, const struct queue_result *result)
+{
+  if (result->status == QUEUE_CRASHED || result->status == QUEUE_TIMED_OUT) return;
+  sched_worker_learn(&queue->worker[result->worker].sched, result->duration_us,
+                     sched_expected_us(queue->sched, result->test));
+}
+
+static void queue_abort_if_failing(struct queue *queue, struct effects *effects)
+{
+  uint32_t failing = queue->by_verdict[VERDICT_FAILED] + queue->by_verdict[VERDICT_CRASHED];
+  bool over = queue->place_count[PLACE_DONE] == queue->total;
+  if (queue->state == QUEUE_RUNNING && queue->policy.max_failures && failing >= queue->policy.max_failures && !over) {
+    queue_set_state(queue, QUEUE_ABORTED, effects);
+  }
+}
+
+// Takes the test out of a newer lease, whose worker is told when nothing of it is left.
+static void queue_displace(struct queue *queue, uint32_t number, struct effects *effects)
+{
+  struct queue_lease *newer = queue->lease[queue->test[number].slot];
+  uint32_t place = queue_lease_place(newer, number);
+  assert(place != QUEUE_NO_TEST && !newer->reported[place]);
+  if (newer->count == 1) {
+    effects_add(effects, (struct effect){.kind = EFFECT_REVOKE, .worker = newer->worker, .lease = newer->id});
+  }
+}
+
+static enum queue_accept queue_classify(const struct queue *queue, const struct queue_lease *lease, uint32_t slot,
+                                        uint32_t test)
+{
+  const struct queue_test *of = &queue->test[test];
+  if (queue->state == QUEUE_COMPLETE || queue->state == QUEUE_INCOMPLETE) return ACCEPT_SEALED;
+  if (of->place == PLACE_DONE) return ACCEPT_EXTRA;
+  return lease->live && of->place == PLACE_LEASED && of->slot == slot ? ACCEPT_CURRENT : ACCEPT_LATE;
+}
+
+// The lease has one report less to give; a fully reported one is over.
+static void queue_report(struct queue *queue, struct queue_lease *lease, uint32_t slot, uint32_t place)
+{
+  lease->reported[place] = true;
+  if (--lease->open == 0) queue_lease_drop(queue, slot);
+}
+
+enum queue_accept queue_result(struct queue *queue, uint64_t now_us, const struct queue_result *result,
+                               uint32_t *attempt, bool *settles, struct effects *effects)
+{
+  uint32_t slot, number = result->test;
+  assert(result->worker < queue->worker_count && number < queue->total);
+  struct queue_lease *lease = queue_lease_find(queue, result->worker, result->lease, &slot);
+  uint32_t place = lease ? queue_lease_place(lease, number) : (uint32_t)QUEUE_NO_TEST;
+  if (place == QUEUE_NO_TEST) return ACCEPT_UNKNOWN;
+  if (lease->reported[place]) return ACCEPT_DUPLICATE;
+  enum queue_accept accept = queue_classify(queue, lease, slot, number);
+  struct queue_test *test = &queue->test[number];
+  bool stored = accept != ACCEPT_SEALED && test->attempts < LIMIT_ATTEMPTS;
+  if (accept == ACCEPT_LATE && test->place == PLACE_LEASED) queue_displace(queue, number, effects);
+  queue_report(queue, lease, slot, place);
+  if (accept == ACCEPT_SEALED) return accept;
+  *settles = accept != ACCEPT_EXTRA && queue_decides(queue, test, result->status);
+  if (!stored && !*settles) return ACCEPT_DUPLICATE;
+  *attempt = ++test->attempts;
+  queue_teach(queue, result);
+  if (accept == ACCEPT_EXTRA) return accept;
+  queue_apply(queue, result->worker, number, result->status, *settles);
+  queue_abort_if_failing(queue, effects);
+  queue_settle(queue, now_us, effects);
+  return accept;
+}
+
+void queue_restore_result(struct queue *queue, uint32_t worker, uint32_t number, enum queue_status status, uint32_t attempt,
+                          bool settles, bool lost)
+{
+  assert(number < queue->total);
+  struct queue_test *test = &queue->test[number];
+  if (attempt > test->attempts) test->attempts = (uint8_t)(attempt < UINT8_MAX ? attempt : UINT8_MAX);
+  if (lost) test->lost = LIMIT_LOST;
+  if (test->place != PLACE_DONE) queue_apply(queue, worker, number, status, settles);
+}

@@ -1,0 +1,277 @@
+// The queue's workers: coming, returning, leaving, being run again, and what each exits with. Called by dispatch; pure. A
+// "node" is a parallel job of the CI, the same over its retries; a "worker" is one run of it.
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/queue_impl.h"
+
+static uint32_t queue_worker_add(struct queue *queue, const struct queue_join *join)
+{
+  if (queue->worker_count == queue->worker_room) {
+    queue->worker_room = queue->worker_room ? queue->worker_room * 2 : 8;
+    queue->worker = base_realloc(queue->worker, queue->worker_room, sizeof *queue->worker);
+  }
+  struct queue_worker *worker = &queue->worker[queue->worker_count];
+  *worker = (struct queue_worker){.node = base_strdup(join->node), .attempt = base_strdup(join->attempt)};
+  sched_worker_init(&worker->sched);
+  if (join->node_total > queue->declared) queue->declared = join->node_total;
+  return queue->worker_count++;
+}
+
+static void queue_worker_connect(struct queue *queue, uint64_t now_us, uint32_t number)
+{
+  struct queue_worker *worker = &queue->worker[number];
+  worker->heard_us = now_us;
+  queue_list_add(queue, LIST_HEARD, number);
+  if (worker->awaited) {
+    worker->awaited = false;
+    queue->awaited--;
+  }
+  if (worker->connected) return;
+  worker->connected = true;
+  queue->connected++;
+  queue->idle_since_us = 0;
+}
+
+// ---- a job that is run again
+
+static bool queue_same_node(const struct queue_worker *worker, const struct queue_join *join)
+{
+  return join->node[0] && strcmp(worker->node, join->node) == 0;
+}
+
+// Was this node here before, as another try of the job? Without tokens an ended build tells.
+static bool queue_node_returns(const struct queue *queue, const struct queue_join *join)
+{
+  for (uint32_t i = 0; i < queue->worker_count; i++) {
+    const struct queue_worker *worker = &queue->worker[i];
+    if (!queue_same_node(worker, join)) continue;
+    if (strcmp(worker->attempt, join->attempt) != 0) return true;
+    if (!join->attempt[0] && queue_ended(queue)) return true;
+  }
+  return false;
+}
+
+struct queue_reopen {
+  const struct queue_join *join;
+  bool known;  // the node was here before
+  bool ended;  // the build was over
+};
+
+static bool queue_reopens(const struct queue *queue, const struct queue_reopen *reopen, const struct queue_test *test)
+{
+  if (test->place != PLACE_DONE) return false;
+  bool own = test->decided < queue->worker_count && queue_same_node(&queue->worker[test->decided], reopen->join);
+  bool failing = queue_failing((enum queue_verdict)test->verdict);
+  switch (queue->policy.on_retry) {
+    case QUEUE_ALL: return reopen->ended;
+    case QUEUE_MINE: return reopen->known ? own : failing;
+    case QUEUE_UNRESOLVED: break;
+  }
+  return failing && (own || !reopen->known);
+}
+
+static void queue_reopen_test(struct queue *queue, uint32_t test)
+{
+  queue_clear_verdict(queue, test);
+  queue->test[test].crashes = queue->test[test].lost = queue->test[test].failures = 0;
+  queue_move(queue, test, PLACE_READY);
+}
+
+static uint32_t queue_reopen(struct queue *queue, const struct queue_reopen *reopen, uint32_t **out)
+{
+  uint32_t n = 0;
+  *out = base_calloc(queue->total + 1, sizeof **out);
+  for (uint32_t i = 0; i < queue->total; i++) {
+    if (queue_reopens(queue, reopen, &queue->test[i])) (*out)[n++] = i;
+  }
+  for (uint32_t i = 0; i < n; i++) {
+    queue_reopen_test(queue, (*out)[i]);
+  }
+  if (n) queue->round++;
+  return n;
+}
+
+// What the node's earlier tries left behind outside of tests is forgiven: it is run again now.
+static void queue_forgive(struct queue *queue, const struct queue_join *join)
+{
+  for (uint32_t i = 0; i < queue->worker_count; i++) {
+    struct queue_worker *worker = &queue->worker[i];
+    if (!worker->late_errors || !queue_same_node(worker, join)) continue;
+    worker->late_errors = false;
+    queue->late_errors--;
+  }
+}
+
+uint32_t queue_join(struct queue *queue, uint64_t now_us, const struct queue_join *join, uint32_t **reopened,
+                    uint32_t *reopened_count, struct effects *effects)
+{
+  *reopened = NULL;
+  *reopened_count = 0;
+  if (queue->worker_count >= LIMIT_WORKERS) return QUEUE_NOBODY;
+  struct queue_reopen reopen = {.join = join, .known = queue_node_returns(queue, join), .ended = queue_ended(queue)};
+  bool rerun = reopen.known || join->retried == QUEUE_RETRIED_YES ||
+               (reopen.ended && join->retried == QUEUE_RETRIED_UNKNOWN);
+  if (rerun && queue->sched) {
+    if (reopen.known) queue_forgive(queue, join);
+    if (reopen.known || reopen.ended) *reopened_count = queue_reopen(queue, &reopen, reopened);
+  }
+  uint32_t number = queue_worker_add(queue, join);
+  queue->worker[number].rerun = rerun;
+  queue_worker_connect(queue, now_us, number);
+  bool work = queue->place_count[PLACE_DONE] < queue->total;
+  if (queue->state == QUEUE_INCOMPLETE && !queue->sched) queue_set_state(queue, QUEUE_COLLECTING, effects);
+  if (queue_ended(queue) && work && (rerun || queue->state == QUEUE_INCOMPLETE)) {
+    queue_set_state(queue, QUEUE_RUNNING, effects);
+  }
+  queue->worker[number].late = queue_ended(queue);
+  queue_settle(queue, now_us, effects);
+  return number;
+}
+
+// ---- presence
+
+void queue_attach(struct queue *queue, uint64_t now_us, uint32_t number)
+{
+  assert(number < queue->worker_count);
+  if (queue->worker[number].left) return;
+  queue_list_remove(queue, LIST_PARKED, number);  // it asks again on its new connection
+  queue_worker_connect(queue, now_us, number);
+  if (queue->state == QUEUE_INCOMPLETE) {
+    struct effects none = {0};
+    queue_set_state(queue, queue->sched ? QUEUE_RUNNING : QUEUE_COLLECTING, &none);
+    effects_release(&none);
+  }
+}
+
+void queue_detach(struct queue *queue, uint64_t now_us, uint32_t number)
+{
+  assert(number < queue->worker_count);
+  struct queue_worker *worker = &queue->worker[number];
+  queue_list_remove(queue, LIST_PARKED, number);
+  if (queue->sched) sched_worker_leave(queue->sched, &worker->sched);
+  if (!worker->connected) return;
+  worker->connected = false;
+  if (--queue->connected == 0) queue->idle_since_us = now_us;
+}
+
+void queue_heard(struct queue *queue, uint64_t now_us, uint32_t number)
+{
+  assert(number < queue->worker_count);
+  if (!queue->worker[number].left) queue_worker_connect(queue, now_us, number);
+}
+
+void queue_leave(struct queue *queue, uint64_t now_us, uint32_t number, bool late_errors, struct effects *effects)
+{
+  assert(number < queue->worker_count);
+  struct queue_worker *worker = &queue->worker[number];
+  if (worker->left) return;
+  for (uint32_t i = 0; i < worker->slot_count; i++) {
+    if (queue->lease[worker->slot[i]]->live) queue_lease_end(queue, worker->slot[i], false, effects);
+  }
+  queue_list_remove(queue, LIST_HEARD, number);
+  queue_detach(queue, now_us, number);
+  worker->left = true;
+  queue->left++;
+  if (late_errors) {
+    worker->late_errors = true;
+    queue->late_errors++;
+  }
+  queue_settle(queue, now_us, effects);
+}
+
+uint32_t queue_worker_count(const struct queue *queue)
+{
+  return queue->worker_count;
+}
+
+bool queue_worker_connected(const struct queue *queue, uint32_t worker)
+{
+  assert(worker < queue->worker_count);
+  return queue->worker[worker].connected;
+}
+
+uint32_t queue_own_failing(const struct queue *queue, uint32_t worker)
+{
+  assert(worker < queue->worker_count);
+  return queue->worker[worker].own_failing;
+}
+
+// ---- exit codes
+
+int queue_exit_code(const struct queue *queue, uint32_t number, const char **why)
+{
+  const struct queue_worker *worker = &queue->worker[number];
+  *why = "every test this worker decided passed";
+  if (worker->own_failing) {
+    *why = "tests failed on this worker";
+    return EXIT_TESTS_FAILED;
+  }
+  if (worker->late_errors) {
+    *why = "an error outside of any test on this worker";
+    return EXIT_TESTS_FAILED;
+  }
+  switch (queue->state) {
+    case QUEUE_INCOMPLETE: *why = "the build ended without all its tests"; return EXIT_INFRA;
+    case QUEUE_ABORTED: *why = "the build was ended by its bound on failures"; return EXIT_TESTS_FAILED;
+    case QUEUE_COLLECTING: *why = "the build has no list of tests"; return EXIT_INFRA;
+    case QUEUE_RUNNING: *why = "other workers have the rest of the build"; break;
+    case QUEUE_COMPLETE: break;
+  }
+  if (worker->late && !worker->rerun && queue_build_code(queue, why) != EXIT_OK) return EXIT_TESTS_FAILED;
+  return EXIT_OK;
+}
+
+int queue_build_code(const struct queue *queue, const char **why)
+{
+  *why = "every test has its verdict, none fails";
+  uint32_t failing = queue->by_verdict[VERDICT_FAILED] + queue->by_verdict[VERDICT_CRASHED];
+  if (queue->state == QUEUE_INCOMPLETE || !queue_ended(queue)) {
+    *why = "tests have no verdict";
+    return EXIT_INFRA;
+  }
+  if (failing) *why = "tests failed";
+  if (!failing && queue->state == QUEUE_ABORTED) *why = "the build was ended by its bound on failures";
+  if (!failing && queue->late_errors) *why = "an error outside of any test";
+  return failing || queue->state == QUEUE_ABORTED || queue->late_errors ? EXIT_TESTS_FAILED : EXIT_OK;
+}
+
+// ---- recovery
+
+uint32_t queue_restore_worker(struct queue *queue, const struct queue_join *join, bool late_errors)
+{
+  uint32_t number = queue_worker_add(queue, join);
+  queue->worker[number].late_errors = late_errors;
+  queue->late_errors += late_errors;
+  queue->worker[number].awaited = true;
+  queue->awaited++;
+  return number;
+}
+
+void queue_restore_round(struct queue *queue, uint32_t round, const uint32_t *tests, uint32_t count)
+{
+  for (uint32_t i = 0; i < count; i++) {
+    if (tests[i] < queue->total && queue->test[tests[i]].place == PLACE_DONE) queue_reopen_test(queue, tests[i]);
+  }
+  queue->round = round;
+}
+
+void queue_restore_left(struct queue *queue, uint32_t number)
+{
+  struct queue_worker *worker = &queue->worker[number];
+  worker->left = true;
+  queue->left++;
+  if (worker->awaited) queue->awaited--;
+  worker->awaited = false;
+}
+
+void queue_restored(struct queue *queue, uint64_t now_us, uint32_t ended)
+{
+  struct effects effects = {0};
+  queue->idle_since_us = now_us;
+  queue->hold_until_us = now_us + queue->policy.lease_ttl_us;
+  if (ended) queue->state = (enum queue_state)ended;
+  queue_settle(queue, now_us, &effects);
+  effects_release(&effects);
+}
