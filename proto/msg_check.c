@@ -344,6 +344,9 @@ static bool keeps(const struct rule *rule, const void *message) {
 // The tests of all held leases stand behind each other in one column.
 static const char *check_hello(const Shardd__Frame *frame) {
   const Shardd__Hello *hello = frame->hello;
+  if (hello->policy != NULL && (uint32_t)hello->policy->on_retry > SHARDD__ON_RETRY__ON_RETRY_ALL) {
+    return "Policy.on_retry: has an unknown value";
+  }
   size_t sum = 0;
   for (size_t i = 0; i < hello->n_held_count; i++)
     sum += hello->held_count[i];
