@@ -52,8 +52,8 @@ uint64_t base_now_us(void);
 uint64_t base_wall_us(void);
 
 // Strict readers: the whole text must be a number in [min, max]; 0 on success, -1 otherwise with *out untouched.
-// base_parse_duration takes "90", "90s", "1.5s", "250ms", "10us", "5m", "2h", "30d" (a bare number is seconds) and gives
-// microseconds; base_parse_size takes "512", "64k", "8M", "1G" (powers of 1024) and gives bytes.
+// base_parse_duration takes "90", "90s", "1.5s", "250ms", "10us", "5m", "2h", "30d" (a bare number is seconds) and
+// gives microseconds; base_parse_size takes "512", "64k", "8M", "1G" (powers of 1024) and gives bytes.
 int base_parse_u64(const char *text, uint64_t min, uint64_t max, uint64_t *out) MUST_CHECK;
 int base_parse_duration(const char *text, uint64_t min_us, uint64_t max_us, uint64_t *out_us) MUST_CHECK;
 int base_parse_size(const char *text, uint64_t min, uint64_t max, uint64_t *out_bytes) MUST_CHECK;

@@ -9,11 +9,12 @@
 
 static const char cut_mark[] = "…";
 
-enum { PIECE_BYTES = 8, CUT_BYTES = sizeof cut_mark - 1 };
+enum { PIECE_BYTES = 12, CUT_BYTES = sizeof cut_mark - 1 };
 
 static size_t escape_one(char piece[PIECE_BYTES], const unsigned char *p, size_t n, enum escape_form form,
                          size_t *used);
-static size_t utf8_length(const unsigned char *p, size_t n);
+static size_t code_in_yaml(char piece[PIECE_BYTES], uint32_t code);
+static size_t decode(const unsigned char *p, size_t n, uint32_t *code);
 static bool is_steering(uint32_t code);
 
 size_t escape_bytes(char *out, size_t room, const void *bytes, size_t n, enum escape_form form) {
@@ -38,43 +39,66 @@ size_t escape_bytes(char *out, size_t room, const void *bytes, size_t n, enum es
 static size_t escape_one(char piece[PIECE_BYTES], const unsigned char *p, size_t n, enum escape_form form,
                          size_t *used) {
   *used = 1;
-  bool kept = form == ESCAPE_TEXT && (*p == '\n' || *p == '\t');
-  if (form == ESCAPE_QUOTED && (*p == '"' || *p == '\\')) {
+  if ((form == ESCAPE_QUOTED || form == ESCAPE_YAML) && (*p == '"' || *p == '\\')) {
     piece[0] = '\\';
     piece[1] = (char)*p;
     return 2;
   }
+  bool kept = form == ESCAPE_TEXT && (*p == '\n' || *p == '\t');
   if (kept || (*p >= 0x20 && *p < 0x7f)) {
     piece[0] = (char)*p;
     return 1;
   }
-  size_t length = utf8_length(p, n);
-  if (length > 0) {
+  uint32_t code = 0xfffd;
+  size_t length = decode(p, n, &code);
+  if (length > 1 && !is_steering(code)) {
     memcpy(piece, p, length);
     *used = length;
     return length;
   }
-  return (size_t)snprintf(piece, PIECE_BYTES, "\\x%02x", *p);
+  if (form != ESCAPE_YAML) return (size_t)snprintf(piece, PIECE_BYTES, "\\x%02x", *p);
+  *used = length > 0 ? length : 1;
+  return code_in_yaml(piece, code);
 }
 
-// Bytes of the harmless character of two to four bytes at p; 0 when it is malformed, overlong, a surrogate or steering.
-static size_t utf8_length(const unsigned char *p, size_t n) {
+static size_t code_in_yaml(char piece[PIECE_BYTES], uint32_t code) {
+  int length = code <= 0xff     ? snprintf(piece, PIECE_BYTES, "\\x%02x", code)
+               : code <= 0xffff ? snprintf(piece, PIECE_BYTES, "\\u%04x", code)
+                                : snprintf(piece, PIECE_BYTES, "\\U%08x", code);
+  return (size_t)length;
+}
+
+// Length of the character at p, *code its number; 0 when it is malformed, overlong or a surrogate, *code untouched.
+static size_t decode(const unsigned char *p, size_t n, uint32_t *code) {
   static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-  size_t length = *p >= 0xf0 && *p < 0xf8 ? 4 : *p >= 0xe0 ? 3 : 2;
+  if (*p < 0x80) {
+    *code = *p;
+    return 1;
+  }
+  size_t length = *p >= 0xf0 ? 4 : *p >= 0xe0 ? 3 : 2;
   if (*p < 0xc0 || *p >= 0xf8 || length > n) return 0;
-  uint32_t code = *p & (0xffu >> (length + 1));
+  uint32_t sum = *p & (0xffu >> (length + 1));
   for (size_t i = 1; i < length; i++) {
     if ((p[i] & 0xc0) != 0x80) return 0;
-    code = code << 6 | (p[i] & 0x3fu);
+    sum = sum << 6 | (p[i] & 0x3fu);
   }
-  bool valid = code >= least[length] && code <= 0x10ffff && (code < 0xd800 || code > 0xdfff);
-  return valid && !is_steering(code) ? length : 0;
+  if (sum < least[length] || sum > 0x10ffff || (sum >= 0xd800 && sum <= 0xdfff)) return 0;
+  *code = sum;
+  return length;
 }
 
+// Characters that command a terminal or reorder what is read.
 static bool is_steering(uint32_t code) {
-  return (code >= 0x80 && code <= 0x9f)                                       // C1
-         || code == 0x200e || code == 0x200f || code == 0x061c                // direction marks
-         || (code >= 0x2028 && code <= 0x202e)                                // separators, embeddings, overrides
-         || (code >= 0x2066 && code <= 0x2069) || code == 0xfeff              // isolates, byte order mark
-         || (code & 0xfffe) == 0xfffe || (code >= 0xfdd0 && code <= 0xfdef);  // no characters
+  static const struct {
+    uint32_t first, last;
+  } range[] = {
+      {0x00, 0x1f},     {0x7f, 0x9f},      // C0 and C1 controls
+      {0x061c, 0x061c}, {0x200b, 0x200f},  // marks without width or of direction
+      {0x2028, 0x202e},                    // separators, embeddings, overrides
+      {0x2060, 0x206f}, {0xfeff, 0xfeff},  // isolates, joiners, byte order mark
+      {0xfdd0, 0xfdef}, {0xfff0, 0xfffb},  // no characters, annotations
+  };
+  for (size_t i = 0; i < COUNT_OF(range); i++)
+    if (code >= range[i].first && code <= range[i].last) return true;
+  return (code & 0xfffe) == 0xfffe;
 }

@@ -10,10 +10,12 @@ enum escape_form {
   ESCAPE_QUOTED,  // stands between double quotes: quotes and backslashes get a backslash
   ESCAPE_LINE,    // one line: everything but controls stays
   ESCAPE_TEXT,    // several lines: line feeds and tabs stay too
+  ESCAPE_YAML,    // stands between double quotes of a YAML file: codes as \xNN, \uNNNN, malformed bytes as \ufffd
 };
 
 // Copies `n` bytes to out, at most `room` of them, without a NUL: printable ASCII and harmless UTF-8 as they are, every
-// other byte as \xNN. Never cuts inside a character; "…" ends what was cut, if it fits. Returns the bytes written.
+// other byte as \xNN (what ESCAPE_YAML writes, a YAML reader turns back). Never cuts inside a character; "…" ends what
+// was cut, if it fits. Returns the bytes written.
 size_t escape_bytes(char *out, size_t room, const void *bytes, size_t n, enum escape_form form);
 
 #endif

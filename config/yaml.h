@@ -1,6 +1,6 @@
 // A YAML file as a bounded tree that knows its lines: maps, sequences and scalars only. Built from libyaml's event
-// API, which alone lets anchors, aliases, tags, depth and duplicate keys be refused (libyaml itself takes quadratic time
-// on deep nesting and expands alias bombs). Called by conf.c and by the suite reader; knows no key by name.
+// API, which alone lets anchors, aliases, tags, depth and duplicate keys be refused (libyaml itself takes quadratic
+// time on deep nesting and expands alias bombs). Called by conf.c and by the suite reader; knows no key by name.
 #ifndef CONFIG_YAML_H
 #define CONFIG_YAML_H
 
@@ -38,7 +38,12 @@ struct yaml_tree *yaml_parse(const char *name, const void *bytes, size_t n, stru
 struct yaml_tree *yaml_load(const char *path, struct yaml_error *error) MUST_CHECK;
 const struct yaml_node *yaml_root(const struct yaml_tree *tree);
 const char *yaml_name(const struct yaml_tree *tree);  // as given to yaml_parse, or the path
-void yaml_free(struct yaml_tree *tree);
+void yaml_tree_free(struct yaml_tree *tree);          // yaml_free is a symbol of libyaml.so, which would call ours
+
+// Writes "file:line:column: message" about a node into *error, as the parser does: for readers of trees. Text of the
+// file inside the message goes through base_quote first; what is longer than the room is cut with "…".
+void yaml_set_error(struct yaml_error *error, const struct yaml_tree *tree, const struct yaml_node *at, const char *fmt,
+                    ...) PRINTF(4, 5);
 
 // The value under `key` of a map, or NULL.
 const struct yaml_node *yaml_get(const struct yaml_node *map, const char *key);
