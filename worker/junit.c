@@ -4,7 +4,6 @@
 // wanted.
 #include "worker/junit.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <expat.h>
 #include <math.h>

@@ -26,8 +26,8 @@ struct runner_result {
   enum runner_status status;
   uint64_t start_us;  // wall clock since the epoch, when the test began
   uint64_t setup_us, call_us, teardown_us;
-  bool first;         // the first test of its process: its set-up holds the process's own start
-  const char *text;   // failure output, UTF-8 or not; NULL: none
+  bool first;        // the first test of its process: its set-up holds the process's own start
+  const char *text;  // failure output, UTF-8 or not; NULL: none
   size_t text_bytes;
 };
 
@@ -41,15 +41,17 @@ enum runner_end_kind {
 
 struct runner_end {
   enum runner_end_kind kind;
-  int exit_code;           // of the test process, or -1
-  const char *why;         // for people; NULL when OK
-  const char *const *late; // errors that belong to no running test
+  int exit_code;            // of the test process, or -1
+  const char *why;          // for people; NULL when OK
+  const char *const *late;  // errors that belong to no running test
   size_t late_count;
 };
 
 struct runner_events {
-  // The list is complete; the worker takes it over. Never called when the list was not asked for.
+  // The list is complete and sealed; the worker takes it over. Never called when the list was not asked for.
   void (*on_listed)(void *arg, struct testlist *list);
+  // The test is in the test process's hands: before any of its code runs. A runner that gives a process many tests at
+  // once tells of all of them when it starts.
   void (*on_started)(void *arg, uint32_t tag);
   void (*on_result)(void *arg, const struct runner_result *result);
   // Wants more tests: every given test but possibly the last's teardown is done. Answered by give, idle or finish.
@@ -67,13 +69,14 @@ struct runner_test {
   uint64_t est_us;   // expected
 };
 
+// What it points at lives as long as the runner.
 struct runner_spec {
-  char *const *argv;       // the test command, NULL-terminated
-  char *const *list_argv;  // command runner: command that prints the ids; NULL: none
-  const char *list_file;   // command runner: file of ids; NULL: none
-  const char *results;     // command runner: "exit", "junit:PATH", "tap", "tap:PATH"
+  char *const *argv;         // the test command, NULL-terminated
+  char *const *list_argv;    // command runner: command that prints the ids; NULL: none
+  const char *list_file;     // command runner: file of ids; NULL: none
+  const char *results;       // command runner: "exit", "junit:PATH", "tap", "tap:PATH"
   const char *node, *build;  // exported to the test process as SHARD_NODE, SHARD_BUILD
-  bool want_list;          // false: the build's list is known, do not collect for its sake
+  bool want_list;            // false: the build's list is known, do not collect for its sake
   bool allow_empty;
   uint64_t start_timeout_us;  // longest from start to the list
   struct event_base *base;
@@ -83,9 +86,9 @@ struct runner_spec {
 struct runner;
 
 struct runner_ops {
-  const char *name;      // --runner NAME
+  const char *name;  // --runner NAME
   const char *help;
-  bool lists_itself;     // collects in any case (persistent): the list is always checked
+  bool lists_itself;  // collects in any case (persistent): the list is always checked
   // Starts it; callbacks follow from the loop. NULL and a message in why (bounded, terminated) on failure.
   struct runner *(*start)(const struct runner_spec *spec, char *why, size_t why_size);
   void (*give)(struct runner *runner, const struct runner_test *tests, size_t count);  // copies what it keeps, not ids

@@ -4,7 +4,6 @@
 // kept for it.
 #include "worker/tap.h"
 
-#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>

@@ -17,8 +17,8 @@ void testlist_free(struct testlist *list);
 // list is full (500,000): nothing was added.
 int testlist_add(struct testlist *list, const char *id, size_t id_bytes, const char *file, uint32_t unit) MUST_CHECK;
 
-// Sorts, finds duplicates and computes the digest; call once, before anything below. Returns the number of duplicate
-// ids; testlist_duplicate(list, i) names the i-th of them.
+// Sorts, finds duplicates and computes the digest; before anything below (again: nothing more happens). Returns the
+// number of duplicate ids; testlist_duplicate(list, i) names the i-th of them.
 size_t testlist_seal(struct testlist *list);
 const char *testlist_duplicate(const struct testlist *list, size_t i);
 

@@ -1,0 +1,31 @@
+// The table of runners and the choice among them. Called by run.c; the one place that names all runners. It must not
+// know what any of them does.
+#include "worker/runner.h"
+
+#include <string.h>
+
+static const struct runner_ops *const runners[] = {&runner_pytest, &runner_command};
+
+static bool names_pytest(const char *word);
+
+const struct runner_ops *runner_find(const char *name, char *const *argv) {
+  if (strcmp(name, "auto") == 0) {
+    for (; argv && *argv; argv++)
+      if (names_pytest(*argv)) return &runner_pytest;
+    return &runner_command;
+  }
+  for (size_t i = 0; i < COUNT_OF(runners); i++)
+    if (strcmp(runners[i]->name, name) == 0) return runners[i];
+  return NULL;
+}
+
+// "pytest", "py.test", "pytest-3", "pytest3.11", with any path before it.
+static bool names_pytest(const char *word) {
+  const char *slash = strrchr(word, '/');
+  if (slash) word = slash + 1;
+  if (strcmp(word, "py.test") == 0) return true;
+  if (strncmp(word, "pytest", 6) != 0) return false;
+  word += 6;
+  if (*word == '-') word++;
+  return word[strspn(word, "0123456789.")] == '\0';
+}
