@@ -11,6 +11,7 @@
 #include "worker/command_argv.h"
 #include "worker/command_list.h"
 #include "worker/command_results.h"
+#include "worker/runner.h"
 
 enum { WORDS = 16 };
 
@@ -154,12 +155,31 @@ static void test_worst_row_counts(void **state) {
   }
 }
 
+static void refused(const char *const *argv, const char *results, bool listed, const char *expected) {
+  char why[1024] = "";
+  struct words words = words_of(argv);
+  struct runner_spec spec = {.want_list = true};
+  spec.argv = words.word;
+  spec.results = results;
+  spec.list_file = listed ? "list" : NULL;
+  assert_null(runner_command.start(&spec, why, sizeof(why)));
+  has(why, expected);
+  free_words(&words);
+}
+
+static void test_usage(void **state) {
+  (void)state;
+  refused(ARGV("sh", "-c", "run {}"), "exit", true, "{} must be a word of its own, here it is inside 'run {}'");
+  refused(ARGV("true"), "json", true, "results 'json' are not known");
+  refused(ARGV("true"), "junit:", true, "junit:PATH");
+  refused(ARGV("true"), "exit", false, "--list");
+  refused((const char *const[]){NULL}, "exit", true, "no test command");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_list_lines),
-      cmocka_unit_test(test_expansion),
-      cmocka_unit_test(test_matching),
-      cmocka_unit_test(test_worst_row_counts),
+      cmocka_unit_test(test_list_lines),       cmocka_unit_test(test_expansion), cmocka_unit_test(test_matching),
+      cmocka_unit_test(test_worst_row_counts), cmocka_unit_test(test_usage),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

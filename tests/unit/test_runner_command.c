@@ -158,19 +158,24 @@ static void free_words(struct words *words) {
     free(words->word[i]);
 }
 
+static void start_and_loop(struct fixture *f, const struct runner_spec *spec) {
+  char why[1024] = "";
+  f->ended = false;
+  f->runner = runner_command.start(spec, why, sizeof(why));
+  assert_string_equal(why, "");
+  assert_int_equal(event_base_dispatch(f->base), 0);
+  assert_true(f->ended);
+}
+
 // Runs `argv` over the ids, one a line, to the end.
 static void run(struct fixture *f, const char *ids, const char *results, const char *const *argv) {
-  char why[1024] = "";
   struct words words = words_of(argv);
   write_file("list", ids);
   struct runner_spec spec = spec_of(f);
   spec.argv = words.word;
   spec.list_file = "list";
   spec.results = results;
-  f->runner = runner_command.start(&spec, why, sizeof(why));
-  assert_string_equal(why, "");
-  assert_int_equal(event_base_dispatch(f->base), 0);
-  assert_true(f->ended);
+  start_and_loop(f, &spec);
   free_words(&words);
 }
 
@@ -368,7 +373,6 @@ static void test_bats_file(void **state) {
 
 static void test_ctest(void **state) {
   struct fixture *f = *state;
-  char why[1024] = "";
   write_file("CTestTestfile.cmake",
              "add_test(good true)\nadd_test(bad sh -c \"echo oops; exit 1\")\nadd_test(goods true)\n");
   struct words list = words_of(ARGV("sh", "-c", "ctest -N | sed -n 's/^ *Test *#[0-9]*: //p'"));
@@ -380,9 +384,7 @@ static void test_ctest(void **state) {
   spec.list_argv = list.word;
   spec.results = "junit:{tmp}/r.xml";
   spec.start_timeout_us = 60 * 1000000;
-  f->runner = runner_command.start(&spec, why, sizeof(why));
-  assert_string_equal(why, "");
-  assert_int_equal(event_base_dispatch(f->base), 0);
+  start_and_loop(f, &spec);
   free_words(&list);
   free_words(&argv);
   assert_string_equal(f->why, "");
@@ -423,17 +425,12 @@ static void test_abort(void **state) {
 }
 
 static void list_fails(struct fixture *f, const char *const *command, enum runner_end_kind kind, const char *expected) {
-  char why[1024] = "";
   struct words list = words_of(command), argv = words_of(ARGV("true"));
   struct runner_spec spec = spec_of(f);
   spec.argv = argv.word;
   spec.list_argv = list.word;
   spec.start_timeout_us = 300 * 1000;
-  f->ended = false;
-  f->runner = runner_command.start(&spec, why, sizeof(why));
-  assert_non_null(f->runner);
-  assert_int_equal(event_base_dispatch(f->base), 0);
-  assert_true(f->ended);
+  start_and_loop(f, &spec);
   assert_int_equal(f->kind, kind);
   has(f->why, expected);
   assert_null(f->list);
@@ -455,31 +452,8 @@ static void test_list_failures(void **state) {
   list_fails(f, ARGV("sleep", "1000"), RUNNER_END_FAILED, "took longer");
 }
 
-static void refused(struct fixture *f, const char *const *argv, const char *results, bool listed,
-                    const char *expected) {
-  char why[1024] = "";
-  struct words words = words_of(argv);
-  struct runner_spec spec = spec_of(f);
-  spec.argv = words.word;
-  spec.results = results;
-  spec.list_file = listed ? "list" : NULL;
-  assert_null(runner_command.start(&spec, why, sizeof(why)));
-  has(why, expected);
-  free_words(&words);
-}
-
-static void test_usage(void **state) {
-  struct fixture *f = *state;
-  refused(f, ARGV("sh", "-c", "run {}"), "exit", true, "{} must be a word of its own, here it is inside 'run {}'");
-  refused(f, ARGV("true"), "json", true, "results 'json' are not known");
-  refused(f, ARGV("true"), "junit:", true, "junit:PATH");
-  refused(f, ARGV("true"), "exit", false, "--list");
-  refused(f, (const char *const[]){NULL}, "exit", true, "no test command");
-}
-
 static void test_no_list_wanted(void **state) {
   struct fixture *f = *state;
-  char why[256] = "";
   struct words argv = words_of(ARGV("true"));
   struct runner_spec spec = spec_of(f);
   spec.argv = argv.word;
@@ -487,9 +461,7 @@ static void test_no_list_wanted(void **state) {
   f->list = testlist_new();  // as the server named them
   assert_int_equal(testlist_add(f->list, "named", 5, NULL, 0), 0);
   assert_int_equal(testlist_seal(f->list), 0);
-  f->runner = runner_command.start(&spec, why, sizeof(why));
-  assert_non_null(f->runner);
-  assert_int_equal(event_base_dispatch(f->base), 0);
+  start_and_loop(f, &spec);
   assert_int_equal(f->kind, RUNNER_END_OK);
   assert_int_equal(f->told[0].status, RUNNER_PASSED);
   free_words(&argv);
@@ -498,29 +470,26 @@ static void test_no_list_wanted(void **state) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      TEST(test_exit_one_process_each),
-      TEST(test_token_is_kept_out),
-      TEST(test_time_cap),
-      TEST(test_junit_batches),
-      TEST(test_missing_result),
-      TEST(test_no_results_file),
-      TEST(test_broken_results_file),
-      TEST(test_failing_command_without_failing_test),
-      TEST(test_file_of_ids),
-      TEST(test_tap_orders),
-      TEST(test_tap_by_order),
-      TEST(test_tap_counts_differ),
-      TEST(test_tap_cut),
-      TEST(test_tap_over_time),
-      TEST(test_bats),
-      TEST(test_bats_file),
-      TEST(test_ctest),
-      TEST(test_many_ids_are_split),
-      TEST(test_abort),
-      TEST(test_list_failures),
-      TEST(test_usage),
-      TEST(test_no_list_wanted),
-  };
+  const struct CMUnitTest tests[] = {TEST(test_exit_one_process_each),
+                                     TEST(test_token_is_kept_out),
+                                     TEST(test_time_cap),
+                                     TEST(test_junit_batches),
+                                     TEST(test_missing_result),
+                                     TEST(test_no_results_file),
+                                     TEST(test_broken_results_file),
+                                     TEST(test_failing_command_without_failing_test),
+                                     TEST(test_file_of_ids),
+                                     TEST(test_tap_orders),
+                                     TEST(test_tap_by_order),
+                                     TEST(test_tap_counts_differ),
+                                     TEST(test_tap_cut),
+                                     TEST(test_tap_over_time),
+                                     TEST(test_bats),
+                                     TEST(test_bats_file),
+                                     TEST(test_ctest),
+                                     TEST(test_many_ids_are_split),
+                                     TEST(test_abort),
+                                     TEST(test_list_failures),
+                                     TEST(test_no_list_wanted)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
