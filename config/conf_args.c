@@ -37,6 +37,7 @@ static int set(struct walk *w, size_t key_index, const char *flag, const char *t
 static size_t find_long(const struct walk *w, const char *name, size_t length);
 static bool applies(const struct walk *w, const struct conf_key *key);
 static int fail_unknown(struct walk *w, const char *name, size_t length, const struct conf_key *elsewhere);
+static int fail_negated(struct walk *w, const char *known);
 static void print_flag(const struct conf_table *table, const struct conf_key *key, FILE *out);
 static void print_entry(const char *left, const char *text, FILE *out);
 
@@ -99,12 +100,13 @@ static int read_long(struct walk *w) {
   if (strcmp(name, "version") == 0) return STEP_VERSION;
   size_t k = find_long(w, name, length);
   const char *attached = equals ? equals + 1 : NULL;
-  if (k == count && attached == NULL && strncmp(name, "no-", 3) == 0) {
-    size_t positive = find_long(w, name + 3, length - 3);
-    if (positive < count && w->table->keys[positive].type == CONF_BOOL) {
-      k = positive;
-      attached = "no";
-    }
+  size_t positive =
+      k == count && length > 3 && strncmp(name, "no-", 3) == 0 ? find_long(w, name + 3, length - 3) : count;
+  if (positive < count && w->table->keys[positive].type == CONF_BOOL) {
+    const char *known = w->table->keys[positive].name;
+    if (attached != NULL) return fail_negated(w, known);
+    k = positive;
+    attached = "no";
   }
   if (k == count) return fail_unknown(w, name, length, NULL);
   if (!applies(w, &w->table->keys[k])) return fail_unknown(w, name, length, &w->table->keys[k]);
@@ -199,6 +201,12 @@ static int fail_unknown(struct walk *w, const char *name, size_t length, const s
   else
     (void)snprintf(w->error->text, sizeof w->error->text, "unknown flag %s%s", shown, hint);
   free(copy);
+  return STEP_FAILED;
+}
+
+static int fail_negated(struct walk *w, const char *known) {
+  (void)snprintf(w->error->text, sizeof w->error->text, "--no-%s takes no value; write --no-%s or --%s", known, known,
+                 known);
   return STEP_FAILED;
 }
 
