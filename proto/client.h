@@ -38,18 +38,21 @@ void client_close(struct client *client);
 int client_fd(const struct client *client);
 bool client_wants_write(const struct client *client);
 
-// Queues a frame and writes what the socket takes at once. 0; -1 when the connection is lost (it is then closed) or the
-// backlog bound is passed.
+// Queues a frame and writes what the socket takes at once; behind unsent bytes it waits for client_flush. 0; -1 and
+// *error when the connection is lost (it is then closed; what had arrived before is still there for client_next), or
+// when the message passes the frame's bound or the backlog's bound (it is then not queued, the connection stands).
 int client_send(struct client *client, const Shardd__Frame *frame, struct client_error *error);
-int client_flush(struct client *client, struct client_error *error);  // on writable; 0 or -1 as above
+int client_flush(struct client *client,
+                 struct client_error *error);  // on writable; 0, or -1 when the connection is lost
 
-// Reads what is there. Then client_next gives the frames one by one: 1 and *frame (valid until the next call), 0 when
-// there is no further whole frame, -1 and *error when the stream is broken or was closed (frames before that come
-// first).
+// Reads what is there: 0, also when that was the end of the stream; -1 and *error when not connected. Call client_next
+// until it gives 0 after each: frames one by one: 1 and *frame (valid until the next call), 0 when there is no further
+// whole frame, -1 and *error when the stream is broken or was closed (frames before that come first).
 int client_receive(struct client *client, struct client_error *error);
 int client_next(struct client *client, const Shardd__Frame **frame, struct client_error *error);
 
-// Blocking forms for commands: sends (frame may be NULL) and waits for the next frame. 0; -1 and *error.
+// Blocking form for commands: sends (frame may be NULL) and waits for the next frame. 0; -1 and *error (after a timeout
+// the connection stands and the frame may still come).
 int client_call(struct client *client, const Shardd__Frame *frame, unsigned timeout_ms, const Shardd__Frame **reply,
                 struct client_error *error);
 
