@@ -16,6 +16,7 @@ struct store;
 
 enum {
   STORE_WINDOW_US = 5000,
+  STORE_STALL_US = 10000000,  // a commit that takes this long counts as a full disk
   STORE_SESSION_BYTES = 16,
   STORE_DIGEST_BYTES = 32,
 };
@@ -107,8 +108,9 @@ uint64_t store_put_state(struct store *store, uint64_t build, uint32_t state, ui
 // A worker left; `late`: errors that belong to no running test, they make the build fail. NULL: none.
 uint64_t store_put_left(struct store *store, uint64_t build, uint32_t worker, uint64_t at_ms, const char *late);
 
-// True when records have waited for longer than a window, or when the disk is full: the loop then refuses new results
-// with ERROR_DISK. Pending records are kept and tried again each second, after giving up the ballast and running retention.
+// True when the disk is full, or records have waited in a commit for longer than STORE_STALL_US: the loop then refuses new
+// results with ERROR_DISK. The eventfd tells of both edges of a full disk. Pending records are kept and tried again each
+// second, after giving up the ballast and running retention.
 bool store_full(const struct store *store);
 size_t store_pending(const struct store *store);  // records not yet durable
 
@@ -164,9 +166,12 @@ int store_query_workers(struct store *store, const struct store_query *query, st
 int store_query_slow(struct store *store, const struct store_query *query, struct rows *rows, struct store_error *error);
 int store_query_flaky(struct store *store, const struct store_query *query, struct rows *rows, struct store_error *error);
 int store_query_test(struct store *store, const struct store_query *query, struct rows *rows, struct store_error *error);
+// The five above end early where the answer would not fit a frame: rows->next is then the number of rows to skip, as
+// `after`, for what follows.
+//
 // One row per attempt, and one with attempt 0 for a test without any, in collection order, at most `limit` tests and about
-// 900 KiB a page; rows->next continues. Columns: position, id, file, attempt, status, flags, round, worker, node, host, start,
-// setup, call, teardown, text.
+// 900 KiB a page; rows->next continues. Columns: position (from 0), id, file, attempt, status (number of Status), flags
+// (store_result_flags), round, worker, node, host, start, setup, call, teardown, text.
 int store_query_report(struct store *store, const struct store_query *query, struct rows *rows, struct store_error *error);
 
 #endif

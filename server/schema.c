@@ -1,0 +1,28 @@
+// Carries the SQL of the schema inside the program: schema.sql is step 1; a later version adds schema_N.sql, one block
+// below and one row in the table, and never changes a step that was released. Called by store_open.c. Knows nothing of
+// SQLite: applying the steps, each atomically, is the caller's work.
+#include "server/schema.h"
+
+#include <assert.h>
+
+#include "config/base.h"
+
+// The assembler reads the file from the root of the source tree, where make runs.
+__asm__(
+    ".pushsection .rodata\n"
+    ".hidden schema_sql_1\n"
+    ".global schema_sql_1\n"
+    "schema_sql_1:\n"
+    ".incbin \"server/schema.sql\"\n"
+    ".byte 0\n"
+    ".popsection\n");
+
+extern const char schema_sql_1[];
+
+static const char *const steps[] = {schema_sql_1};
+static_assert(COUNT_OF(steps) == SCHEMA_VERSION, "one step per version");
+
+const char *schema_step(int version) {
+  assert(version >= 1 && version <= SCHEMA_VERSION);
+  return steps[version - 1];
+}

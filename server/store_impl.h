@@ -1,0 +1,322 @@
+// Inside of the store, shared by store*.c alone: the handle, the statements, the batch of records, and what the files
+// call of each other. Which thread owns what: `writer`, `working`, `learn` belong to the store thread once it runs;
+// `reader` belongs to the loop thread; what both touch stands under `mutex` or is atomic.
+#ifndef SERVER_STORE_IMPL_H
+#define SERVER_STORE_IMPL_H
+
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdatomic.h>
+
+#include "server/store.h"
+
+enum {
+  STORE_RETRY_US = 1000000,  // between tries while the disk is full
+  STORE_IDLE_US = 60000000,  // between looks for raw results to drop and a ballast to restore
+  STORE_WAL_PAGES = 1000,    // checkpoint when the log is longer
+  STORE_WAL_KEEP_BYTES = 64 << 20,
+  STORE_LEARN_SLICE = 2000,  // tests taught in one transaction
+  STORE_LEARN_ROWS = 10000,  // rows read in one step before
+  STORE_LEARN_BUILDS = 50,   // other builds of the commit that count for flips
+  STORE_KEEP_SLICE = 20000,  // results dropped in one transaction
+  STORE_DAY_MS = 86400000,
+  STORE_PAGE_BYTES = 900 * 1024,  // of an answer: it must fit one frame
+  STORE_PAGE_CELLS = 49000,       // of an answer: below MSG_CELL_MAX
+  STORE_ROW_BYTES = 12 * 1024,    // of one row without its text, at most
+  STORE_TEST_CELLS = 15 * 200,    // of one test's attempts (LIMIT_ATTEMPTS)
+  STORE_TEST_BUILDS = 10000,      // builds searched for the runs of one test
+};
+
+// Numbers of Status and BuildState in shardd.proto (asserted in store.c).
+enum store_status {
+  STORE_PASSED = 1,
+  STORE_FAILED,
+  STORE_ERRORED,
+  STORE_SKIPPED,
+  STORE_XFAILED,
+  STORE_XPASSED,
+  STORE_CRASHED,
+  STORE_TIMED_OUT,
+};
+enum store_state {
+  STORE_COLLECTING = 1,
+  STORE_RUNNING,
+  STORE_COMPLETE,  // this and the following have ended
+  STORE_INCOMPLETE,
+  STORE_ABORTED,
+};
+bool store_status_fails(uint32_t status);
+
+// ---- store_sql.c: one connection with its prepared statements. Errors stick, as with a FILE: after the first one
+// every call does nothing until store_sql_begin, and the end of the transaction reports it.
+
+enum store_sql {
+  SQL_META_SET,  // store_open.c
+  // store_write.c
+  SQL_PROJECT_FIND,
+  SQL_PROJECT_ADD,
+  SQL_SUITE_FIND,
+  SQL_SUITE_ADD,
+  SQL_BUILD_ADD,
+  SQL_BUILD_SUITE,
+  SQL_BUILD_LIST,
+  SQL_BUILD_STATE,
+  SQL_BUILD_ROUND,
+  SQL_BUILD_COUNTS,
+  SQL_BUILD_WORKER,
+  SQL_WORKER_UPDATE,
+  SQL_WORKER_ADD,
+  SQL_WORKER_COUNTS,
+  SQL_WORKER_LEFT,
+  SQL_RESULT_ADD,
+  SQL_OUTPUT_ADD,
+  SQL_ROUND_ADD,
+  SQL_ROUND_BEFORE,
+  SQL_VERDICT,
+  // store_list.c
+  SQL_FILE_FIND,
+  SQL_FILE_ADD,
+  SQL_TEST_FIND,
+  SQL_TEST_ADD,
+  SQL_TEST_SEEN,
+  SQL_LIST_FIND,
+  SQL_LIST_ADD,
+  SQL_LIST_SEEN,
+  SQL_HISTORY,
+  SQL_FILE_SETUP,
+  // store_learn.c
+  SQL_LEARN_NEXT,
+  SQL_LEARN_ROWS,
+  SQL_LEARN_BUILDS,
+  SQL_LEARN_OTHERS,
+  SQL_DURATION_PUT,
+  SQL_FILE_SETUP_PUT,
+  SQL_FLAKE_PUT,
+  SQL_LEARN_CURSOR,
+  SQL_LEARN_DONE,
+  // store_keep.c
+  SQL_KEEP_NEXT,
+  SQL_KEEP_CUT,
+  SQL_KEEP_OUTPUT,
+  SQL_KEEP_RESULT,
+  SQL_KEEP_WORKER,
+  SQL_KEEP_ROUND,
+  SQL_KEEP_BUILD,
+  SQL_KEEP_LIST,
+  // store_read.c
+  SQL_UNFINISHED,
+  SQL_FIND,
+  SQL_FIND_NEWEST,
+  SQL_READ_BUILD,
+  SQL_READ_WORKERS,
+  SQL_READ_LIST,
+  SQL_TEST_NODE,
+  SQL_FILE_PATH,
+  SQL_READ_ROUND,
+  SQL_READ_RESULTS,
+  // store_query.c
+  SQL_QUERY_BUILDS,
+  SQL_QUERY_BUILDS_ALL,
+  SQL_QUERY_WORKERS,
+  SQL_QUERY_SLOW,
+  SQL_QUERY_SLOW_ALL,
+  SQL_QUERY_FLAKY,
+  SQL_QUERY_FLAKY_ALL,
+  SQL_QUERY_SUITES,
+  SQL_QUERY_RUNS,
+  SQL_REPORT_TEST,
+  SQL_REPORT_NODE,
+  SQL_REPORT_BYTES,
+  SQL_COUNT,
+};
+
+struct store_db {
+  sqlite3 *sqlite;
+  sqlite3_stmt *stmt[SQL_COUNT];  // prepared at first use
+  int rc;                         // the first failure since store_sql_begin
+  bool full;                      // it says that the disk, not the database, is at its end
+  char why[256];                  // its text
+};
+
+struct store_arg {
+  enum store_arg_type { STORE_ARG_INT, STORE_ARG_TEXT, STORE_ARG_BLOB } type;
+  uint64_t value;     // the number, or bytes of the blob
+  const void *bytes;  // NULL: SQL NULL. Lives until the statement is started again
+};
+
+static inline struct store_arg store_int(uint64_t value) {
+  return (struct store_arg){.type = STORE_ARG_INT, .value = value};
+}
+
+static inline struct store_arg store_text(const char *text) {
+  return (struct store_arg){.type = STORE_ARG_TEXT, .bytes = text};
+}
+
+static inline struct store_arg store_blob(const void *bytes, size_t n) {
+  return (struct store_arg){.type = STORE_ARG_BLOB, .value = n, .bytes = bytes};
+}
+
+#define STORE_ARGS(...) \
+  (const struct store_arg[]){__VA_ARGS__}, sizeof((const struct store_arg[]){__VA_ARGS__}) / sizeof(struct store_arg)
+
+// Opens a connection of one thread. 0 or -1 with db->why set (store_sql_close is due either way).
+int store_sql_open(struct store_db *db, const char *path, bool writer) MUST_CHECK;
+void store_sql_close(struct store_db *db);
+void store_sql_begin(struct store_db *db, bool immediate);
+// COMMIT, or ROLLBACK when anything has failed. SQLITE_OK, or the failure; the text is in db->why.
+int store_sql_end(struct store_db *db) MUST_CHECK;
+// Makes the transaction fail with this text: the rows contradict themselves.
+void store_sql_damaged(struct store_db *db, const char *why);
+// Binds and starts a statement; NULL after a failure. Rows are read from the result while store_sql_row is true.
+sqlite3_stmt *store_sql_start(struct store_db *db, enum store_sql which, const struct store_arg *args, size_t n);
+bool store_sql_row(struct store_db *db, enum store_sql which);
+void store_sql_run(struct store_db *db, enum store_sql which, const struct store_arg *args,
+                   size_t n);  // no rows wanted
+// The first column of the first row; 0 when there is none.
+uint64_t store_sql_number(struct store_db *db, enum store_sql which, const struct store_arg *args, size_t n);
+const char *store_sql_text(sqlite3_stmt *stmt, int column);  // never NULL; lives until the next row
+static inline uint64_t store_sql_int(sqlite3_stmt *stmt, int column) {
+  return (uint64_t)sqlite3_column_int64(stmt, column);
+}
+
+// ---- store_stmt.c: the text of each statement.
+const char *store_stmt_text(enum store_sql which);
+
+// ---- store_pack.c: arrays of numbers as small blobs (zigzag varints of the differences).
+unsigned char *store_pack(const uint32_t *values, size_t count, size_t *bytes);  // freed by the caller
+// Exactly `count` values; -1 when the blob holds anything else.
+int store_unpack(const void *blob, size_t bytes, uint32_t *values, size_t count) MUST_CHECK;
+
+// ---- store_put.c: records in the order they came, each a copy with its texts behind it.
+enum store_kind {
+  STORE_KIND_BUILD,
+  STORE_KIND_WORKER,
+  STORE_KIND_LIST,
+  STORE_KIND_RESULT,
+  STORE_KIND_ROUND,
+  STORE_KIND_STATE,
+  STORE_KIND_LEFT,
+  STORE_KIND_COUNT,
+};
+
+struct store_record {
+  uint64_t bytes;  // of the whole record, this header included; a multiple of 8
+  enum store_kind kind;
+};
+
+struct store_round_record {
+  uint64_t build, at_ms;
+  uint32_t round, count;  // count row ids follow
+};
+
+struct store_state_record {
+  uint64_t build, at_ms;
+  uint32_t state;
+  const char *text;
+};
+
+struct store_left_record {
+  uint64_t build, at_ms;
+  uint32_t worker;
+  const char *late;
+};
+
+struct store_batch {
+  unsigned char *bytes;
+  size_t n, room;
+  size_t records;
+  uint64_t ticket;    // of the last record
+  uint64_t since_us;  // when the first came; 0: empty
+};
+
+// ---- the handle
+
+struct store_done {  // a finished list on its way to store_poll
+  struct store_listed *listed;
+  struct store_done *next;
+};
+
+// What a closed build teaches, between two slices (store_learn.c).
+struct store_learn_row {
+  uint64_t start_ms;
+  uint32_t test, attempt, worker, file, round;
+  uint32_t setup_us, call_us, teardown_us;
+  uint8_t status, flags;
+  bool first;  // first of its file on its worker
+};
+
+struct store_learn {
+  uint64_t build;  // 0: nothing in hand
+  uint64_t suite, at_ms;
+  uint32_t round, cursor;
+  char *commit;
+  bool loaded;
+  struct store_learn_row *row;  // by test and attempt
+  size_t count, room, next;
+};
+
+struct store {
+  char *path, *ballast_path;
+  uint64_t ballast_bytes, keep_results_us;
+  int lock_fd, event_fd;
+  uint32_t epoch;
+  uint64_t next_build;
+  pthread_t thread;
+
+  struct store_db reader;  // loop thread
+
+  pthread_mutex_t mutex;
+  pthread_cond_t wake;
+  struct store_batch incoming;          // under mutex
+  uint64_t ticket;                      // under mutex: the last given out
+  struct store_done *done, **done_end;  // under mutex
+  bool stop;                            // under mutex
+  atomic_uint_fast64_t durable;
+  atomic_uint_fast64_t working_since_us;  // when the oldest record in the thread's hands came; 0: none
+  atomic_size_t pending;
+  atomic_bool full;
+
+  struct store_db writer;  // store thread
+  struct store_batch working;
+  struct store_learn learn;
+  int wal_pages;
+  bool learn_due, keep_due;
+  uint64_t idle_at_us;   // next look at retention and ballast
+  uint64_t retry_at_us;  // no background work before (the disk was full)
+};
+
+// ---- store_open.c
+int store_open_files(struct store *store, struct store_error *error) MUST_CHECK;  // lock, schema, epoch, reader
+void store_open_undo(struct store *store, bool clean);
+void store_open_ballast(struct store *store);       // makes it if there is room
+bool store_open_drop_ballast(struct store *store);  // true: there was one
+
+// ---- store_thread.c
+void *store_thread_main(void *arg);
+void store_thread_wake_loop(struct store *store);
+// Ends a transaction of the store thread: true when committed; false when the disk is full; dies of anything else.
+bool store_thread_commit(struct store *store) MUST_CHECK;
+
+// ---- store_write.c, store_list.c: inside a transaction of the writer
+void store_write_batch(struct store *store, const struct store_batch *batch, struct store_done **done);
+struct store_listed *store_list_write(struct store_db *db, const struct store_list *list, uint64_t now_ms);
+// Fills history and file_setup_us of a listed whose test ids are set; files: row ids, 0: unknown.
+void store_list_recall(struct store_db *db, struct store_listed *listed, const uint32_t *files);
+struct store_listed *store_list_new(uint64_t build, uint32_t count, uint32_t file_count);
+
+// ---- background work: one slice each; true: there is more to do now
+bool store_learn_slice(struct store *store);
+void store_learn_release(struct store_learn *learn);
+bool store_keep_slice(struct store *store);
+
+// ---- store_read.c
+uint64_t store_read_suite(struct store_db *db, const char *project, const char *suite);  // 0: unknown
+// A build's list from its blobs. NULL: it has none, or (db->rc) it is damaged.
+struct store_positions {
+  uint32_t count, file_count;
+  uint32_t *test, *unit, *file_of, *files;
+};
+bool store_read_positions(struct store_db *db, uint64_t build, struct store_positions *positions);
+void store_read_release(struct store_positions *positions);
+
+#endif

@@ -1,0 +1,168 @@
+// Every SQL statement of the store that is not schema or PRAGMA, by number. Called by store_sql.c, which prepares each
+// at its first use. Values come in as bound parameters only; nothing is ever pasted into a text. Where a plan matters
+// the index is named, so that a statement fails loudly, in the unit tests, when the schema no longer has it.
+#include <assert.h>
+
+#include "server/store_impl.h"
+
+#define SUITE_ONE "=?1"
+#define SUITES_ALL " IN (SELECT id FROM suite WHERE project=?1)"
+
+#define BUILDS(from, suite)                                                                   \
+  "SELECT b.ext, s.name, b.commit_sha, b.branch, b.state, b.started_ms, b.ended_ms, b.tests," \
+  " b.passed, b.failed, b.workers, b.text FROM " from                                         \
+  " CROSS JOIN suite s ON s.id=b.suite"                                                       \
+  " WHERE b.suite" suite " ORDER BY b.id DESC LIMIT ?2 OFFSET ?3"
+
+#define SLOW(suite)                                                     \
+  "SELECT t.node, f.path, d.est_us, d.last_us, d.setup_us, d.n FROM"    \
+  " (SELECT * FROM dur_stat INDEXED BY dur_stat_slow WHERE suite" suite \
+  " ORDER BY est_us DESC LIMIT ?2 OFFSET ?3) d"                         \
+  " CROSS JOIN test t ON t.id=d.test LEFT JOIN file_stat f ON f.id=t.file ORDER BY d.est_us DESC"
+
+#define FLAKY(suite)                                                       \
+  "SELECT t.node, f.path, k.flips, k.runs, k.builds, k.last_flip_ms"       \
+  " FROM flake_stat k INDEXED BY flake_stat_flips"                         \
+  " CROSS JOIN test t ON t.id=k.test LEFT JOIN file_stat f ON f.id=t.file" \
+  " WHERE k.flips>0 AND k.suite" suite " ORDER BY k.flips DESC, k.flips*1.0/k.builds DESC, k.test LIMIT ?2 OFFSET ?3"
+
+static const char *const texts[] = {
+    [SQL_META_SET] = "UPDATE meta SET value=?2 WHERE key=?1",
+
+    [SQL_PROJECT_FIND] = "SELECT id FROM project WHERE name=?1",
+    [SQL_PROJECT_ADD] = "INSERT INTO project(name) VALUES(?1) RETURNING id",
+    [SQL_SUITE_FIND] = "SELECT id FROM suite WHERE project=?1 AND name=?2",
+    [SQL_SUITE_ADD] = "INSERT INTO suite(project, name) VALUES(?1, ?2) RETURNING id",
+    [SQL_BUILD_ADD] =
+        "INSERT INTO build(id, suite, ext, commit_sha, branch, state, started_ms, retries, max_failures,"
+        " on_retry, by_file, linger_us, timeout_per_test_us)"
+        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+    [SQL_BUILD_SUITE] = "SELECT suite FROM build WHERE id=?1",
+    [SQL_BUILD_LIST] = "UPDATE build SET list=?2, tests=?3 WHERE id=?1",
+    [SQL_BUILD_STATE] = "UPDATE build SET state=?2, ended_ms=iif(?2>=3, ?3, NULL), text=?4 WHERE id=?1",
+    [SQL_BUILD_ROUND] = "UPDATE build SET round=?2, state=2, ended_ms=NULL, text=NULL, purged=0 WHERE id=?1",
+    [SQL_BUILD_COUNTS] = "UPDATE build SET passed=passed+?2, failed=failed+?3, skipped=skipped+?4 WHERE id=?1",
+    [SQL_BUILD_WORKER] = "UPDATE build SET workers=workers+1 WHERE id=?1",
+    [SQL_WORKER_UPDATE] =
+        "UPDATE worker SET node=?3, attempt=?4, host=?5, session=?6, joined_ms=?7, left_ms=NULL"
+        " WHERE build=?1 AND idx=?2",
+    [SQL_WORKER_ADD] =
+        "INSERT INTO worker(build, idx, node, attempt, host, session, joined_ms)"
+        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    [SQL_WORKER_COUNTS] =
+        "UPDATE worker SET acked=max(acked, ?3), tests=tests+?4, failed=failed+?5, busy_us=busy_us+?6"
+        " WHERE build=?1 AND idx=?2",
+    [SQL_WORKER_LEFT] = "UPDATE worker SET left_ms=?3, late=coalesce(?4, late) WHERE build=?1 AND idx=?2",
+    [SQL_RESULT_ADD] = "INSERT INTO result VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING",
+    [SQL_OUTPUT_ADD] = "INSERT INTO output VALUES(?1, ?2, ?3, ?4)",
+    [SQL_ROUND_ADD] = "INSERT INTO round(build, n, at_ms, count, tests) VALUES(?1, ?2, ?3, ?4, ?5)",
+    [SQL_ROUND_BEFORE] = "SELECT n, count, tests FROM round WHERE build=?1 AND n<?2 ORDER BY n",
+    [SQL_VERDICT] =
+        "SELECT status FROM result WHERE build=?1 AND test=?2 AND flags&1 AND round>=?3"
+        " ORDER BY attempt DESC LIMIT 1",
+
+    [SQL_FILE_FIND] = "SELECT id FROM file_stat WHERE suite=?1 AND path=?2",
+    [SQL_FILE_ADD] = "INSERT INTO file_stat(suite, path) VALUES(?1, ?2) RETURNING id",
+    [SQL_TEST_FIND] = "SELECT id, coalesce(file, 0), last_seen_ms FROM test WHERE suite=?1 AND node=?2",
+    [SQL_TEST_ADD] =
+        "INSERT INTO test(suite, node, file, first_seen_ms, last_seen_ms)"
+        " VALUES(?1, ?2, nullif(?3, 0), ?4, ?4) RETURNING id",
+    [SQL_TEST_SEEN] = "UPDATE test SET file=nullif(?2, 0), last_seen_ms=?3 WHERE id=?1",
+    [SQL_LIST_FIND] = "SELECT id, seen_ms, count, file_count, tests, files FROM list WHERE suite=?1 AND digest=?2",
+    [SQL_LIST_ADD] =
+        "INSERT INTO list(suite, digest, count, file_count, tests, units, file_of, files, seen_ms)"
+        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) RETURNING id",
+    [SQL_LIST_SEEN] = "UPDATE list SET seen_ms=?2 WHERE id=?1",
+    [SQL_HISTORY] = "SELECT n, ring, setup_us FROM dur_stat WHERE test=?1",
+    [SQL_FILE_SETUP] = "SELECT setup_us FROM file_stat WHERE id=?1",
+
+    [SQL_LEARN_NEXT] =
+        "SELECT id, suite, learned_round+1, learned, commit_sha, coalesce(ended_ms, started_ms)"
+        " FROM build INDEXED BY build_unlearned WHERE round > learned_round + (state < 3)"
+        " ORDER BY learned=0, id LIMIT 1",
+    [SQL_LEARN_ROWS] =
+        "SELECT r.test, r.attempt, r.worker, r.status, r.flags, r.round, r.start_ms, r.setup_us, r.call_us,"
+        " r.teardown_us, coalesce(t.file, 0) FROM result r CROSS JOIN test t ON t.id=r.test"
+        " WHERE r.build=?1 AND (r.test, r.attempt)>(?2, ?3) ORDER BY r.test, r.attempt LIMIT ?4",
+    [SQL_LEARN_BUILDS] =
+        "SELECT id FROM build INDEXED BY build_commit WHERE suite=?1 AND commit_sha=?2"
+        " AND commit_sha<>'' AND id<>?3 AND learned_round>0 ORDER BY id DESC LIMIT ?4",
+    [SQL_LEARN_OTHERS] = "SELECT test, status, flags FROM result WHERE build=?1 AND test BETWEEN ?2 AND ?3",
+    [SQL_DURATION_PUT] =
+        "INSERT INTO dur_stat(test, suite, n, ring, setup_us, last_us, est_us)"
+        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET n=excluded.n, ring=excluded.ring,"
+        " setup_us=excluded.setup_us, last_us=excluded.last_us, est_us=excluded.est_us",
+    [SQL_FILE_SETUP_PUT] = "UPDATE file_stat SET setup_us=?2, n=n+1 WHERE id=?1",
+    [SQL_FLAKE_PUT] =
+        "INSERT INTO flake_stat(test, suite, flips, runs, fails, builds, last_flip_ms)"
+        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET flips=flips+excluded.flips,"
+        " runs=runs+excluded.runs, fails=fails+excluded.fails, builds=builds+excluded.builds,"
+        " last_flip_ms=max(last_flip_ms, excluded.last_flip_ms)",
+    [SQL_LEARN_CURSOR] = "UPDATE build SET learned=?2 WHERE id=?1",
+    [SQL_LEARN_DONE] = "UPDATE build SET learned=0, learned_round=?2 WHERE id=?1",
+
+    [SQL_KEEP_NEXT] =
+        "SELECT id, coalesce(list, 0) FROM build INDEXED BY build_kept WHERE purged=0 AND state>=3"
+        " AND ended_ms<?1 AND learned_round>=round ORDER BY ended_ms LIMIT 1",
+    [SQL_KEEP_CUT] = "SELECT test FROM result WHERE build=?1 ORDER BY test LIMIT 1 OFFSET ?2",
+    [SQL_KEEP_OUTPUT] = "DELETE FROM output WHERE build=?1 AND test<?2",
+    [SQL_KEEP_RESULT] = "DELETE FROM result WHERE build=?1 AND test<?2",
+    [SQL_KEEP_WORKER] = "DELETE FROM worker WHERE build=?1",
+    [SQL_KEEP_ROUND] = "DELETE FROM round WHERE build=?1",
+    [SQL_KEEP_BUILD] = "UPDATE build SET purged=1, list=NULL WHERE id=?1",
+    [SQL_KEEP_LIST] = "DELETE FROM list WHERE id=?1 AND NOT EXISTS (SELECT 1 FROM build WHERE list=?1)",
+
+    [SQL_UNFINISHED] = "SELECT id FROM build INDEXED BY build_running WHERE state<3 ORDER BY id",
+    [SQL_FIND] = "SELECT id FROM build WHERE suite=?1 AND ext=?2",
+    [SQL_FIND_NEWEST] = "SELECT max(id) FROM build INDEXED BY build_suite WHERE suite=?1",
+    [SQL_READ_BUILD] =
+        "SELECT p.name, s.name, b.ext, b.commit_sha, b.branch, b.started_ms, b.retries, b.max_failures,"
+        " b.on_retry, b.linger_us, b.timeout_per_test_us, b.by_file, b.state, b.round FROM build b"
+        " CROSS JOIN suite s ON s.id=b.suite CROSS JOIN project p ON p.id=s.project WHERE b.id=?1",
+    [SQL_READ_WORKERS] =
+        "SELECT idx, node, attempt, host, session, joined_ms, acked, left_ms IS NOT NULL, late"
+        " FROM worker WHERE build=?1 ORDER BY idx",
+    [SQL_READ_LIST] =
+        "SELECT l.count, l.file_count, l.tests, l.units, l.file_of, l.files"
+        " FROM build b CROSS JOIN list l ON l.id=b.list WHERE b.id=?1",
+    [SQL_TEST_NODE] = "SELECT node FROM test WHERE id=?1",
+    [SQL_FILE_PATH] = "SELECT path FROM file_stat WHERE id=?1",
+    [SQL_READ_ROUND] = "SELECT count, tests FROM round WHERE build=?1 AND n=?2",
+    [SQL_READ_RESULTS] =
+        "SELECT test, attempt, worker, status, flags, start_ms, setup_us, call_us, teardown_us"
+        " FROM result WHERE build=?1 AND round=?2 ORDER BY test, attempt",
+
+    [SQL_QUERY_BUILDS] = BUILDS("build b INDEXED BY build_suite", SUITE_ONE),
+    [SQL_QUERY_BUILDS_ALL] = BUILDS("build b", SUITES_ALL),
+    [SQL_QUERY_WORKERS] =
+        "SELECT idx, node, host, joined_ms, left_ms, tests, failed, busy_us FROM worker"
+        " WHERE build=?1 ORDER BY idx LIMIT ?2 OFFSET ?3",
+    [SQL_QUERY_SLOW] = SLOW(SUITE_ONE),
+    [SQL_QUERY_SLOW_ALL] = SLOW(SUITES_ALL),
+    [SQL_QUERY_FLAKY] = FLAKY(SUITE_ONE),
+    [SQL_QUERY_FLAKY_ALL] = FLAKY(SUITES_ALL),
+    [SQL_QUERY_SUITES] = "SELECT id FROM suite WHERE project=?1 AND (?2='' OR name=?2) ORDER BY id",
+    [SQL_QUERY_RUNS] =
+        "SELECT b.ext, b.commit_sha, b.branch, r.start_ms, r.worker, w.node, r.attempt, r.status, r.setup_us,"
+        " r.call_us, r.teardown_us, o.text FROM build b INDEXED BY build_suite"
+        " CROSS JOIN result r ON r.build=b.id AND r.test=?2"
+        " LEFT JOIN worker w ON w.build=r.build AND w.idx=r.worker"
+        " LEFT JOIN output o ON o.build=r.build AND o.test=r.test AND o.attempt=r.attempt"
+        " WHERE b.suite=?1 AND b.id>=coalesce((SELECT id FROM build INDEXED BY build_suite WHERE suite=?1"
+        " ORDER BY id DESC LIMIT 1 OFFSET ?5), 0)"
+        " ORDER BY b.id DESC, r.attempt DESC LIMIT ?3 OFFSET ?4",
+    [SQL_REPORT_TEST] =
+        "SELECT r.attempt, r.status, r.flags, r.round, r.worker, w.node, w.host, r.start_ms, r.setup_us,"
+        " r.call_us, r.teardown_us, o.text FROM result r"
+        " LEFT JOIN worker w ON w.build=r.build AND w.idx=r.worker"
+        " LEFT JOIN output o ON o.build=r.build AND o.test=r.test AND o.attempt=r.attempt"
+        " WHERE r.build=?1 AND r.test=?2 ORDER BY r.attempt",
+    [SQL_REPORT_NODE] = "SELECT t.node, f.path FROM test t LEFT JOIN file_stat f ON f.id=?2 WHERE t.id=?1",
+    [SQL_REPORT_BYTES] = "SELECT coalesce(sum(length(text)), 0) FROM output WHERE build=?1 AND test=?2",
+};
+static_assert(COUNT_OF(texts) == SQL_COUNT, "one text per statement");
+
+const char *store_stmt_text(enum store_sql which) {
+  assert(which < SQL_COUNT && texts[which] != NULL);
+  return texts[which];
+}
