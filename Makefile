@@ -40,15 +40,15 @@ all: $(BUILD)/shardd $(BUILD)/shard
 
 $(BUILD)/gen/shardd.pb-c.c $(BUILD)/gen/shardd.pb-c.h &: proto/shardd.proto
 	@mkdir -p $(BUILD)/gen
-	protoc-c --proto_path=proto --c_out=$(BUILD)/gen proto/shardd.proto
+	@protoc-c --proto_path=proto --c_out=$(BUILD)/gen proto/shardd.proto
 
 $(BUILD)/obj/gen/shardd.pb-c.o: $(BUILD)/gen/shardd.pb-c.c
 	@mkdir -p $(@D)
-	$(CC) -std=c11 -I$(BUILD)/gen $(OPT) $(HARDEN) $(SANFLAGS) $(CFLAGS) -c -o $@ $<
+	@$(CC) -std=c11 -I$(BUILD)/gen $(OPT) $(HARDEN) $(SANFLAGS) $(CFLAGS) -c -o $@ $<
 
 $(BUILD)/obj/%.o: %.c $(GEN)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	@echo "  CC $<"; $(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # Files that carry others inside (.incbin) are rebuilt when those change.
 $(BUILD)/obj/worker/embed.o: $(wildcard worker/adapters/*)
@@ -60,19 +60,19 @@ $(BUILD)/libserver.a: $(call obj,$(SERVER_SRC))
 $(BUILD)/libworker.a: $(call obj,$(WORKER_SRC))
 $(LIBS):
 	@rm -f $@
-	ar rcs $@ $^
+	@ar rcs $@ $^
 
 $(BUILD)/shardd: $(BUILD)/obj/server/main.o $(BUILD)/libserver.a $(BUILD)/libproto.a $(BUILD)/libconfig.a
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $$(pkg-config --libs $(SERVER_PACKAGES)) -lpthread -lm
+	@echo "  LD $@"; $(CC) $(ALL_LDFLAGS) -o $@ $^ $$(pkg-config --libs $(SERVER_PACKAGES)) -lpthread -lm
 
 $(BUILD)/shard: $(BUILD)/obj/worker/main.o $(BUILD)/libworker.a $(BUILD)/libproto.a $(BUILD)/libconfig.a
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $$(pkg-config --libs $(CLIENT_PACKAGES)) -lm
+	@echo "  LD $@"; $(CC) $(ALL_LDFLAGS) -o $@ $^ $$(pkg-config --libs $(CLIENT_PACKAGES)) -lm
 
 # ---- unit tests: one program per tests/unit/test_NAME.c, linked with every library
 UNIT_BIN := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(UNIT_SRC))
 $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(LIBS)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) -o $@ $< $(LIBS) $(LIBS) $$(pkg-config --libs $(SERVER_PACKAGES) expat jansson cmocka) -lpthread -lm
+	@echo "  LD $@"; $(CC) $(ALL_LDFLAGS) -o $@ $< $(LIBS) $(LIBS) $$(pkg-config --libs $(SERVER_PACKAGES) expat jansson cmocka) -lpthread -lm
 
 unit: $(UNIT_BIN)
 	@set -e; for t in $(UNIT_BIN); do $$t; done

@@ -182,6 +182,21 @@ int client_send(struct client *client, const Shardd__Frame *frame, struct client
   return waiting > 0 ? 0 : write_backlog(client, error);  // behind a backlog it waits for the socket as well
 }
 
+int client_send_packed(struct client *client, const uint8_t *bytes, size_t n, struct client_error *error) {
+  size_t waiting = client->out.end - client->out.start;
+  if (client->fd < 0) {
+    *error = client->loss;
+    return -1;
+  }
+  if (n > CLIENT_BACKLOG_MAX_BYTES - waiting || buffer_reserve(&client->out, n) != 0) {
+    say(error, "%s does not take what is sent: %zu bytes wait already", client->text, waiting);
+    return -1;
+  }
+  memcpy(client->out.bytes + client->out.end, bytes, n);
+  client->out.end += n;
+  return waiting > 0 ? 0 : write_backlog(client, error);
+}
+
 int client_flush(struct client *client, struct client_error *error) {
   if (client->fd >= 0) return write_backlog(client, error);
   *error = client->loss;

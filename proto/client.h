@@ -42,6 +42,8 @@ bool client_wants_write(const struct client *client);
 // *error when the connection is lost (it is then closed; what had arrived before is still there for client_next), or
 // when the message passes the frame's bound or the backlog's bound (it is then not queued, the connection stands).
 int client_send(struct client *client, const Shardd__Frame *frame, struct client_error *error);
+// The same for bytes that msg_pack wrote earlier: a message that is sent again.
+int client_send_packed(struct client *client, const uint8_t *bytes, size_t n, struct client_error *error);
 int client_flush(struct client *client,
                  struct client_error *error);  // on writable; 0, or -1 when the connection is lost
 

@@ -21,6 +21,8 @@ enum {
   LIMIT_LATE_BYTES = 64 * 1024,     // text of a worker's late errors
   LIMIT_ROWS = 1000,                // default rows of an admin query
   LIMIT_ROWS_MAX = 100000,
+  LIMIT_CAP_LEAST_US = 60000000,     // a test's cap from history is never shorter
+  LIMIT_CAP_UNSEEN_US = 1800000000,  // cap of a test that was never seen
   LIMIT_BUILD_KEEP_US = 60000000,   // an ended build without workers leaves memory after this
 };
 

@@ -280,6 +280,11 @@ enum queue_state queue_state(const struct queue *queue)
   return queue->state;
 }
 
+uint64_t queue_expected_us(const struct queue *queue, uint32_t test)
+{
+  return sched_expected_us(queue->sched, test);
+}
+
 uint32_t queue_round(const struct queue *queue)
 {
   return queue->round;

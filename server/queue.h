@@ -125,7 +125,7 @@ void queue_restore_result(struct queue *queue, uint32_t worker, uint32_t test, e
                           bool settles, bool lost);
 void queue_restore_round(struct queue *queue, uint32_t round, const uint32_t *tests, uint32_t count);
 // Everything was replayed: works out the state. `ended`: the build had ended with this state; 0: it had not.
-void queue_restored(struct queue *queue, uint64_t now_us, uint32_t ended);
+void queue_restored(struct queue *queue, uint64_t now_us, uint32_t ended, struct effects *effects);
 
 // ---- reading
 
@@ -140,6 +140,7 @@ struct queue_counts {
 };
 void queue_counts(const struct queue *queue, struct queue_counts *counts);
 enum queue_state queue_state(const struct queue *queue);
+uint64_t queue_expected_us(const struct queue *queue, uint32_t test);
 uint32_t queue_round(const struct queue *queue);
 enum queue_verdict queue_verdict(const struct queue *queue, uint32_t test);
 uint32_t queue_worker_count(const struct queue *queue);

@@ -216,7 +216,10 @@ int queue_exit_code(const struct queue *queue, uint32_t number, const char **why
     case QUEUE_INCOMPLETE: *why = "the build ended without all its tests"; return EXIT_INFRA;
     case QUEUE_ABORTED: *why = "the build was ended by its bound on failures"; return EXIT_TESTS_FAILED;
     case QUEUE_COLLECTING: *why = "the build has no list of tests"; return EXIT_INFRA;
-    case QUEUE_RUNNING: *why = "other workers have the rest of the build"; break;
+    case QUEUE_RUNNING:
+      *why = queue->connected ? "other workers have the rest of the build" : "tests have no verdict and no worker is left";
+      if (!queue->connected) return EXIT_INFRA;
+      break;
     case QUEUE_COMPLETE: break;
   }
   if (worker->late && !worker->rerun && queue_build_code(queue, why) != EXIT_OK) return EXIT_TESTS_FAILED;
@@ -266,12 +269,10 @@ void queue_restore_left(struct queue *queue, uint32_t number)
   worker->awaited = false;
 }
 
-void queue_restored(struct queue *queue, uint64_t now_us, uint32_t ended)
+void queue_restored(struct queue *queue, uint64_t now_us, uint32_t ended, struct effects *effects)
 {
-  struct effects effects = {0};
   queue->idle_since_us = now_us;
   queue->hold_until_us = now_us + queue->policy.lease_ttl_us;
   if (ended) queue->state = (enum queue_state)ended;
-  queue_settle(queue, now_us, &effects);
-  effects_release(&effects);
+  queue_settle(queue, now_us, effects);
 }

@@ -1,0 +1,242 @@
+// Builds in memory: made by session.c or recover.c, found by key, id or session, evicted when they ended and everybody has
+// left (the store keeps them). It must not know messages or SQL.
+#include "server/build.h"
+
+#include <assert.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/limits.h"
+#include "server/listing.h"
+#include "server/server.h"
+
+struct build *build_new(struct server *server, const struct store_build *from, const struct queue_policy *policy)
+{
+  struct build *build = base_calloc(1, sizeof *build);
+  build->id = from->build;
+  build->project = base_strdup(from->project);
+  build->suite = base_strdup(from->suite);
+  build->ext = base_strdup(from->ext);
+  build->commit = base_strdup(from->commit);
+  build->branch = base_strdup(from->branch);
+  build->started_ms = from->started_ms;
+  build->timeout_per_test_us = from->timeout_per_test_us;
+  build->queue = queue_new(policy, store_epoch(server->store), server->now_us);
+  map_init(&build->ids, server->hash_seed);
+  map_init(&build->files, server->hash_seed);
+  build->next = server->builds;
+  server->builds = build;
+  server->build_count++;
+  return build;
+}
+
+static void build_free_session(struct session *session)
+{
+  upload_free(session->diff);
+  free(session->node);
+  free(session->host);
+  free(session);
+}
+
+void build_free(struct server *server, struct build *build)
+{
+  struct build **at = &server->builds;
+  while (*at != build) at = &(*at)->next;
+  *at = build->next;
+  server->build_count--;
+  for (uint32_t i = 0; i < build->session_count; i++) {
+    if (build->session[i]) build_free_session(build->session[i]);
+  }
+  queue_free(build->queue);
+  upload_free(build->upload);
+  map_release(&build->ids);
+  map_release(&build->files);
+  free(build->project);
+  free(build->suite);
+  free(build->ext);
+  free(build->commit);
+  free(build->branch);
+  free(build->listed_by);
+  free(build->file_of);
+  free(build->number_of);
+  free(build->position_of);
+  free(build->row_of);
+  free(build->cap_ms);
+  free(build->session);
+  free(build);
+}
+
+struct build *build_find(struct server *server, const char *project, const char *suite, const char *ext)
+{
+  struct build *build = server->builds;
+  while (build && (strcmp(build->ext, ext) != 0 || strcmp(build->suite, suite) != 0 ||
+                   strcmp(build->project, project) != 0)) {
+    build = build->next;
+  }
+  return build;
+}
+
+struct build *build_by_id(struct server *server, uint64_t id)
+{
+  struct build *build = server->builds;
+  while (build && build->id != id) build = build->next;
+  return build;
+}
+
+struct session *build_add_session(struct build *build, uint32_t worker, const char *node, const char *host)
+{
+  assert(worker == build->session_count);
+  if ((build->session_count & (build->session_count - 1)) == 0) {
+    uint32_t room = build->session_count ? build->session_count * 2 : 1;
+    build->session = base_realloc(build->session, room, sizeof *build->session);
+  }
+  struct session *session = base_calloc(1, sizeof *session);
+  session->build = build;
+  session->worker = worker;
+  session->node = base_strdup(node);
+  session->host = base_strdup(host);
+  build->session[build->session_count++] = session;
+  return session;
+}
+
+struct session *build_find_session(struct build *build, const uint8_t *token)
+{
+  for (uint32_t i = 0; i < build->session_count; i++) {
+    if (memcmp(build->session[i]->token, token, STORE_SESSION_BYTES) == 0) return build->session[i];
+  }
+  return NULL;
+}
+
+// ---- the list
+
+static int build_compare_ids(const void *a, const void *b, void *arg)
+{
+  const struct map *ids = arg;
+  uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+  size_t nx = map_length(ids, x), ny = map_length(ids, y);
+  int order = memcmp(map_name(ids, x), map_name(ids, y), nx < ny ? nx : ny);
+  return order ? order : (nx > ny) - (nx < ny);
+}
+
+static void build_digest(struct build *build)
+{
+  EVP_MD_CTX *context = EVP_MD_CTX_new();
+  unsigned bytes = STORE_DIGEST_BYTES;
+  bool ok = context && EVP_DigestInit_ex(context, EVP_sha256(), NULL);
+  for (uint32_t i = 0; ok && i < build->ids.count; i++) {
+    uint32_t position = build->position_of[i];
+    ok = EVP_DigestUpdate(context, map_name(&build->ids, position), map_length(&build->ids, position)) &&
+         EVP_DigestUpdate(context, "\n", 1);
+  }
+  ok = ok && EVP_DigestFinal_ex(context, build->digest, &bytes);
+  EVP_MD_CTX_free(context);
+  if (!ok) base_die(EXIT_INFRA, "libcrypto: SHA-256 failed");
+}
+
+static void build_number(struct build *build)
+{
+  uint32_t count = build->ids.count;
+  build->number_of = base_calloc(count + 1, sizeof *build->number_of);
+  build->position_of = base_calloc(count + 1, sizeof *build->position_of);
+  for (uint32_t i = 0; i < count; i++) {
+    build->position_of[i] = i;
+  }
+  qsort_r(build->position_of, count, sizeof *build->position_of, build_compare_ids, &build->ids);
+  for (uint32_t i = 0; i < count; i++) {
+    build->number_of[build->position_of[i]] = i;
+  }
+}
+
+void build_set_list(struct build *build, const struct store_list *list)
+{
+  bool added;
+  assert(build->ids.count == 0);
+  for (uint32_t i = 0; i < list->count; i++) {
+    uint32_t number = map_add(&build->ids, list->id[i], strlen(list->id[i]), &added);
+    assert(added && number == i);
+  }
+  for (uint32_t i = 0; i < list->file_count; i++) {
+    map_add(&build->files, list->file[i], strlen(list->file[i]), &added);
+  }
+  map_trim(&build->ids);
+  map_trim(&build->files);
+  build->file_of = base_calloc(list->count + 1, sizeof *build->file_of);
+  memcpy(build->file_of, list->file_of, list->count * sizeof *build->file_of);
+  build_number(build);
+  build_digest(build);
+}
+
+// The longest a test may take: what was asked for, else ten times the longest known, at least a minute.
+static uint32_t build_cap_ms(const struct build *build, const struct estimate_history *history)
+{
+  uint64_t high = estimate_high(history);
+  if (build->timeout_per_test_us) return (uint32_t)(build->timeout_per_test_us / 1000);
+  if (!high) return LIMIT_CAP_UNSEEN_US / 1000;
+  uint64_t cap = high * 10 > LIMIT_CAP_LEAST_US ? high * 10 : LIMIT_CAP_LEAST_US;
+  return cap / 1000 > UINT32_MAX ? UINT32_MAX : (uint32_t)(cap / 1000);
+}
+
+static void build_expect(const struct store_list *list, const struct store_listed *listed, uint64_t *expected,
+                         uint64_t *order)
+{
+  struct estimate_out *out = base_calloc(list->count + 1, sizeof *out);
+  estimate_list(listed->history, list->file_of, list->count, list->file_count, out);
+  for (uint32_t i = 0; i < list->count; i++) {
+    expected[i] = out[i].expected_us;
+    order[i] = out[i].order_us;
+  }
+  free(out);
+}
+
+void build_list_ready(struct server *server, struct build *build, const struct store_list *list,
+                      const struct store_listed *listed)
+{
+  uint64_t *expected = base_calloc(list->count + 1, sizeof *expected);
+  uint64_t *order = base_calloc(list->count + 1, sizeof *order);
+  assert(listed->count == list->count && build->ids.count == list->count);
+  build_expect(list, listed, expected, order);
+  build->row_of = base_calloc(list->count + 1, sizeof *build->row_of);
+  build->cap_ms = base_calloc(list->count + 1, sizeof *build->cap_ms);
+  for (uint32_t i = 0; i < list->count; i++) {
+    build->row_of[i] = listed->test[i];
+    build->cap_ms[i] = build_cap_ms(build, &listed->history[i]);
+  }
+  struct sched_list sched_list = {.count = list->count,
+                                  .file_count = list->file_count,
+                                  .file_of = list->file_of,
+                                  .unit_of = list->unit_of,
+                                  .expected_us = expected,
+                                  .order_us = order,
+                                  .file_setup_us = listed->file_setup_us};
+  build->listing = LISTING_READY;
+  queue_set_list(build->queue, server->now_us, &sched_list, &server->effects);
+  free(expected);
+  free(order);
+}
+
+// ---- eviction
+
+static bool build_quiet(const struct build *build)
+{
+  for (uint32_t i = 0; i < build->session_count; i++) {
+    if (build->session[i]->conn) return false;
+  }
+  return build->pending == 0 && queue_state(build->queue) >= QUEUE_COMPLETE;
+}
+
+uint64_t build_evict(struct server *server, uint64_t now_us)
+{
+  uint64_t next = UINT64_MAX;
+  for (struct build *build = server->builds, *after; build; build = after) {
+    after = build->next;
+    if (!build_quiet(build)) continue;
+    uint64_t due = build->ended_us + LIMIT_BUILD_KEEP_US;
+    if (due <= now_us) {
+      build_free(server, build);
+    } else if (due < next) {
+      next = due;
+    }
+  }
+  return next;
+}

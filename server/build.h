@@ -1,0 +1,76 @@
+// A build in memory: its names, its queue, its list, and the sessions of its workers. Shared by session.c, listing.c,
+// deliver.c, recover.c and query.c; build.c makes and finds them. No message and no SQL here.
+#ifndef SERVER_BUILD_H
+#define SERVER_BUILD_H
+
+#include "server/map.h"
+#include "server/queue.h"
+#include "server/store.h"
+
+struct conn;
+struct server;
+struct upload;
+
+enum listing_state {
+  LISTING_NONE,     // nobody has sent a list
+  LISTING_UPLOAD,   // a worker is sending it
+  LISTING_STORING,  // it is on its way to the disk
+  LISTING_READY,
+};
+
+struct build {
+  struct build *next;
+  uint64_t id;
+  char *project, *suite, *ext, *commit, *branch;
+  struct queue *queue;
+  uint64_t started_ms, ended_us;
+  uint64_t timeout_per_test_us;
+  enum listing_state listing;
+  struct session *uploader;
+  struct upload *upload;  // UPLOAD, STORING: what was received
+  char *listed_by;        // who sent the list
+  uint8_t digest[STORE_DIGEST_BYTES];
+  struct map ids, files;  // ids by position in collection order
+  uint32_t *file_of;      // by position; UINT32_MAX: none
+  uint32_t *number_of;    // position → number on the wire (byte order)
+  uint32_t *position_of;  // number → position
+  uint32_t *row_of;       // position → test's row id in the store
+  uint32_t *cap_ms;       // position → longest it may take
+  struct session **session;  // by worker number
+  uint32_t session_count;
+  uint32_t pending;       // results not yet on disk
+  uint64_t state_ticket;  // of the last record of its state
+};
+
+// A worker's side of a build, over all its connections.
+struct session {
+  struct build *build;
+  uint32_t worker;
+  struct conn *conn;  // NULL: away
+  uint8_t token[STORE_SESSION_BYTES];
+  char *node, *host;
+  uint64_t applied, acked;  // numbers of its Results: taken, on disk
+  bool wants_names, left, ack_due;
+  bool offered;             // its list waits for the build's
+  uint32_t offer_count;
+  uint8_t offer_digest[STORE_DIGEST_BYTES];
+  struct upload *diff;      // it sends its differing list
+};
+
+struct build *build_new(struct server *server, const struct store_build *store_build, const struct queue_policy *policy);
+void build_free(struct server *server, struct build *build);
+struct build *build_find(struct server *server, const char *project, const char *suite, const char *ext);
+struct build *build_by_id(struct server *server, uint64_t id);
+struct session *build_add_session(struct build *build, uint32_t worker, const char *node, const char *host);
+struct session *build_find_session(struct build *build, const uint8_t *token);
+
+// The list: ids and files in collection order, from an upload or the store; makes the numbers and the digest.
+void build_set_list(struct build *build, const struct store_list *list);
+// The rows and expectations of that list, from the store: makes the queue ready.
+void build_list_ready(struct server *server, struct build *build, const struct store_list *list,
+                      const struct store_listed *listed);
+
+// Frees what ended long ago; returns when to call again.
+uint64_t build_evict(struct server *server, uint64_t now_us);
+
+#endif

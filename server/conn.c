@@ -1,0 +1,382 @@
+// Connections: the first two steps of the lease's path, bytes → connection → frame → message, and the last, message →
+// bytes. Called by the loop (server.c) and by whoever sends. It must not know builds, workers or the store.
+//
+// Reading: up to LIMIT_FRAMES_A_TURN frames, the rest next turn. Writing: messages collect in a flat buffer, which is
+// written at the end of the turn; EV_WRITE is on only while the socket refuses bytes. Idle connections hold no buffer.
+#include "server/conn.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <event2/event_struct.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "proto/frame.h"
+#include "server/limits.h"
+
+struct conn_bytes {
+  uint8_t *at;
+  size_t begin, end, room;
+};
+
+struct conn {
+  struct conns *conns;
+  struct conn *next, *prev;        // all
+  struct conn *next_dirty;
+  struct event read, write;
+  struct conn_bytes in, out;
+  uint64_t heard_us;
+  int fd;
+  int user_kind;
+  void *user;
+  int64_t uid;
+  bool dirty, let_in, closing, dead;
+  char peer[64];
+};
+
+struct conns {
+  struct event_base *base;
+  struct conn *first;
+  struct conn *dirty;
+  struct msg_arena *arena;
+  struct conn_handler handler;
+  uint32_t count, max;
+  uint64_t hello_timeout_us;
+  bool refusing;
+};
+
+enum { CONN_READ_BYTES = 16384 };
+
+// ---- buffers
+
+static size_t conn_bytes_used(const struct conn_bytes *bytes)
+{
+  return bytes->end - bytes->begin;
+}
+
+static uint8_t *conn_bytes_reserve(struct conn_bytes *bytes, size_t n)
+{
+  if (bytes->begin && bytes->end + n > bytes->room) {
+    memmove(bytes->at, bytes->at + bytes->begin, conn_bytes_used(bytes));
+    bytes->end -= bytes->begin;
+    bytes->begin = 0;
+  }
+  if (bytes->end + n > bytes->room) {
+    size_t room = bytes->room * 2 > bytes->end + n ? bytes->room * 2 : bytes->end + n;
+    bytes->at = base_realloc(bytes->at, room, 1);
+    bytes->room = room;
+  }
+  return bytes->at + bytes->end;
+}
+
+static void conn_bytes_drop(struct conn_bytes *bytes, size_t n)
+{
+  assert(n <= conn_bytes_used(bytes));
+  bytes->begin += n;
+  if (bytes->begin < bytes->end) return;
+  free(bytes->at);
+  *bytes = (struct conn_bytes){0};
+}
+
+// ---- life
+
+static void conn_mark(struct conn *conn)
+{
+  if (conn->dirty) return;
+  conn->dirty = true;
+  conn->next_dirty = conn->conns->dirty;
+  conn->conns->dirty = conn;
+}
+
+static void conn_die(struct conn *conn)
+{
+  conn->dead = true;
+  event_del(&conn->read);
+  event_del(&conn->write);
+  conn_mark(conn);
+}
+
+static void conn_free(struct conn *conn)
+{
+  struct conns *conns = conn->conns;
+  conns->handler.on_closed(conns->handler.arg, conn);
+  event_del(&conn->read);
+  event_del(&conn->write);
+  close(conn->fd);
+  *(conn->prev ? &conn->prev->next : &conns->first) = conn->next;
+  if (conn->next) conn->next->prev = conn->prev;
+  free(conn->in.at);
+  free(conn->out.at);
+  free(conn);
+  conns->count--;
+}
+
+// ---- reading
+
+static void conn_message(struct conn *conn, const uint8_t *body, size_t n)
+{
+  const char *why = NULL;
+  const Shardd__Frame *frame = msg_unpack(conn->conns->arena, body, n, &why);
+  if (!frame) {
+    conn_error(conn, SHARDD__ERROR_CODE__ERROR_MALFORMED, 0, true, "malformed message: %s", why);
+    return;
+  }
+  conn->heard_us = base_now_us();
+  conn->conns->handler.on_message(conn->conns->handler.arg, conn, frame);
+}
+
+// True when a frame was taken from the buffer.
+static bool conn_frame(struct conn *conn)
+{
+  size_t body = 0, max = conn->let_in ? FRAME_MAX_BYTES : FRAME_SMALL_MAX_BYTES;
+  const uint8_t *bytes = conn->in.at + conn->in.begin;
+  if (conn_bytes_used(&conn->in) == 0) return false;
+  switch (frame_find(bytes, conn_bytes_used(&conn->in), max, &body)) {
+    case FRAME_PARTIAL: return false;
+    case FRAME_COMPLETE:
+      conn_message(conn, bytes + FRAME_HEADER_BYTES, body);
+      conn_bytes_drop(&conn->in, FRAME_HEADER_BYTES + body);
+      return true;
+    case FRAME_TOO_LARGE:
+      conn_error(conn, SHARDD__ERROR_CODE__ERROR_TOO_LARGE, 0, true, "a frame is larger than %zu bytes", max);
+      return false;
+    case FRAME_EMPTY: break;
+  }
+  conn_error(conn, SHARDD__ERROR_CODE__ERROR_MALFORMED, 0, true, "a frame is empty");
+  return false;
+}
+
+static void conn_frames(struct conn *conn)
+{
+  int n = 0;
+  while (!conn->closing && !conn->dead && n < LIMIT_FRAMES_A_TURN && conn_frame(conn)) n++;
+  if (n == LIMIT_FRAMES_A_TURN && conn_bytes_used(&conn->in)) event_active(&conn->read, EV_TIMEOUT, 1);
+}
+
+static void on_readable(evutil_socket_t fd, short events, void *arg)
+{
+  struct conn *conn = arg;
+  if (conn->dead) return;
+  if (events & EV_READ && conn_bytes_used(&conn->in) < LIMIT_IN_BYTES) {
+    uint8_t scratch[CONN_READ_BYTES];
+    ssize_t n = recv(fd, scratch, sizeof scratch, 0);
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+      conn_die(conn);
+      return;
+    }
+    if (n > 0 && !conn->closing) {
+      memcpy(conn_bytes_reserve(&conn->in, (size_t)n), scratch, (size_t)n);
+      conn->in.end += (size_t)n;
+    }
+  }
+  conn_frames(conn);
+}
+
+// ---- writing
+
+static void conn_flush(struct conn *conn)
+{
+  while (conn_bytes_used(&conn->out)) {
+    ssize_t n = send(conn->fd, conn->out.at + conn->out.begin, conn_bytes_used(&conn->out), MSG_NOSIGNAL);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EAGAIN) {
+      event_add(&conn->write, NULL);
+      return;
+    }
+    if (n < 0) {
+      conn_die(conn);
+      return;
+    }
+    conn_bytes_drop(&conn->out, (size_t)n);
+  }
+  if (conn->closing) conn_die(conn);
+}
+
+static void on_writable(evutil_socket_t fd, short events, void *arg)
+{
+  (void)fd;
+  (void)events;
+  struct conn *conn = arg;
+  if (!conn->dead) conn_flush(conn);
+}
+
+void conn_send(struct conn *conn, const Shardd__Frame *frame)
+{
+  if (conn->closing || conn->dead) return;
+  size_t n = msg_packed_bytes(frame);
+  if (n == 0 || conn_bytes_used(&conn->out) + n > LIMIT_OUT_BYTES) {
+    base_log(LOG_LEVEL_WARN, "conn_slow", "peer=%s message=%s unsent=%zu", conn->peer, msg_name(frame),
+             conn_bytes_used(&conn->out));
+    conn_die(conn);
+    return;
+  }
+  uint8_t *at = conn_bytes_reserve(&conn->out, n);
+  conn->out.end += msg_pack(frame, at);
+  conn_mark(conn);
+}
+
+void conn_error(struct conn *conn, Shardd__ErrorCode code, uint64_t seq, bool closes, const char *fmt, ...)
+{
+  char text[1024];
+  va_list args;
+  va_start(args, fmt);
+  vsnprintf(text, sizeof text, fmt, args);
+  va_end(args);
+  Shardd__Frame frame = SHARDD__FRAME__INIT;
+  Shardd__Error error = SHARDD__ERROR__INIT;
+  frame.seq = seq;
+  frame.body_case = SHARDD__FRAME__BODY_ERROR;
+  frame.error = &error;
+  error.code = code;
+  error.text = msg_text(text);
+  char quoted[1200];
+  base_log(LOG_LEVEL_WARN, "conn_error", "peer=%s code=%d text=%s", conn->peer, (int)code,
+           base_quote(quoted, sizeof quoted, text, strlen(text)));
+  conn_send(conn, &frame);
+  if (closes) conn_close(conn);
+}
+
+// ---- the rest of its life
+
+void conn_close(struct conn *conn)
+{
+  conn->closing = true;
+  conn_mark(conn);
+}
+
+bool conn_closing(const struct conn *conn)
+{
+  return conn->closing || conn->dead;
+}
+
+void conn_let_in(struct conn *conn)
+{
+  conn->let_in = true;
+}
+
+bool conn_is_in(const struct conn *conn)
+{
+  return conn->let_in;
+}
+
+size_t conn_unsent(const struct conn *conn)
+{
+  return conn_bytes_used(&conn->out);
+}
+
+const char *conn_peer(const struct conn *conn)
+{
+  return conn->peer;
+}
+
+int64_t conn_uid(const struct conn *conn)
+{
+  return conn->uid;
+}
+
+void conn_set_user(struct conn *conn, void *user, int kind)
+{
+  conn->user = user;
+  conn->user_kind = kind;
+}
+
+void *conn_user(const struct conn *conn, int kind)
+{
+  return conn->user_kind == kind ? conn->user : NULL;
+}
+
+static void conn_refuse(struct conns *conns, int fd, const char *peer)
+{
+  if (!conns->refusing) {
+    base_log(LOG_LEVEL_WARN, "conn_refused", "peer=%s max_connections=%u", peer, conns->max);
+  }
+  conns->refusing = true;
+  close(fd);
+}
+
+void conn_open(struct conns *conns, int fd, const char *peer, int64_t uid)
+{
+  if (conns->count >= conns->max) {
+    conn_refuse(conns, fd, peer);
+    return;
+  }
+  conns->refusing = false;
+  struct conn *conn = base_calloc(1, sizeof *conn);
+  conn->conns = conns;
+  conn->fd = fd;
+  conn->uid = uid;
+  conn->heard_us = base_now_us();
+  snprintf(conn->peer, sizeof conn->peer, "%s", peer);
+  event_assign(&conn->read, conns->base, fd, EV_READ | EV_PERSIST, on_readable, conn);
+  event_assign(&conn->write, conns->base, fd, EV_WRITE, on_writable, conn);
+  conn->next = conns->first;
+  if (conn->next) conn->next->prev = conn;
+  conns->first = conn;
+  conns->count++;
+  if (event_add(&conn->read, NULL) != 0) conn_die(conn);
+}
+
+// ---- all of them
+
+struct conns *conns_new(struct event_base *base, uint32_t max_connections, uint64_t hello_timeout_us,
+                        const struct conn_handler *handler)
+{
+  struct conns *conns = base_calloc(1, sizeof *conns);
+  conns->base = base;
+  conns->max = max_connections;
+  conns->hello_timeout_us = hello_timeout_us;
+  conns->handler = *handler;
+  conns->arena = msg_arena_new(MSG_ARENA_MAX_BYTES);
+  if (!conns->arena) base_die(EXIT_INFRA, "out of memory");
+  return conns;
+}
+
+void conns_free(struct conns *conns)
+{
+  if (!conns) return;
+  conns_end_turn(conns);
+  while (conns->first) {
+    conn_free(conns->first);
+  }
+  msg_arena_free(conns->arena);
+  free(conns);
+}
+
+uint32_t conns_count(const struct conns *conns)
+{
+  return conns->count;
+}
+
+void conns_end_turn(struct conns *conns)
+{
+  while (conns->dirty) {
+    struct conn *conn = conns->dirty;
+    conns->dirty = conn->next_dirty;
+    conn->dirty = false;
+    if (!conn->dead) conn_flush(conn);
+    if (!conn->dead) continue;
+    if (conn->dirty) continue;  // died while it was written: it stands in the list again
+    conn_free(conn);
+  }
+}
+
+uint64_t conns_tick(struct conns *conns, uint64_t now_us, uint64_t silence_us)
+{
+  uint64_t next = UINT64_MAX;
+  for (struct conn *conn = conns->first; conn; conn = conn->next) {
+    uint64_t due = conn->heard_us + (conn->let_in ? silence_us : conns->hello_timeout_us);
+    if (conn->dead || (conn->let_in && !conn->user && !conn->closing)) continue;  // who waits for an answer may be silent
+    if (due <= now_us && conn->closing) {
+      conn_die(conn);  // it does not even read why
+    } else if (due <= now_us) {
+      conn_error(conn, SHARDD__ERROR_CODE__ERROR_TIMEOUT, 0, true, "nothing was said for too long");
+    } else if (due < next) {
+      next = due;
+    }
+  }
+  return next;
+}

@@ -1,0 +1,270 @@
+// Effects → messages and records; and acknowledgements, which wait for the disk. The last steps of the lease's path before
+// the bytes go out. It must not decide anything: the core has.
+#include "server/deliver.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/limits.h"
+
+_Static_assert((int)SHARDD__STATUS__STATUS_TIMED_OUT == (int)QUEUE_TIMED_OUT, "statuses differ");
+_Static_assert((int)SHARDD__BUILD_STATE__BUILD_ABORTED == (int)QUEUE_ABORTED, "states differ");
+_Static_assert((int)SHARDD__ON_RETRY__ON_RETRY_ALL == (int)QUEUE_ALL, "retry modes differ");
+_Static_assert((int)SHARDD__RETRIED__RETRIED_YES == (int)QUEUE_RETRIED_YES, "retry answers differ");
+_Static_assert((int)SHARDD__DRAIN_REASON__DRAIN_LATE == (int)EFFECT_DRAIN_LATE, "drain reasons differ");
+
+static void deliver(struct build *build, uint32_t worker, const Shardd__Frame *frame)
+{
+  struct session *session = build->session[worker];
+  if (session->conn) conn_send(session->conn, frame);
+}
+
+// ---- leases
+
+struct deliver_columns {
+  uint32_t *test, *cap_ms, *est_ms;
+  ProtobufCBinaryData *name, *file;
+};
+
+static ProtobufCBinaryData deliver_file(const struct build *build, uint32_t position)
+{
+  uint32_t file = build->file_of[position];
+  return file == UINT32_MAX ? msg_text(NULL) : msg_bytes(map_name(&build->files, file), map_length(&build->files, file));
+}
+
+static void deliver_fill(const struct server *server, const struct build *build, const struct effect *effect,
+                         struct deliver_columns *columns)
+{
+  (void)server;
+  for (uint32_t i = 0; i < effect->count; i++) {
+    uint32_t position = effect->tests[i];
+    uint64_t est_ms = queue_expected_us(build->queue, position) / 1000;
+    columns->test[i] = build->number_of[position];
+    columns->cap_ms[i] = build->cap_ms[position];
+    columns->est_ms[i] = est_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)est_ms;
+    if (!columns->name) continue;
+    columns->name[i] = msg_bytes(map_name(&build->ids, position), map_length(&build->ids, position));
+    columns->file[i] = deliver_file(build, position);
+  }
+}
+
+static void deliver_lease(const struct server *server, struct build *build, const struct effect *effect)
+{
+  struct session *session = build->session[effect->worker];
+  size_t n = effect->count;
+  struct deliver_columns columns = {.test = base_calloc(3 * n, sizeof *columns.test)};
+  columns.cap_ms = columns.test + n;
+  columns.est_ms = columns.test + 2 * n;
+  if (session->wants_names) {
+    columns.name = base_calloc(2 * n, sizeof *columns.name);
+    columns.file = columns.name + n;
+  }
+  deliver_fill(server, build, effect, &columns);
+  Shardd__Frame frame = SHARDD__FRAME__INIT;
+  Shardd__Lease lease = SHARDD__LEASE__INIT;
+  frame.body_case = SHARDD__FRAME__BODY_LEASE;
+  frame.lease = &lease;
+  lease.lease = effect->lease;
+  lease.n_test = lease.n_cap_ms = lease.n_est_ms = n;
+  lease.test = columns.test;
+  lease.cap_ms = columns.cap_ms;
+  lease.est_ms = columns.est_ms;
+  lease.n_name = lease.n_file = session->wants_names ? n : 0;
+  lease.name = columns.name;
+  lease.file = columns.file;
+  deliver(build, effect->worker, &frame);
+  free(columns.test);
+  free(columns.name);
+}
+
+// ---- the other effects
+
+static void deliver_parked(struct build *build, const struct effect *effect)
+{
+  struct queue_counts counts;
+  Shardd__Frame frame = SHARDD__FRAME__INIT;
+  Shardd__Parked parked = SHARDD__PARKED__INIT;
+  queue_counts(build->queue, &counts);
+  parked.leased = counts.leased;
+  frame.body_case = SHARDD__FRAME__BODY_PARKED;
+  frame.parked = &parked;
+  deliver(build, effect->worker, &frame);
+}
+
+static void deliver_drained(struct build *build, const struct effect *effect)
+{
+  Shardd__Frame frame = SHARDD__FRAME__INIT;
+  Shardd__Drained drained = SHARDD__DRAINED__INIT;
+  drained.reason = (Shardd__DrainReason)effect->reason;
+  frame.body_case = SHARDD__FRAME__BODY_DRAINED;
+  frame.drained = &drained;
+  deliver(build, effect->worker, &frame);
+}
+
+static void deliver_revoke(struct build *build, const struct effect *effect)
+{
+  uint64_t lease = effect->lease;
+  Shardd__Frame frame = SHARDD__FRAME__INIT;
+  Shardd__Revoke revoke = SHARDD__REVOKE__INIT;
+  revoke.n_lease = 1;
+  revoke.lease = &lease;
+  frame.body_case = SHARDD__FRAME__BODY_REVOKE;
+  frame.revoke = &revoke;
+  deliver(build, effect->worker, &frame);
+}
+
+static void deliver_lost(struct server *server, struct build *build, const struct effect *effect)
+{
+  const struct session *session = build->session[effect->worker];
+  char *text = base_printf("lost with %d workers that vanished while it ran, the last of them %s%s on %s", LIMIT_LOST,
+                           session->node[0] ? "node " : "", session->node, session->host);
+  struct store_result result = {.build = build->id,
+                                .test = build->row_of[effect->test],
+                                .attempt = effect->attempt,
+                                .worker = effect->worker,
+                                .status = QUEUE_CRASHED,
+                                .flags = STORE_SETTLES | STORE_LOST,
+                                .round = queue_round(build->queue),
+                                .start_ms = server_wall_ms(),
+                                .text = text,
+                                .text_bytes = strlen(text)};
+  store_put_result(server->store, &result);
+  free(text);
+}
+
+static const char *deliver_why(const struct build *build, char *out, size_t out_size)
+{
+  struct queue_counts counts;
+  queue_counts(build->queue, &counts);
+  switch (queue_state(build->queue)) {
+    case QUEUE_INCOMPLETE:
+      snprintf(out, out_size, "no workers for too long; %u of %u tests have no verdict", counts.total - counts.done,
+               counts.total);
+      return out;
+    case QUEUE_ABORTED:
+      snprintf(out, out_size, "%u failing tests reached the bound", counts.failing);
+      return out;
+    case QUEUE_COLLECTING:
+    case QUEUE_RUNNING:
+    case QUEUE_COMPLETE: break;
+  }
+  return NULL;
+}
+
+static void deliver_state(struct server *server, struct build *build)
+{
+  char why[200];
+  enum queue_state state = queue_state(build->queue);
+  if (state == QUEUE_COLLECTING) return;
+  build->state_ticket =
+      store_put_state(server->store, build->id, state, server_wall_ms(), deliver_why(build, why, sizeof why));
+  build->ended_us = state >= QUEUE_COMPLETE ? server->now_us : 0;
+  static const char *const names[] = {[QUEUE_RUNNING] = "running", [QUEUE_COMPLETE] = "complete",
+                                      [QUEUE_INCOMPLETE] = "incomplete", [QUEUE_ABORTED] = "aborted"};
+  base_log(LOG_LEVEL_INFO, "build_state", "build=%llu state=%s", (unsigned long long)build->id, names[state]);
+}
+
+static void deliver_one(struct server *server, struct build *build, const struct effect *effect)
+{
+  switch (effect->kind) {
+    case EFFECT_LEASE: deliver_lease(server, build, effect); break;
+    case EFFECT_PARK: deliver_parked(build, effect); break;
+    case EFFECT_DRAIN: deliver_drained(build, effect); break;
+    case EFFECT_REVOKE: deliver_revoke(build, effect); break;
+    case EFFECT_STATE: deliver_state(server, build); break;
+    case EFFECT_RESULT: deliver_lost(server, build, effect); break;
+  }
+}
+
+void deliver_effects(struct server *server, struct build *build)
+{
+  for (size_t i = 0; i < server->effects.count; i++) {
+    deliver_one(server, build, &server->effects.item[i]);
+  }
+  effects_clear(&server->effects);
+}
+
+// ---- what waits for the disk
+
+enum { DELIVER_GOODBYE = 0 };  // a seq no message has: the goodbye waits
+
+void deliver_when_durable(struct server *server, struct session *session, uint64_t ticket, uint64_t seq)
+{
+  if (server->pending_end == server->pending_room) {
+    size_t used = server->pending_end - server->pending_begin;
+    if (server->pending_begin > server->pending_room / 2) {
+      memmove(server->pending, server->pending + server->pending_begin, used * sizeof *server->pending);
+    } else {
+      server->pending_room = server->pending_room ? server->pending_room * 2 : 256;
+      server->pending = base_realloc(server->pending, server->pending_room, sizeof *server->pending);
+      memmove(server->pending, server->pending + server->pending_begin, used * sizeof *server->pending);
+    }
+    server->pending_begin = 0;
+    server->pending_end = used;
+  }
+  session->build->pending++;
+  server->pending[server->pending_end++] = (struct server_pending){ticket, seq, session};
+}
+
+static void deliver_ack(struct session *session, uint64_t seq)
+{
+  Shardd__Frame frame = SHARDD__FRAME__INIT;
+  Shardd__Ack ack = SHARDD__ACK__INIT;
+  session->acked = seq;
+  ack.seq = seq;
+  frame.body_case = SHARDD__FRAME__BODY_ACK;
+  frame.ack = &ack;
+  if (session->conn) conn_send(session->conn, &frame);
+}
+
+void deliver_durable(struct server *server)
+{
+  uint64_t durable = store_durable(server->store);
+  while (server->pending_begin < server->pending_end && server->pending[server->pending_begin].ticket <= durable) {
+    struct server_pending *pending = &server->pending[server->pending_begin++];
+    pending->session->build->pending--;
+    if (pending->seq == DELIVER_GOODBYE) {
+      deliver_goodbye(pending->session);
+    } else {
+      deliver_ack(pending->session, pending->seq);
+    }
+  }
+  if (server->pending_begin == server->pending_end) server->pending_begin = server->pending_end = 0;
+}
+
+static size_t deliver_own_names(const struct session *session, ProtobufCBinaryData *out)
+{
+  struct build *build = session->build;
+  size_t n = 0;
+  if (queue_own_failing(build->queue, session->worker) == 0) return 0;
+  for (uint32_t i = 0; i < build->ids.count && n < LIMIT_OWN_NAMES; i++) {
+    enum queue_verdict verdict = queue_verdict(build->queue, i);
+    if (verdict != VERDICT_FAILED && verdict != VERDICT_CRASHED) continue;
+    if (queue_decided_by(build->queue, i) != session->worker) continue;
+    out[n++] = msg_bytes(map_name(&build->ids, i), map_length(&build->ids, i));
+  }
+  return n;
+}
+
+void deliver_goodbye(struct session *session)
+{
+  struct queue_counts counts;
+  const char *why;
+  ProtobufCBinaryData own[LIMIT_OWN_NAMES];
+  Shardd__Frame frame = SHARDD__FRAME__INIT;
+  Shardd__Goodbye goodbye = SHARDD__GOODBYE__INIT;
+  queue_counts(session->build->queue, &counts);
+  goodbye.state = (Shardd__BuildState)queue_state(session->build->queue);
+  goodbye.exit_code = (uint32_t)queue_exit_code(session->build->queue, session->worker, &why);
+  goodbye.total = counts.total;
+  goodbye.settled = counts.done;
+  goodbye.failing = counts.failing;
+  goodbye.own_failing = queue_own_failing(session->build->queue, session->worker);
+  goodbye.n_own = deliver_own_names(session, own);
+  goodbye.own = own;
+  goodbye.why = msg_text(why);
+  frame.body_case = SHARDD__FRAME__BODY_GOODBYE;
+  frame.goodbye = &goodbye;
+  if (session->conn) conn_send(session->conn, &frame);
+}

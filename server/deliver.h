@@ -1,0 +1,17 @@
+// Performs the core's effects: messages to workers, records to the store. Called after every call into a queue.
+#ifndef SERVER_DELIVER_H
+#define SERVER_DELIVER_H
+
+#include "server/server.h"
+
+// Performs server->effects of this build and clears them.
+void deliver_effects(struct server *server, struct build *build);
+
+// A result (or a goodbye) that must be on disk before the worker hears of it.
+void deliver_when_durable(struct server *server, struct session *session, uint64_t ticket, uint64_t seq);
+// Releases what the store has on disk by now: acknowledgements and goodbyes.
+void deliver_durable(struct server *server);
+
+void deliver_goodbye(struct session *session);
+
+#endif

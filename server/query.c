@@ -1,0 +1,337 @@
+// Questions of people and commands. Called by dispatch.c. Reads, changes nothing; what stands in the database is read by the
+// store. The answer is one Rows message, whatever the question.
+#include "server/query.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/frame.h"
+#include "server/limits.h"
+#include "server/plan.h"
+#include "server/recover.h"
+
+_Static_assert((int)SHARDD__COLUMN_TYPE__COLUMN_RATIO == (int)ROWS_RATIO_PPM, "column types differ");
+
+struct query_waiter {
+  struct query_waiter *next;
+  struct conn *conn;
+  uint64_t seq;
+  char *project, *suite, *build;
+};
+
+struct query_call {
+  struct server *server;
+  struct conn *conn;
+  uint64_t seq;
+  char *project, *suite, *build, *test;
+  uint32_t limit, workers;
+  uint64_t after;
+};
+
+// ---- answers
+
+static void query_send(struct conn *conn, uint64_t seq, const struct rows *rows)
+{
+  Shardd__Frame frame = SHARDD__FRAME__INIT;
+  Shardd__Rows message = SHARDD__ROWS__INIT;
+  ProtobufCBinaryData *bytes = base_calloc(rows->column_count + rows->cell_count + 1, sizeof *bytes);
+  uint32_t *type = base_calloc(rows->column_count + 1, sizeof *type);
+  for (size_t i = 0; i < rows->column_count; i++) {
+    bytes[i] = msg_text(rows->columns[i].name);
+    type[i] = rows->columns[i].type;
+  }
+  for (size_t i = 0; i < rows->cell_count; i++) {
+    bytes[rows->column_count + i] = msg_bytes(rows->cells[i].bytes, rows->cells[i].n);
+  }
+  message.column = bytes;
+  message.n_column = message.n_type = rows->column_count;
+  message.type = type;
+  message.cell = bytes + rows->column_count;
+  message.n_cell = rows->cell_count;
+  message.next = rows->next;
+  frame.seq = seq;
+  frame.body_case = SHARDD__FRAME__BODY_ROWS;
+  frame.rows = &message;
+  if (msg_packed_bytes(&frame) == 0) {
+    conn_error(conn, SHARDD__ERROR_CODE__ERROR_TOO_LARGE, seq, false, "the answer is too large: ask with a smaller --limit");
+  } else {
+    conn_send(conn, &frame);
+  }
+  free(bytes);
+  free(type);
+}
+
+static const char *query_state_name(enum queue_state state)
+{
+  switch (state) {
+    case QUEUE_COLLECTING: return "collecting";
+    case QUEUE_RUNNING: return "running";
+    case QUEUE_COMPLETE: return "complete";
+    case QUEUE_INCOMPLETE: return "incomplete";
+    case QUEUE_ABORTED: return "aborted";
+  }
+  return "";
+}
+
+// ---- status
+
+static const struct rows_column query_status_columns[] = {
+    {"build", ROWS_TEXT},   {"project", ROWS_TEXT},        {"suite", ROWS_TEXT},      {"state", ROWS_TEXT},
+    {"total", ROWS_INT},    {"done", ROWS_INT},            {"failing", ROWS_INT},     {"leased", ROWS_INT},
+    {"workers", ROWS_INT},  {"elapsed", ROWS_DURATION_US}, {"eta", ROWS_DURATION_US}, {"running", ROWS_TEXT},
+};
+
+enum { QUERY_RUNNING_SHOWN = 8 };
+
+static void query_running(struct rows *rows, const struct build *build)
+{
+  size_t room = QUERY_RUNNING_SHOWN * (MSG_ID_MAX_BYTES + 1), n = 0, shown = 0;
+  char *text = base_malloc(room);
+  for (uint32_t i = build->session_count; i > 0 && shown < QUERY_RUNNING_SHOWN; i--) {
+    uint32_t test = build->session[i - 1]->conn ? queue_running_test(build->queue, i - 1) : UINT32_MAX;
+    if (test == UINT32_MAX) continue;
+    size_t bytes = map_length(&build->ids, test);
+    if (shown++) text[n++] = '\n';
+    memcpy(text + n, map_name(&build->ids, test), bytes);
+    n += bytes;
+  }
+  rows_text(rows, text, n);
+  free(text);
+}
+
+static void query_status_row(struct rows *rows, const struct build *build)
+{
+  struct queue_counts counts;
+  queue_counts(build->queue, &counts);
+  uint64_t now_ms = server_wall_ms();
+  rows_string(rows, build->ext);
+  rows_string(rows, build->project);
+  rows_string(rows, build->suite);
+  rows_string(rows, query_state_name(queue_state(build->queue)));
+  rows_int(rows, counts.total);
+  rows_int(rows, counts.done);
+  rows_int(rows, counts.failing);
+  rows_int(rows, counts.leased);
+  rows_int(rows, counts.connected);
+  rows_int(rows, now_ms > build->started_ms ? (int64_t)(now_ms - build->started_ms) * 1000 : 0);
+  rows_int(rows, (int64_t)(counts.left_us / (counts.connected ? counts.connected : 1)));
+  query_running(rows, build);
+}
+
+static bool query_matches(const char *asked, const char *name)
+{
+  return !asked[0] || strcmp(asked, name) == 0;
+}
+
+static void query_status(const struct query_call *call)
+{
+  struct rows rows;
+  rows_init(&rows, query_status_columns, COUNT_OF(query_status_columns));
+  for (const struct build *build = call->server->builds; build; build = build->next) {
+    bool wanted = query_matches(call->project, build->project) && query_matches(call->suite, build->suite) &&
+                  query_matches(call->build, build->ext);
+    if (wanted && rows.bytes < FRAME_MAX_BYTES / 2) query_status_row(&rows, build);
+  }
+  query_send(call->conn, call->seq, &rows);
+  rows_release(&rows);
+}
+
+// ---- wait
+
+static const struct rows_column query_wait_columns[] = {
+    {"state", ROWS_TEXT},  {"exit_code", ROWS_INT}, {"total", ROWS_INT},   {"settled", ROWS_INT},
+    {"failing", ROWS_INT}, {"flaky", ROWS_INT},     {"missing", ROWS_INT}, {"text", ROWS_TEXT},
+};
+
+static void query_wait_answer(struct conn *conn, uint64_t seq, const struct build *build)
+{
+  struct queue_counts counts;
+  struct rows rows;
+  const char *why;
+  int code = queue_build_code(build->queue, &why);
+  queue_counts(build->queue, &counts);
+  rows_init(&rows, query_wait_columns, COUNT_OF(query_wait_columns));
+  rows_string(&rows, query_state_name(queue_state(build->queue)));
+  rows_int(&rows, code);
+  rows_int(&rows, counts.total);
+  rows_int(&rows, counts.done);
+  rows_int(&rows, counts.failing);
+  rows_int(&rows, counts.by_verdict[VERDICT_FLAKY]);
+  rows_int(&rows, counts.total - counts.done);
+  rows_string(&rows, why);
+  query_send(conn, seq, &rows);
+  rows_release(&rows);
+}
+
+// Over for good: ended, on disk, and no worker there that could still bring a late error.
+static bool query_over(const struct server *server, const struct build *build)
+{
+  if (queue_state(build->queue) < QUEUE_COMPLETE || build->pending) return false;
+  if (store_durable(server->store) < build->state_ticket) return false;
+  for (uint32_t i = 0; i < build->session_count; i++) {
+    if (build->session[i]->conn && !build->session[i]->left) return false;
+  }
+  return true;
+}
+
+static void query_waiter_free(struct query_waiter *waiter)
+{
+  free(waiter->project);
+  free(waiter->suite);
+  free(waiter->build);
+  free(waiter);
+}
+
+void query_waiters(struct server *server)
+{
+  for (struct query_waiter **at = &server->waiters; *at;) {
+    struct query_waiter *waiter = *at;
+    const struct build *build = build_find(server, waiter->project, waiter->suite, waiter->build);
+    if (!build || !query_over(server, build)) {
+      at = &waiter->next;
+      continue;
+    }
+    query_wait_answer(waiter->conn, waiter->seq, build);
+    *at = waiter->next;
+    query_waiter_free(waiter);
+  }
+}
+
+void query_forget(struct server *server, struct conn *conn)
+{
+  for (struct query_waiter **at = &server->waiters; *at;) {
+    struct query_waiter *waiter = *at;
+    if (waiter->conn != conn) {
+      at = &waiter->next;
+      continue;
+    }
+    *at = waiter->next;
+    query_waiter_free(waiter);
+  }
+}
+
+void query_release(struct server *server)
+{
+  while (server->waiters) query_forget(server, server->waiters->conn);
+}
+
+static void query_wait(const struct query_call *call)
+{
+  if (!build_find(call->server, call->project, call->suite, call->build)) {
+    uint64_t id = store_find(call->server->store, call->project, call->suite, call->build);
+    if (id) (void)recover_build(call->server, id);
+  }
+  struct query_waiter *waiter = base_calloc(1, sizeof *waiter);
+  waiter->conn = call->conn;
+  waiter->seq = call->seq;
+  waiter->project = base_strdup(call->project);
+  waiter->suite = base_strdup(call->suite);
+  waiter->build = base_strdup(call->build);
+  waiter->next = call->server->waiters;
+  call->server->waiters = waiter;
+}
+
+// ---- the daemon itself
+
+static const struct rows_column query_server_columns[] = {{"key", ROWS_TEXT}, {"value", ROWS_TEXT}};
+
+static void query_pair(struct rows *rows, const char *key, uint64_t value)
+{
+  rows_string(rows, key);
+  rows_int(rows, (int64_t)value);
+}
+
+static void query_server(const struct query_call *call)
+{
+  struct rows rows;
+  rows_init(&rows, query_server_columns, COUNT_OF(query_server_columns));
+  rows_string(&rows, "version");
+  rows_string(&rows, SHARD_VERSION);
+  query_pair(&rows, "epoch", store_epoch(call->server->store));
+  query_pair(&rows, "connections", conns_count(call->server->conns));
+  query_pair(&rows, "builds in memory", call->server->build_count);
+  query_pair(&rows, "records not yet on disk", store_pending(call->server->store));
+  rows_string(&rows, "disk");
+  rows_string(&rows, store_full(call->server->store) ? "full: results are refused" : "ok");
+  query_send(call->conn, call->seq, &rows);
+  rows_release(&rows);
+}
+
+static void query_plan(const struct query_call *call)
+{
+  struct rows rows;
+  const char *why;
+  if (plan_rows(call->conn, call->workers, &rows, &why) < 0) {
+    conn_error(call->conn, SHARDD__ERROR_CODE__ERROR_STATE, call->seq, false, "%s", why);
+    return;
+  }
+  query_send(call->conn, call->seq, &rows);
+  rows_release(&rows);
+}
+
+// ---- the store's tables
+
+typedef int query_table(struct store *store, const struct store_query *query, struct rows *rows, struct store_error *error);
+
+static void query_store(const struct query_call *call, query_table *table, bool of_build)
+{
+  struct rows rows;
+  struct store_error error;
+  struct store_query query = {.project = call->project,
+                              .suite = call->suite,
+                              .test = call->test,
+                              .limit = call->limit,
+                              .after = call->after};
+  if (of_build) query.build = store_find(call->server->store, call->project, call->suite, call->build);
+  if (of_build && !query.build) {
+    conn_error(call->conn, SHARDD__ERROR_CODE__ERROR_UNKNOWN, call->seq, false,
+               "no such build: project \"%.100s\", suite \"%.100s\", build \"%.200s\"", call->project, call->suite,
+               call->build);
+    return;
+  }
+  if (table(call->server->store, &query, &rows, &error) < 0) {
+    conn_error(call->conn, SHARDD__ERROR_CODE__ERROR_UNKNOWN, call->seq, false, "%s", error.text);
+    return;
+  }
+  query_send(call->conn, call->seq, &rows);
+  rows_release(&rows);
+}
+
+static void query_run(const struct query_call *call, Shardd__QueryKind kind)
+{
+  switch (kind) {
+    case SHARDD__QUERY_KIND__QUERY_STATUS: query_status(call); return;
+    case SHARDD__QUERY_KIND__QUERY_BUILDS: query_store(call, store_query_builds, false); return;
+    case SHARDD__QUERY_KIND__QUERY_WORKERS: query_store(call, store_query_workers, true); return;
+    case SHARDD__QUERY_KIND__QUERY_SLOW: query_store(call, store_query_slow, false); return;
+    case SHARDD__QUERY_KIND__QUERY_FLAKY: query_store(call, store_query_flaky, false); return;
+    case SHARDD__QUERY_KIND__QUERY_TEST: query_store(call, store_query_test, false); return;
+    case SHARDD__QUERY_KIND__QUERY_WAIT: query_wait(call); return;
+    case SHARDD__QUERY_KIND__QUERY_REPORT: query_store(call, store_query_report, true); return;
+    case SHARDD__QUERY_KIND__QUERY_PLAN: query_plan(call); return;
+    case SHARDD__QUERY_KIND__QUERY_SERVER: query_server(call); return;
+    case SHARDD__QUERY_KIND__QUERY_UNSET:
+    case _SHARDD__QUERY_KIND_IS_INT_SIZE: break;
+  }
+  conn_error(call->conn, SHARDD__ERROR_CODE__ERROR_UNKNOWN, call->seq, false, "no such query");
+}
+
+void query_answer(struct server *server, struct conn *conn, uint64_t seq, const Shardd__Query *query)
+{
+  uint32_t limit = query->limit ? query->limit : LIMIT_ROWS;
+  struct query_call call = {.server = server,
+                            .conn = conn,
+                            .seq = seq,
+                            .project = base_memdup0(query->project.data, query->project.len),
+                            .suite = base_memdup0(query->suite.data, query->suite.len),
+                            .build = base_memdup0(query->build.data, query->build.len),
+                            .test = base_memdup0(query->test.data, query->test.len),
+                            .limit = limit < LIMIT_ROWS_MAX ? limit : LIMIT_ROWS_MAX,
+                            .workers = query->workers,
+                            .after = query->after};
+  query_run(&call, query->kind);
+  free(call.project);
+  free(call.suite);
+  free(call.build);
+  free(call.test);
+}

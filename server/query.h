@@ -1,0 +1,14 @@
+// Admin queries: answered from memory (status, wait, server, plan) or by the store's tables (the rest).
+#ifndef SERVER_QUERY_H
+#define SERVER_QUERY_H
+
+#include "server/server.h"
+
+void query_answer(struct server *server, struct conn *conn, uint64_t seq, const Shardd__Query *query);
+// Answers those who wait for builds that are over by now; called once a turn.
+void query_waiters(struct server *server);
+// The connection is gone.
+void query_forget(struct server *server, struct conn *conn);
+void query_release(struct server *server);
+
+#endif

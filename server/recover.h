@@ -1,0 +1,13 @@
+// Brings a build back from the store: the running ones at start, an ended one when a worker or a query asks for it. Replays
+// its records through the same functions that live results go through.
+#ifndef SERVER_RECOVER_H
+#define SERVER_RECOVER_H
+
+#include "server/server.h"
+
+// All builds that had not ended. 0; -1 when the store cannot be read (logged).
+int recover_all(struct server *server) MUST_CHECK;
+// One build by its id; NULL when the store cannot be read (logged).
+struct build *recover_build(struct server *server, uint64_t id);
+
+#endif

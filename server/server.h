@@ -1,0 +1,62 @@
+// The daemon's state and the turn of its loop. Each module below works on this struct: session.c (workers), listing.c
+// (lists), deliver.c (effects), recover.c (restart), query.c (admin), dispatch.c (which message goes where). One turn:
+// messages → core → effects; records to the store → COMMIT → acknowledgements released → dead connections reaped → one
+// timer armed for the next deadline.
+#ifndef SERVER_SERVER_H
+#define SERVER_SERVER_H
+
+#include <event2/event.h>
+
+#include "config/base.h"
+#include "server/auth.h"
+#include "server/build.h"
+#include "server/conn.h"
+#include "server/effect.h"
+#include "server/net.h"
+#include "server/settings.h"
+#include "server/store.h"
+
+enum { SERVER_LISTENERS_MAX = 8 };
+
+struct query_waiter;
+
+struct server {
+  struct settings settings;
+  int argc;  // of main, read again at a reload
+  char **argv;
+  struct event_base *base;
+  struct store *store;
+  struct conns *conns;
+  struct auth *auth;
+  struct build *builds;  // in memory, newest first
+  uint32_t build_count;
+  uint64_t next_build;
+  struct effects effects;  // of the call in progress
+  // Results not yet on disk, in the order of their tickets.
+  struct server_pending {
+    uint64_t ticket, seq;
+    struct session *session;
+  } *pending;
+  size_t pending_begin, pending_end, pending_room;
+  uint64_t now_us;      // monotonic without the gaps of a stalled loop: what the core is told
+  uint64_t gaps_us;     // the sum of those gaps
+  uint64_t wake_us;     // when the timer was to wake the loop, monotonic
+  uint64_t hash_seed;
+  struct net_listener *listener[SERVER_LISTENERS_MAX];
+  size_t listener_count;
+  struct event *timer, *store_ready, *on_term, *on_int, *on_hup;
+  uint64_t last_ticket;  // of the last record handed to the store
+  struct query_waiter *waiters;  // who wait for a build to end
+  bool stopping, in_turn;
+};
+
+// Opens everything the settings name, recovers the running builds, and runs until told to stop. Returns the exit code.
+int server_run(struct server *server);
+
+// Sets now_us once a turn; every callback that calls into the core does it first.
+void server_begin_turn(struct server *server);
+
+// Wall-clock milliseconds since the epoch: for display only.
+uint64_t server_wall_ms(void);
+
+#endif

@@ -1,0 +1,322 @@
+// Workers: hello (a new worker, or one that returns), lease requests, heartbeats, goodbye. Results: session_results.c. Called
+// by dispatch.c. It translates between the wire's numbers and the queue's positions, and decides nothing else.
+#include "server/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "server/deliver.h"
+#include "server/limits.h"
+#include "server/listing.h"
+#include "server/recover.h"
+
+static char *session_text(const ProtobufCBinaryData *bytes)
+{
+  return base_memdup0(bytes->data, bytes->len);
+}
+
+// ---- builds
+
+static struct queue_policy session_policy(const struct server *server, const Shardd__Policy *asked)
+{
+  static const Shardd__Policy none = SHARDD__POLICY__INIT;
+  if (!asked) asked = &none;
+  return (struct queue_policy){.retries = asked->retries,
+                               .max_failures = asked->max_failures,
+                               .linger_us = asked->linger_us,
+                               .lease_ttl_us = server->settings.lease_ttl_us,
+                               .idle_us = server->settings.idle_timeout_us,
+                               .on_retry = (enum queue_on_retry)asked->on_retry,
+                               .whole_files = asked->by_file};
+}
+
+struct session_key {
+  char *project, *suite, *ext, *commit, *branch, *node, *attempt, *host;
+};
+
+static void session_key_read(struct session_key *key, const Shardd__Hello *hello)
+{
+  *key = (struct session_key){session_text(&hello->project), session_text(&hello->suite), session_text(&hello->build),
+                              session_text(&hello->commit),  session_text(&hello->branch), session_text(&hello->node),
+                              session_text(&hello->attempt), session_text(&hello->host)};
+}
+
+static void session_key_release(struct session_key *key)
+{
+  free(key->project);
+  free(key->suite);
+  free(key->ext);
+  free(key->commit);
+  free(key->branch);
+  free(key->node);
+  free(key->attempt);
+  free(key->host);
+}
+
+static struct build *session_new_build(struct server *server, const struct session_key *key, const Shardd__Hello *hello)
+{
+  struct queue_policy policy = session_policy(server, hello->policy);
+  struct store_build record = {.build = server->next_build++,
+                               .project = key->project,
+                               .suite = key->suite,
+                               .ext = key->ext,
+                               .commit = key->commit,
+                               .branch = key->branch,
+                               .started_ms = server_wall_ms(),
+                               .retries = policy.retries,
+                               .max_failures = policy.max_failures,
+                               .on_retry = (uint32_t)policy.on_retry,
+                               .linger_us = policy.linger_us,
+                               .timeout_per_test_us = hello->policy ? hello->policy->timeout_per_test_us : 0,
+                               .by_file = policy.whole_files};
+  store_put_build(server->store, &record);
+  char name[200];
+  base_log(LOG_LEVEL_INFO, "build", "build=%llu ext=%s", (unsigned long long)record.build,
+           base_quote(name, sizeof name, key->ext, strlen(key->ext)));
+  return build_new(server, &record, &policy);
+}
+
+static uint32_t session_running(const struct server *server)
+{
+  uint32_t n = 0;
+  for (const struct build *build = server->builds; build; build = build->next) {
+    n += queue_state(build->queue) < QUEUE_COMPLETE;
+  }
+  return n;
+}
+
+static struct build *session_find_build(struct server *server, struct conn *conn, const struct session_key *key,
+                                        const Shardd__Hello *hello)
+{
+  struct build *build = build_find(server, key->project, key->suite, key->ext);
+  if (build) return build;
+  uint64_t id = store_find(server->store, key->project, key->suite, key->ext);
+  if (id) return recover_build(server, id);
+  if (session_running(server) < server->settings.max_builds) return session_new_build(server, key, hello);
+  conn_error(conn, SHARDD__ERROR_CODE__ERROR_BUSY, 0, true, "%llu builds are running, which is the bound (max-builds)",
+             (unsigned long long)server->settings.max_builds);
+  return NULL;
+}
+
+// ---- welcome
+
+static void session_welcome(struct server *server, struct session *session, const uint64_t *revoked, size_t revoked_count)
+{
+  struct build *build = session->build;
+  Shardd__Frame frame = SHARDD__FRAME__INIT;
+  Shardd__Welcome welcome = SHARDD__WELCOME__INIT;
+  uint64_t copy[MSG_HELD_MAX];
+  if (revoked_count) memcpy(copy, revoked, revoked_count * sizeof *copy);
+  welcome.version = MSG_VERSION;
+  welcome.server = msg_text("shardd " SHARD_VERSION);
+  welcome.session = msg_bytes(session->token, STORE_SESSION_BYTES);
+  welcome.worker = session->worker;
+  welcome.heartbeat_us = server->settings.heartbeat_us;
+  welcome.lease_ttl_us = server->settings.lease_ttl_us;
+  welcome.state = (Shardd__BuildState)queue_state(build->queue);
+  welcome.list_known = build->listing == LISTING_READY;
+  welcome.list_count = build->ids.count;
+  welcome.acked = session->acked;
+  welcome.revoked = copy;
+  welcome.n_revoked = revoked_count;
+  frame.body_case = SHARDD__FRAME__BODY_WELCOME;
+  frame.welcome = &welcome;
+  conn_send(session->conn, &frame);
+}
+
+static void session_bind(struct session *session, struct conn *conn)
+{
+  if (session->conn && session->conn != conn) {
+    conn_set_user(session->conn, NULL, 0);
+    conn_close(session->conn);
+  }
+  session->conn = conn;
+  conn_set_user(conn, session, SESSION_USER);
+  conn_let_in(conn);
+}
+
+// ---- a new worker
+
+static void session_put_round(struct server *server, struct build *build, const uint32_t *tests, uint32_t count)
+{
+  uint32_t *rows = base_calloc(count + 1, sizeof *rows);
+  for (uint32_t i = 0; i < count; i++) rows[i] = build->row_of[tests[i]];
+  store_put_round(server->store, build->id, queue_round(build->queue), rows, count, server_wall_ms());
+  free(rows);
+}
+
+static struct session *session_record(struct server *server, struct build *build, uint32_t worker,
+                                      const struct session_key *key)
+{
+  struct session *session = build_add_session(build, worker, key->node, key->host);
+  if (getrandom(session->token, sizeof session->token, 0) != (ssize_t)sizeof session->token) {
+    base_die(EXIT_INFRA, "getrandom failed");
+  }
+  struct store_worker record = {.build = build->id,
+                                .worker = worker,
+                                .node = key->node,
+                                .attempt = key->attempt,
+                                .host = key->host,
+                                .joined_ms = server_wall_ms()};
+  memcpy(record.session, session->token, sizeof record.session);
+  store_put_worker(server->store, &record);
+  return session;
+}
+
+static void session_join(struct server *server, struct build *build, struct conn *conn, const struct session_key *key,
+                         const Shardd__Hello *hello)
+{
+  uint32_t *reopened, count;
+  struct queue_join join = {.node = key->node,
+                            .attempt = key->attempt,
+                            .retried = (enum queue_retried)hello->retried,
+                            .node_total = hello->node_total};
+  uint32_t worker = queue_join(build->queue, server->now_us, &join, &reopened, &count, &server->effects);
+  if (worker == UINT32_MAX) {
+    conn_error(conn, SHARDD__ERROR_CODE__ERROR_BUSY, 0, true, "the build has had %d workers, which is the bound",
+               LIMIT_WORKERS);
+    return;
+  }
+  struct session *session = session_record(server, build, worker, key);
+  if (count) session_put_round(server, build, reopened, count);
+  free(reopened);
+  session_bind(session, conn);
+  session_welcome(server, session, NULL, 0);
+  char node[200];
+  base_log(LOG_LEVEL_INFO, "worker", "build=%llu worker=%u node=%s reopened=%u peer=%s", (unsigned long long)build->id,
+           worker, base_quote(node, sizeof node, key->node, strlen(key->node)), count, conn_peer(conn));
+  deliver_effects(server, build);
+}
+
+// ---- one that returns
+
+// Translates a held lease; false when its numbers are not the list's.
+static bool session_adopt(struct server *server, struct session *session, uint64_t lease, const uint32_t *numbers,
+                          size_t count)
+{
+  struct build *build = session->build;
+  uint32_t *positions = base_calloc(count + 1, sizeof *positions);
+  bool valid = build->listing == LISTING_READY && count <= LIMIT_LEASE;
+  for (size_t i = 0; valid && i < count; i++) {
+    valid = numbers[i] < build->ids.count;
+    if (valid) positions[i] = build->position_of[numbers[i]];
+  }
+  bool adopted = valid && queue_adopt(build->queue, server->now_us, session->worker, lease, positions, (uint32_t)count);
+  free(positions);
+  return adopted;
+}
+
+static void session_resume(struct server *server, struct session *session, struct conn *conn, const Shardd__Hello *hello)
+{
+  uint64_t revoked[MSG_HELD_MAX];
+  size_t revoked_count = 0, at = 0;
+  queue_attach(session->build->queue, server->now_us, session->worker);
+  session_bind(session, conn);
+  for (size_t i = 0; i < hello->n_held_lease && i < MSG_HELD_MAX; i++) {
+    if (!session_adopt(server, session, hello->held_lease[i], hello->held_test + at, hello->held_count[i])) {
+      revoked[revoked_count++] = hello->held_lease[i];
+    }
+    at += hello->held_count[i];
+  }
+  session->applied = session->acked > session->applied ? session->acked : session->applied;
+  session_welcome(server, session, revoked, revoked_count);
+  base_log(LOG_LEVEL_INFO, "worker_back", "build=%llu worker=%u revoked=%zu", (unsigned long long)session->build->id,
+           session->worker, revoked_count);
+  deliver_effects(server, session->build);
+}
+
+void session_hello(struct server *server, struct conn *conn, const Shardd__Hello *hello)
+{
+  struct session_key key;
+  session_key_read(&key, hello);
+  struct build *build = session_find_build(server, conn, &key, hello);
+  struct session *session = NULL;
+  if (build && hello->session.len == STORE_SESSION_BYTES) session = build_find_session(build, hello->session.data);
+  if (session) {  // also one that has left: it may not have heard its goodbye
+    session_resume(server, session, conn, hello);
+  } else if (build) {
+    session_join(server, build, conn, &key, hello);
+  }
+  session_key_release(&key);
+}
+
+// ---- at work
+
+void session_lease_request(struct server *server, struct session *session, const Shardd__LeaseRequest *request)
+{
+  session->wants_names = request->names;
+  queue_lease(session->build->queue, server->now_us, session->worker, &server->effects);
+  deliver_effects(server, session->build);
+}
+
+static bool session_knows(const struct session *session, uint32_t number)
+{
+  return session->build->listing == LISTING_READY && number < session->build->ids.count;
+}
+
+void session_started(struct server *server, struct session *session, const Shardd__Started *started)
+{
+  (void)server;
+  if (!session_knows(session, started->test)) return;
+  queue_started(session->build->queue, session->worker, started->lease, session->build->position_of[started->test]);
+}
+
+void session_heartbeat(struct server *server, struct session *session, const Shardd__Heartbeat *heartbeat)
+{
+  (void)server;
+  Shardd__Frame frame = SHARDD__FRAME__INIT;
+  Shardd__Ack ack = SHARDD__ACK__INIT;
+  if (heartbeat->running_us && session_knows(session, heartbeat->test)) {
+    queue_started(session->build->queue, session->worker, heartbeat->lease, session->build->position_of[heartbeat->test]);
+  }
+  ack.seq = session->acked;
+  frame.body_case = SHARDD__FRAME__BODY_ACK;
+  frame.ack = &ack;
+  conn_send(session->conn, &frame);
+}
+
+// ---- leaving
+
+static char *session_late_text(const Shardd__Bye *bye)
+{
+  size_t bytes = 0;
+  char *text = base_calloc(1, LIMIT_LATE_BYTES + 1);
+  for (size_t i = 0; i < bye->n_late && bytes < LIMIT_LATE_BYTES; i++) {
+    size_t n = bye->late[i].len;
+    if (n > LIMIT_LATE_BYTES - bytes) n = LIMIT_LATE_BYTES - bytes;
+    memcpy(text + bytes, bye->late[i].data, n);
+    bytes += n;
+    if (bytes < LIMIT_LATE_BYTES) text[bytes++] = '\n';
+  }
+  return text;
+}
+
+void session_bye(struct server *server, struct session *session, const Shardd__Bye *bye)
+{
+  struct build *build = session->build;
+  if (session->left) {
+    deliver_when_durable(server, session, server->last_ticket, 0);
+    return;
+  }
+  listing_gone(server, session);
+  session->left = true;
+  char *late = bye->n_late ? session_late_text(bye) : NULL;
+  uint64_t ticket = store_put_left(server->store, build->id, session->worker, server_wall_ms(), late);
+  free(late);
+  queue_leave(build->queue, server->now_us, session->worker, bye->n_late > 0, &server->effects);
+  char why[300];
+  base_log(LOG_LEVEL_INFO, "worker_left", "build=%llu worker=%u reason=%d why=%s", (unsigned long long)build->id,
+           session->worker, (int)bye->reason, base_quote(why, sizeof why, bye->text.data, bye->text.len));
+  deliver_effects(server, build);
+  server->last_ticket = ticket;
+  deliver_when_durable(server, session, ticket, 0);
+}
+
+void session_closed(struct server *server, struct session *session)
+{
+  listing_gone(server, session);
+  session->conn = NULL;
+  if (!session->left) queue_detach(session->build->queue, server->now_us, session->worker);
+  deliver_effects(server, session->build);
+}

@@ -1,0 +1,136 @@
+// Results: each row goes through the queue, what is to be kept goes to the store, and the message is acknowledged when its
+// last record is on disk. A message that was taken before is acknowledged again, and nothing else happens.
+#include <stdlib.h>
+
+#include "server/deliver.h"
+#include "server/limits.h"
+#include "server/session.h"
+
+struct session_batch {
+  struct server *server;
+  struct session *session;
+  const Shardd__Results *results;
+  struct store_result *record;
+  size_t count;
+  uint32_t unknown, late, extra, sealed;
+};
+
+// The text of a row, or NULL. Rows that have one come in ascending order.
+static const ProtobufCBinaryData *session_text_of(const Shardd__Results *results, size_t row)
+{
+  size_t low = 0, high = results->n_text_of;
+  while (low < high) {
+    size_t middle = (low + high) / 2;
+    if (results->text_of[middle] < row) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low < results->n_text_of && results->text_of[low] == row ? &results->text[low] : NULL;
+}
+
+static void session_keep(struct session_batch *batch, size_t row, uint32_t position, uint32_t attempt, uint32_t flags)
+{
+  const Shardd__Results *results = batch->results;
+  const struct build *build = batch->session->build;
+  const ProtobufCBinaryData *text = session_text_of(results, row);
+  if (results->n_first && results->first[row]) flags |= STORE_FIRST;
+  batch->record[batch->count++] = (struct store_result){.build = build->id,
+                                                        .test = build->row_of[position],
+                                                        .attempt = attempt,
+                                                        .worker = batch->session->worker,
+                                                        .status = results->status[row],
+                                                        .flags = flags,
+                                                        .round = queue_round(build->queue),
+                                                        .start_ms = results->start_us[row] / 1000,
+                                                        .setup_us = results->setup_us[row],
+                                                        .call_us = results->call_us[row],
+                                                        .teardown_us = results->teardown_us[row],
+                                                        .text = text ? (const char *)text->data : NULL,
+                                                        .text_bytes = text ? text->len : 0};
+}
+
+static void session_row(struct session_batch *batch, size_t row)
+{
+  const Shardd__Results *results = batch->results;
+  struct build *build = batch->session->build;
+  uint32_t attempt = 0, position = build->position_of[results->test[row]];
+  bool settles = false;
+  struct queue_result result = {.worker = batch->session->worker,
+                                .test = position,
+                                .lease = results->lease,
+                                .status = (enum queue_status)results->status[row],
+                                .duration_us = (uint64_t)results->setup_us[row] + results->call_us[row] +
+                                               results->teardown_us[row]};
+  uint32_t flags = 0;
+  switch (queue_result(build->queue, batch->server->now_us, &result, &attempt, &settles, &batch->server->effects)) {
+    case ACCEPT_CURRENT: break;
+    case ACCEPT_LATE:
+      flags = STORE_LATE;
+      batch->late++;
+      break;
+    case ACCEPT_EXTRA:
+      flags = STORE_EXTRA;
+      batch->extra++;
+      break;
+    case ACCEPT_SEALED: batch->sealed++; return;
+    case ACCEPT_UNKNOWN: batch->unknown++; return;
+    case ACCEPT_DUPLICATE: return;
+  }
+  session_keep(batch, row, position, attempt, flags | (settles ? STORE_SETTLES : 0));
+}
+
+static void session_log(const struct session_batch *batch)
+{
+  if (batch->unknown + batch->late + batch->extra + batch->sealed == 0) return;
+  base_log(LOG_LEVEL_INFO, "results_odd", "build=%llu worker=%u unknown=%u late=%u extra=%u sealed=%u",
+           (unsigned long long)batch->session->build->id, batch->session->worker, batch->unknown, batch->late,
+           batch->extra, batch->sealed);
+}
+
+// Only the last record carries the message's number: the number on disk means the whole message is.
+static uint64_t session_store(const struct session_batch *batch, uint64_t seq)
+{
+  uint64_t ticket = batch->server->last_ticket;
+  for (size_t i = 0; i < batch->count; i++) {
+    if (i + 1 == batch->count) batch->record[i].seq = seq;
+    ticket = store_put_result(batch->server->store, &batch->record[i]);
+  }
+  return batch->server->last_ticket = ticket;
+}
+
+static bool session_valid(const struct session *session, const Shardd__Results *results)
+{
+  if (session->build->listing != LISTING_READY) return false;
+  for (size_t i = 0; i < results->n_test; i++) {
+    if (results->test[i] >= session->build->ids.count) return false;
+  }
+  return true;
+}
+
+void session_results(struct server *server, struct session *session, uint64_t seq, const Shardd__Results *results)
+{
+  if (store_full(server->store)) {
+    conn_error(session->conn, SHARDD__ERROR_CODE__ERROR_DISK, seq, false, "the server's disk is full");
+    return;
+  }
+  if (seq <= session->applied) {
+    deliver_when_durable(server, session, server->last_ticket, seq < session->acked ? session->acked : seq);
+    return;
+  }
+  if (!session_valid(session, results)) {
+    conn_error(session->conn, SHARDD__ERROR_CODE__ERROR_STATE, seq, true, "results of tests that the list does not hold");
+    return;
+  }
+  struct session_batch batch = {.server = server, .session = session, .results = results};
+  batch.record = base_calloc(results->n_test + 1, sizeof *batch.record);
+  for (size_t i = 0; i < results->n_test; i++) {
+    session_row(&batch, i);
+  }
+  session->applied = seq;
+  deliver_when_durable(server, session, session_store(&batch, seq), seq);
+  free(batch.record);
+  session_log(&batch);
+  deliver_effects(server, session->build);
+}

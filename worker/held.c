@@ -1,0 +1,132 @@
+// Bookkeeping of leases on the worker's side; run.c is the only caller. It must not know runners or connections.
+#include "worker/held.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static char *held_text(const ProtobufCBinaryData *bytes)
+{
+  return bytes->len ? base_memdup0(bytes->data, bytes->len) : NULL;
+}
+
+static void held_free_lease(struct held_lease *lease)
+{
+  for (uint32_t i = 0; i < lease->count; i++) {
+    free(lease->test[i].id);
+    free(lease->test[i].file);
+  }
+  free(lease->test);
+  free(lease);
+}
+
+static bool held_fill(struct held_lease *lease, const Shardd__Lease *from, const struct testlist *list, uint32_t i,
+                      struct runner_test *out)
+{
+  struct held_test *test = &lease->test[i];
+  test->number = from->test[i];
+  if (from->n_name) {
+    test->id = held_text(&from->name[i]);
+    test->file = from->n_file ? held_text(&from->file[i]) : NULL;
+    out->id = test->id;
+    out->file = test->file;
+  } else if (list && test->number < testlist_count(list)) {
+    size_t position = testlist_position(list, test->number);
+    out->id = testlist_id(list, position);
+    out->file = testlist_file(list, position);
+  }
+  out->tag = lease->base + i;
+  out->cap_us = i < from->n_cap_ms ? (uint64_t)from->cap_ms[i] * 1000 : 0;
+  out->est_us = i < from->n_est_ms ? (uint64_t)from->est_ms[i] * 1000 : 0;
+  return out->id != NULL;
+}
+
+struct runner_test *held_take(struct held *held, const Shardd__Lease *from, const struct testlist *list)
+{
+  struct held_lease *lease = base_calloc(1, sizeof *lease);
+  struct runner_test *out = base_calloc(from->n_test + 1, sizeof *out);
+  bool valid = true;
+  lease->id = from->lease;
+  lease->base = held->next_tag;
+  lease->count = lease->open = (uint32_t)from->n_test;
+  lease->test = base_calloc(from->n_test + 1, sizeof *lease->test);
+  for (uint32_t i = 0; i < lease->count; i++) valid = held_fill(lease, from, list, i, &out[i]) && valid;
+  if (!valid) {
+    held_free_lease(lease);
+    free(out);
+    return NULL;
+  }
+  held->next_tag += lease->count;
+  held->leases++;
+  held->tests += lease->count;
+  struct held_lease **at = &held->first;
+  while (*at) at = &(*at)->next;
+  *at = lease;
+  return out;
+}
+
+struct held_test *held_find(struct held *held, uint32_t tag, uint64_t *id)
+{
+  for (struct held_lease *lease = held->first; lease; lease = lease->next) {
+    if (tag - lease->base >= lease->count) continue;
+    *id = lease->id;
+    return &lease->test[tag - lease->base];
+  }
+  return NULL;
+}
+
+static bool held_done(const struct held_lease *lease, uint64_t seq)
+{
+  for (uint32_t i = 0; i < lease->count; i++) {
+    if (lease->test[i].seq == 0 || lease->test[i].seq > seq) return false;
+  }
+  return true;
+}
+
+void held_ack(struct held *held, uint64_t seq)
+{
+  for (struct held_lease **at = &held->first; *at;) {
+    struct held_lease *lease = *at;
+    if (!held_done(lease, seq)) {
+      at = &lease->next;
+      continue;
+    }
+    *at = lease->next;
+    held_free_lease(lease);
+  }
+}
+
+void held_hello(struct held *held, Shardd__Hello *hello, uint64_t *leases, uint32_t *counts, uint32_t **tests)
+{
+  size_t n = 0, total = 0;
+  for (const struct held_lease *lease = held->first; lease; lease = lease->next) total += lease->count;
+  *tests = base_realloc(*tests, total + 1, sizeof **tests);
+  total = 0;
+  for (const struct held_lease *lease = held->first; lease && n < MSG_HELD_MAX; lease = lease->next, n++) {
+    leases[n] = lease->id;
+    counts[n] = lease->count;
+    for (uint32_t i = 0; i < lease->count; i++) (*tests)[total++] = lease->test[i].number;
+  }
+  hello->n_held_lease = hello->n_held_count = n;
+  hello->held_lease = leases;
+  hello->held_count = counts;
+  hello->n_held_test = total;
+  hello->held_test = *tests;
+}
+
+uint32_t held_open(const struct held *held)
+{
+  uint32_t open = 0;
+  for (const struct held_lease *lease = held->first; lease; lease = lease->next) {
+    for (uint32_t i = 0; i < lease->count; i++) open += lease->test[i].seq == 0;
+  }
+  return open;
+}
+
+void held_release(struct held *held)
+{
+  while (held->first) {
+    struct held_lease *lease = held->first;
+    held->first = lease->next;
+    held_free_lease(lease);
+  }
+}

@@ -1,0 +1,63 @@
+// The names a worker goes by. Called by run.c and dryrun.c. It must not know what the server does with them.
+#include "worker/identity.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static void identity_choose(char *out, size_t out_size, const char *option, const char *ci)
+{
+  snprintf(out, out_size, "%s", option[0] ? option : ci);
+}
+
+static int identity_build(struct identity *identity, const struct options *options, struct conf_error *error)
+{
+  identity_choose(identity->build, sizeof identity->build, options->build, identity->ci.build);
+  if (identity->build[0]) return 0;
+  snprintf(error->text, sizeof error->text,
+           "which build is this? %s%s%s does not tell: set --build or SHARD_BUILD to something that all parallel jobs of one "
+           "CI run share and no other run has",
+           strcmp(identity->ci.name, "none") == 0 ? "no CI was recognised; the environment" : "the environment of ",
+           strcmp(identity->ci.name, "none") == 0 ? "" : identity->ci.name, "");
+  return -1;
+}
+
+int identity_make(struct identity *identity, const struct options *options, struct conf_error *error)
+{
+  *identity = (struct identity){0};
+  if (ci_detect(ci_getenv, NULL, &identity->ci, error->text, sizeof error->text) < 0) return -1;
+  if (identity_build(identity, options, error) < 0) return -1;
+  identity_choose(identity->node, sizeof identity->node, options->node, identity->ci.node);
+  identity_choose(identity->attempt, sizeof identity->attempt, options->attempt, identity->ci.attempt);
+  identity_choose(identity->commit, sizeof identity->commit, options->commit, identity->ci.commit);
+  identity_choose(identity->branch, sizeof identity->branch, options->branch, identity->ci.branch);
+  identity->total = options->total ? (uint32_t)options->total : identity->ci.total;
+  if (gethostname(identity->host, sizeof identity->host - 1) != 0) snprintf(identity->host, sizeof identity->host, "?");
+  return 0;
+}
+
+void identity_hello(const struct identity *identity, const struct options *options, Shardd__Hello *hello,
+                    Shardd__Policy *policy)
+{
+  policy->retries = (uint32_t)options->retries;
+  policy->max_failures = (uint32_t)options->max_failures;
+  policy->linger_us = options->linger_us;
+  policy->on_retry = (Shardd__OnRetry)options->on_retry;
+  policy->timeout_per_test_us = options->timeout_per_test_us;
+  policy->by_file = options->by_file;
+  hello->version = MSG_VERSION;
+  hello->role = SHARDD__ROLE__ROLE_WORKER;
+  hello->token = msg_text(options->token);
+  hello->client = msg_text("shard " SHARD_VERSION);
+  hello->project = msg_text(options->project);
+  hello->suite = msg_text(options->suite);
+  hello->build = msg_text(identity->build);
+  hello->commit = msg_text(identity->commit);
+  hello->branch = msg_text(identity->branch);
+  hello->node = msg_text(identity->node);
+  hello->node_total = identity->total;
+  hello->attempt = msg_text(identity->attempt);
+  hello->retried = (Shardd__Retried)identity->ci.retried;
+  hello->host = msg_text(identity->host);
+  hello->policy = policy;
+}

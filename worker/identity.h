@@ -1,0 +1,25 @@
+// Who this worker is: explicit options first, then what the CI says, then what the machine says. Built once by run.c and
+// sent in every hello.
+#ifndef WORKER_IDENTITY_H
+#define WORKER_IDENTITY_H
+
+#include "proto/msg.h"
+#include "worker/ci.h"
+#include "worker/options.h"
+
+struct identity {
+  struct ci_info ci;
+  char build[CI_NAME_BYTES], node[CI_NAME_BYTES], attempt[CI_TOKEN_BYTES];
+  char commit[CI_TOKEN_BYTES], branch[CI_NAME_BYTES];
+  char host[256];
+  uint32_t total;
+};
+
+// 0; -1 and *error (a CI variable that makes no sense, a build that nobody names).
+int identity_make(struct identity *identity, const struct options *options, struct conf_error *error) MUST_CHECK;
+
+// Fills a hello that points into identity and options; session and held leases are the caller's.
+void identity_hello(const struct identity *identity, const struct options *options, Shardd__Hello *hello,
+                    Shardd__Policy *policy);
+
+#endif

@@ -1,0 +1,298 @@
+// Keeping up with the server: client.c's socket inside the worker's loop. A connection that breaks is made again with a
+// growing pause; the hello then names the session, so that the server knows who it is.
+#include "worker/link.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { LINK_TRY_MS = 3000, LINK_SESSION_BYTES = 64, LINK_SILENT_BEATS = 6 };
+
+struct link {
+  struct event_base *base;
+  const struct options *options;
+  const struct identity *identity;
+  struct link_events events;
+  struct client *client;
+  struct event *read, *write, *beat, *again;
+  uint8_t session[LINK_SESSION_BYTES];
+  size_t session_bytes;
+  uint64_t heartbeat_us, lost_us, heard_us;
+  unsigned tries;
+  bool welcomed, failed;
+};
+
+static void link_lost(struct link *link, const char *why);
+
+static struct timeval link_after(uint64_t us)
+{
+  return (struct timeval){.tv_sec = (time_t)(us / 1000000), .tv_usec = (suseconds_t)(us % 1000000)};
+}
+
+// ---- events of the socket
+
+static void link_unwatch(struct link *link)
+{
+  if (link->read) event_free(link->read);
+  if (link->write) event_free(link->write);
+  link->read = link->write = NULL;
+}
+
+static void link_arm_write(struct link *link)
+{
+  if (link->write && client_wants_write(link->client)) event_add(link->write, NULL);
+}
+
+static void link_fail(struct link *link, enum link_failure failure, const char *why)
+{
+  if (link->failed) return;
+  link->failed = true;
+  link->events.on_failed(link->events.arg, failure, why);
+}
+
+// True when the error ends all hope; others are for the caller, or the connection's end will follow.
+static bool link_refused(const Shardd__Error *error)
+{
+  return error->code == SHARDD__ERROR_CODE__ERROR_TOKEN || error->code == SHARDD__ERROR_CODE__ERROR_VERSION ||
+         error->code == SHARDD__ERROR_CODE__ERROR_MALFORMED || error->code == SHARDD__ERROR_CODE__ERROR_TOO_LARGE ||
+         error->code == SHARDD__ERROR_CODE__ERROR_STATE;
+}
+
+static void link_frame(struct link *link, const Shardd__Frame *frame)
+{
+  link->heard_us = base_now_us();
+  if (frame->body_case == SHARDD__FRAME__BODY_ERROR && link_refused(frame->error)) {
+    char *why = base_memdup0(frame->error->text.data, frame->error->text.len);
+    link_fail(link, LINK_REFUSED, why);
+    free(why);
+    return;
+  }
+  link->events.on_frame(link->events.arg, frame);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+  struct link *link = arg;
+  struct client_error error;
+  const Shardd__Frame *frame;
+  (void)fd;
+  (void)what;
+  int received = client_receive(link->client, &error), got;
+  while ((got = client_next(link->client, &frame, &error)) > 0) {
+    link_frame(link, frame);
+    if (link->failed || !link->welcomed) return;
+  }
+  if (received < 0 || got < 0) {
+    link_lost(link, error.text);
+  } else {
+    link_arm_write(link);
+  }
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *arg)
+{
+  struct link *link = arg;
+  struct client_error error;
+  (void)fd;
+  (void)what;
+  if (client_flush(link->client, &error) < 0) {
+    link_lost(link, error.text);
+  } else {
+    link_arm_write(link);
+  }
+}
+
+static void link_watch(struct link *link)
+{
+  link_unwatch(link);
+  link->read = event_new(link->base, client_fd(link->client), EV_READ | EV_PERSIST, on_readable, link);
+  link->write = event_new(link->base, client_fd(link->client), EV_WRITE, on_writable, link);
+  event_add(link->read, NULL);
+  link_arm_write(link);
+}
+
+// ---- hello
+
+static void link_remember(struct link *link, const Shardd__Welcome *welcome)
+{
+  link->session_bytes = welcome->session.len < sizeof link->session ? welcome->session.len : 0;
+  memcpy(link->session, welcome->session.data, link->session_bytes);
+  link->heartbeat_us = welcome->heartbeat_us ? welcome->heartbeat_us : 5000000;
+}
+
+static int link_error(const Shardd__Error *from, enum link_failure *failure, struct client_error *error)
+{
+  *failure = link_refused(from) ? LINK_REFUSED : LINK_LOST;
+  snprintf(error->text, sizeof error->text, "%.*s", (int)(from->text.len < 500 ? from->text.len : 500),
+           (const char *)from->text.data);
+  return -1;
+}
+
+// One attempt: connect, hello, welcome.
+static int link_try(struct link *link, enum link_failure *failure, struct client_error *error)
+{
+  const Shardd__Frame *reply;
+  Shardd__Frame frame = SHARDD__FRAME__INIT;
+  Shardd__Hello hello = SHARDD__HELLO__INIT;
+  Shardd__Policy policy = SHARDD__POLICY__INIT;
+  *failure = LINK_LOST;
+  if (client_connect(link->client, LINK_TRY_MS, error) < 0) return -1;
+  identity_hello(link->identity, link->options, &hello, &policy);
+  hello.session = msg_bytes(link->session, link->session_bytes);
+  link->events.on_hello(link->events.arg, &hello);
+  frame.body_case = SHARDD__FRAME__BODY_HELLO;
+  frame.hello = &hello;
+  if (client_call(link->client, &frame, LINK_TRY_MS, &reply, error) < 0) return -1;
+  if (reply->body_case == SHARDD__FRAME__BODY_ERROR) return link_error(reply->error, failure, error);
+  if (reply->body_case != SHARDD__FRAME__BODY_WELCOME) {
+    snprintf(error->text, sizeof error->text, "the server answers the hello with %s", msg_name(reply));
+    *failure = LINK_REFUSED;
+    return -1;
+  }
+  bool again = link->session_bytes > 0;
+  link_remember(link, reply->welcome);
+  link->welcomed = true;
+  link->tries = 0;
+  link->heard_us = base_now_us();
+  link_watch(link);
+  link->events.on_welcome(link->events.arg, reply->welcome, again);
+  return 0;
+}
+
+// ---- losing and coming back
+
+static void link_schedule(struct link *link)
+{
+  struct timeval after = link_after((uint64_t)client_backoff_ms(link->tries++) * 1000);
+  event_add(link->again, &after);
+}
+
+static void link_lost(struct link *link, const char *why)
+{
+  link_unwatch(link);
+  client_close(link->client);
+  if (link->failed) return;
+  if (link->welcomed) {
+    fprintf(stderr, "shard: lost the server (%s); trying again for %llu s\n", why,
+            (unsigned long long)(link->options->server_timeout_us / 1000000));
+    link->lost_us = base_now_us();
+  }
+  link->welcomed = false;
+  link_schedule(link);
+}
+
+static void on_again(evutil_socket_t fd, short what, void *arg)
+{
+  struct link *link = arg;
+  struct client_error error;
+  enum link_failure failure;
+  (void)fd;
+  (void)what;
+  if (link->failed) return;
+  if (link_try(link, &failure, &error) == 0) {
+    fprintf(stderr, "shard: the server is back\n");
+    return;
+  }
+  link_unwatch(link);
+  client_close(link->client);
+  if (failure == LINK_REFUSED || base_now_us() - link->lost_us > link->options->server_timeout_us) {
+    link_fail(link, failure, error.text);
+  } else {
+    link_schedule(link);
+  }
+}
+
+static void on_beat(evutil_socket_t fd, short what, void *arg)
+{
+  struct link *link = arg;
+  (void)fd;
+  (void)what;
+  struct timeval after = link_after(link->heartbeat_us);
+  event_add(link->beat, &after);
+  if (!link->welcomed) return;
+  if (base_now_us() - link->heard_us > LINK_SILENT_BEATS * link->heartbeat_us) {
+    link_lost(link, "it does not answer");
+    return;
+  }
+  Shardd__Frame frame = SHARDD__FRAME__INIT;
+  Shardd__Heartbeat heartbeat = SHARDD__HEARTBEAT__INIT;
+  frame.body_case = SHARDD__FRAME__BODY_HEARTBEAT;
+  frame.heartbeat = &heartbeat;
+  link->events.on_heartbeat(link->events.arg, &heartbeat);
+  link_send(link, &frame);
+}
+
+// ---- sending
+
+void link_send(struct link *link, const Shardd__Frame *frame)
+{
+  struct client_error error;
+  if (!link->welcomed) return;
+  if (client_send(link->client, frame, &error) < 0) {
+    link_lost(link, error.text);
+  } else {
+    link_arm_write(link);
+  }
+}
+
+void link_send_packed(struct link *link, const uint8_t *bytes, size_t n)
+{
+  struct client_error error;
+  if (!link->welcomed) return;
+  if (client_send_packed(link->client, bytes, n, &error) < 0) {
+    link_lost(link, error.text);
+  } else {
+    link_arm_write(link);
+  }
+}
+
+bool link_up(const struct link *link)
+{
+  return link->welcomed;
+}
+
+// ---- life
+
+static int link_first(struct link *link, enum link_failure *failure, struct client_error *error)
+{
+  uint64_t until = base_now_us() + link->options->connect_timeout_us;
+  for (;;) {
+    if (link_try(link, failure, error) == 0) return 0;
+    client_close(link->client);
+    uint64_t pause = (uint64_t)client_backoff_ms(link->tries++) * 1000, now = base_now_us();
+    if (*failure == LINK_REFUSED || now + pause >= until) return -1;
+    usleep((useconds_t)pause);
+  }
+}
+
+struct link *link_open(struct event_base *base, const struct options *options, const struct identity *identity,
+                       const struct link_events *events, enum link_failure *failure, struct client_error *error)
+{
+  struct link *link = base_calloc(1, sizeof *link);
+  link->base = base;
+  link->options = options;
+  link->identity = identity;
+  link->events = *events;
+  link->beat = event_new(base, -1, 0, on_beat, link);
+  link->again = event_new(base, -1, 0, on_again, link);
+  *failure = LINK_REFUSED;
+  link->client = client_new(options->server, error);
+  if (link->client && link_first(link, failure, error) == 0) {
+    struct timeval after = link_after(link->heartbeat_us);
+    event_add(link->beat, &after);
+    return link;
+  }
+  link_close(link);
+  return NULL;
+}
+
+void link_close(struct link *link)
+{
+  if (!link) return;
+  link_unwatch(link);
+  event_free(link->beat);
+  event_free(link->again);
+  client_free(link->client);
+  free(link);
+}

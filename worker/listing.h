@@ -1,0 +1,22 @@
+// The list on its way to the server: offered by digest, sent in chunks when asked for, compared by the server. Used by run.c
+// and dryrun.c.
+#ifndef WORKER_LISTING_H
+#define WORKER_LISTING_H
+
+#include <stdio.h>
+
+#include "proto/msg.h"
+#include "worker/testlist.h"
+
+struct link;
+
+void listing_offer(const struct testlist *list, struct link *link);
+// Sends the whole list in ListChunk messages, each well below the frame's bound.
+void listing_send(const struct testlist *list, struct link *link);
+// The same through any sender; `send` is called once a chunk.
+void listing_send_to(const struct testlist *list, void (*send)(void *arg, const Shardd__Frame *frame), void *arg);
+
+// Tells people how two lists differ, and what usually makes them.
+void listing_print_mismatch(const Shardd__ListReply *reply, FILE *out);
+
+#endif

@@ -1,0 +1,588 @@
+// A worker's life: hello → list → (lease → run → report)* → bye. Two sides meet here, the link to the server (link.c) and the
+// runner (runner_*.c); this file passes tests one way and results the other, and ends with the exit code that the server
+// works out from the verdicts this worker decided. It must not know how tests are run or messages framed.
+#include "worker/run.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "worker/dryrun.h"
+#include "worker/held.h"
+#include "worker/link.h"
+#include "worker/listing.h"
+#include "worker/runner.h"
+#include "worker/spool.h"
+
+_Static_assert((int)RUNNER_PASSED == (int)SHARDD__STATUS__STATUS_PASSED, "statuses differ");
+_Static_assert((int)RUNNER_TIMED_OUT == (int)SHARDD__STATUS__STATUS_TIMED_OUT, "statuses differ");
+
+enum { RUN_FLUSH_US = 5000, RUN_LIST_IDS = 5000, RUN_FAREWELL_US = 10000000 };
+
+struct run {
+  const struct options *options;
+  struct identity identity;
+  struct event_base *base;
+  struct link *link;
+  const struct runner_ops *ops;
+  struct runner *runner;
+  struct runner_spec spec;
+  struct testlist *list;
+  struct held held;
+  struct spool *spool;
+  struct event *flush, *retry, *farewell, *on_int, *on_term;
+  uint64_t held_lease[MSG_HELD_MAX];
+  uint32_t held_count[MSG_HELD_MAX], *held_test;
+  uint32_t running_tag;
+  uint64_t running_since_us;  // 0: nothing runs
+  bool list_agreed, list_offered;
+  bool wants;      // the runner wants tests
+  bool list_known; // the server has the list already
+  bool ended;      // the runner is over
+  bool said_bye, gone;
+  int signo;
+  enum runner_end_kind end_kind;
+  char *why;
+  char **late;
+  size_t late_count;
+  uint32_t passed, failed, skipped;
+  int code;
+};
+
+// ---- the end
+
+static void run_quit(struct run *run, int code)
+{
+  if (run->gone) return;
+  run->gone = true;
+  run->code = code;
+  event_base_loopbreak(run->base);
+}
+
+PRINTF(3, 4) static void run_die(struct run *run, int code, const char *fmt, ...)
+{
+  va_list args;
+  if (run->gone) return;
+  fputs("shard: ", stderr);
+  va_start(args, fmt);
+  vfprintf(stderr, fmt, args);
+  va_end(args);
+  fputc('\n', stderr);
+  run_quit(run, code);
+}
+
+static Shardd__ByeReason run_bye_reason(const struct run *run)
+{
+  if (run->signo) return SHARDD__BYE_REASON__BYE_SIGNAL;
+  switch (run->end_kind) {
+    case RUNNER_END_STOPPED: return SHARDD__BYE_REASON__BYE_STOPPED;
+    case RUNNER_END_USAGE:
+    case RUNNER_END_FAILED: return SHARDD__BYE_REASON__BYE_FAILED;
+    case RUNNER_END_OK:
+    case RUNNER_END_EMPTY: break;
+  }
+  return SHARDD__BYE_REASON__BYE_DONE;
+}
+
+static void run_bye(struct run *run)
+{
+  Shardd__Frame frame = SHARDD__FRAME__INIT;
+  Shardd__Bye bye = SHARDD__BYE__INIT;
+  ProtobufCBinaryData *late = base_calloc(run->late_count + 1, sizeof *late);
+  size_t n = 0;
+  for (; n < run->late_count; n++) {
+    size_t bytes = strlen(run->late[n]);
+    late[n] = msg_bytes(run->late[n], bytes < MSG_TEXT_MAX_BYTES / 2 ? bytes : MSG_TEXT_MAX_BYTES / 2);
+  }
+  bye.reason = run_bye_reason(run);
+  bye.text = msg_text(run->why);
+  bye.late = late;
+  bye.n_late = n;
+  frame.body_case = SHARDD__FRAME__BODY_BYE;
+  frame.bye = &bye;
+  run->said_bye = true;
+  link_send(run->link, &frame);
+  free(late);
+}
+
+// When the runner is over and every result is on the server's disk, the worker takes its leave.
+static void run_settle(struct run *run)
+{
+  if (!run->ended || run->said_bye || !link_up(run->link)) return;
+  if (run->end_kind == RUNNER_END_EMPTY && !run->list_agreed) return;
+  if (spool_empty(run->spool)) run_bye(run);
+}
+
+static int run_own_code(const struct run *run)
+{
+  switch (run->end_kind) {
+    case RUNNER_END_USAGE: return EXIT_USAGE;
+    case RUNNER_END_FAILED: return EXIT_INFRA;
+    case RUNNER_END_EMPTY: return run->options->allow_empty ? EXIT_OK : EXIT_EMPTY;
+    case RUNNER_END_OK:
+    case RUNNER_END_STOPPED: break;
+  }
+  return EXIT_OK;
+}
+
+static void run_say_end(const struct run *run, const Shardd__Goodbye *goodbye, int code)
+{
+  if (run->options->quiet && code == EXIT_OK) return;
+  fprintf(stderr, "shard: %s%s%sran %u tests in %u leases: %u passed, %u failed, %u skipped; build %u/%u, %u failing\n",
+          run->identity.node[0] ? "node " : "", run->identity.node, run->identity.node[0] ? ": " : "",
+          run->passed + run->failed + run->skipped, run->held.leases, run->passed, run->failed, run->skipped,
+          goodbye->settled, goodbye->total, goodbye->failing);
+  for (size_t i = 0; i < goodbye->n_own; i++) {
+    fprintf(stderr, "shard:   failed here: %.*s\n", (int)goodbye->own[i].len, (const char *)goodbye->own[i].data);
+  }
+  for (size_t i = 0; i < run->late_count; i++) fprintf(stderr, "shard: error outside of any test: %s\n", run->late[i]);
+  if (code == EXIT_OK) return;
+  fprintf(stderr, "shard: exit %d: %s%s%.*s\n", code, run->why ? run->why : "", run->why ? "; " : "",
+          (int)goodbye->why.len, (const char *)goodbye->why.data);
+}
+
+static void on_goodbye(struct run *run, const Shardd__Goodbye *goodbye)
+{
+  int code = run_own_code(run);
+  if (code == EXIT_OK && run->end_kind != RUNNER_END_EMPTY) code = (int)goodbye->exit_code;
+  if (run->signo) code = 128 + run->signo;
+  run_say_end(run, goodbye, code);
+  run_quit(run, code);
+}
+
+// ---- results
+
+static void run_send_spool(struct run *run)
+{
+  size_t n;
+  const uint8_t *bytes;
+  while (link_up(run->link) && (bytes = spool_next(run->spool, &n))) link_send_packed(run->link, bytes, n);
+}
+
+static void run_flush(struct run *run)
+{
+  spool_close(run->spool);
+  run_send_spool(run);
+  event_del(run->flush);
+}
+
+static void on_flush(evutil_socket_t fd, short what, void *arg)
+{
+  (void)fd;
+  (void)what;
+  run_flush(arg);
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *arg)
+{
+  struct run *run = arg;
+  (void)fd;
+  (void)what;
+  spool_rewind(run->spool);
+  run_send_spool(run);
+}
+
+static void run_arm_flush(struct run *run)
+{
+  struct timeval after = {.tv_usec = RUN_FLUSH_US};
+  if (!event_pending(run->flush, EV_TIMEOUT, NULL)) event_add(run->flush, &after);
+}
+
+static void run_count(struct run *run, enum runner_status status)
+{
+  switch (status) {
+    case RUNNER_PASSED:
+    case RUNNER_XFAILED:
+    case RUNNER_XPASSED: run->passed++; break;
+    case RUNNER_SKIPPED: run->skipped++; break;
+    case RUNNER_FAILED:
+    case RUNNER_ERROR:
+    case RUNNER_CRASHED:
+    case RUNNER_TIMED_OUT: run->failed++; break;
+  }
+}
+
+static void on_result(void *arg, const struct runner_result *result)
+{
+  struct run *run = arg;
+  uint64_t lease;
+  struct held_test *test = held_find(&run->held, result->tag, &lease);
+  run->running_since_us = 0;
+  if (!test || test->seq) return;
+  test->seq = spool_add(run->spool, lease, test->number, result);
+  run_count(run, result->status);
+  run_arm_flush(run);
+}
+
+static void on_started(void *arg, uint32_t tag)
+{
+  struct run *run = arg;
+  uint64_t lease;
+  const struct held_test *test = held_find(&run->held, tag, &lease);
+  run->running_tag = tag;
+  run->running_since_us = base_now_us();
+  if (!test) return;
+  if (!event_pending(run->flush, EV_TIMEOUT, NULL)) {
+    Shardd__Frame frame = SHARDD__FRAME__INIT;
+    Shardd__Started started = SHARDD__STARTED__INIT;
+    started.lease = lease;
+    started.test = test->number;
+    frame.body_case = SHARDD__FRAME__BODY_STARTED;
+    frame.started = &started;
+    link_send(run->link, &frame);
+    run_arm_flush(run);
+  }
+}
+
+static void on_ack(struct run *run, uint64_t seq)
+{
+  spool_ack(run->spool, seq);
+  held_ack(&run->held, seq);
+  run_settle(run);
+}
+
+// ---- leases
+
+static void run_ask(struct run *run)
+{
+  Shardd__Frame frame = SHARDD__FRAME__INIT;
+  Shardd__LeaseRequest request = SHARDD__LEASE_REQUEST__INIT;
+  if (!run->wants || !run->list_agreed) return;
+  request.names = !run->list;
+  frame.body_case = SHARDD__FRAME__BODY_LEASE_REQUEST;
+  frame.lease_request = &request;
+  link_send(run->link, &frame);
+}
+
+static void on_need(void *arg)
+{
+  struct run *run = arg;
+  run->wants = true;
+  run_flush(run);
+  run_ask(run);
+}
+
+static void on_lease(struct run *run, const Shardd__Lease *lease)
+{
+  struct runner_test *tests = held_take(&run->held, lease, run->list);
+  if (!tests) {
+    run_die(run, EXIT_INFRA, "the server leases tests that are not in the list");
+    return;
+  }
+  run->wants = false;
+  if (run->options->verbose) fprintf(stderr, "shard: lease of %zu tests\n", lease->n_test);
+  if (!run->ended) run->ops->give(run->runner, tests, lease->n_test);
+  free(tests);
+}
+
+static void on_drained(struct run *run, const Shardd__Drained *drained)
+{
+  run->wants = false;
+  if (drained->reason == SHARDD__DRAIN_REASON__DRAIN_LATE && !run->options->quiet) {
+    fprintf(stderr, "shard: nothing left to run for this worker: the build was over\n");
+  }
+  if (!run->ended) run->ops->finish(run->runner);
+}
+
+// ---- the list
+
+static void run_list_agreed(struct run *run)
+{
+  run->list_agreed = true;
+  if (run->ended) {
+    run_settle(run);
+  } else {
+    run_ask(run);
+  }
+}
+
+static void on_list_reply(struct run *run, const Shardd__ListReply *reply)
+{
+  switch (reply->want) {
+    case SHARDD__LIST_WANT__LIST_OK: run_list_agreed(run); return;
+    case SHARDD__LIST_WANT__LIST_SEND: listing_send(run->list, run->link); return;
+    case SHARDD__LIST_WANT__LIST_MISMATCH:
+      listing_print_mismatch(reply, stderr);
+      run->end_kind = RUNNER_END_FAILED;
+      free(run->why);
+      run->why = base_strdup("this worker collected other tests than the build's first");
+      run->ended = true;
+      run_bye(run);
+      return;
+    case SHARDD__LIST_WANT__LIST_UNSET:
+    case _SHARDD__LIST_WANT_IS_INT_SIZE: break;
+  }
+  run_die(run, EXIT_INFRA, "the server's answer to the list makes no sense");
+}
+
+static void run_offer(struct run *run)
+{
+  run->list_offered = true;
+  listing_offer(run->list, run->link);
+}
+
+static void on_listed(void *arg, struct testlist *list)
+{
+  struct run *run = arg;
+  testlist_seal(list);
+  run->list = list;
+  if (!run->options->quiet) fprintf(stderr, "shard: collected %zu tests\n", testlist_count(list));
+  run_offer(run);
+}
+
+// ---- messages
+
+static void on_error(struct run *run, const Shardd__Error *error)
+{
+  if (error->code == SHARDD__ERROR_CODE__ERROR_DISK) {
+    struct timeval after = {.tv_sec = 1};
+    if (!event_pending(run->retry, EV_TIMEOUT, NULL)) {
+      fprintf(stderr, "shard: the server's disk is full: it refuses results; keeping them and trying again\n");
+      event_add(run->retry, &after);
+    }
+    return;
+  }
+  fprintf(stderr, "shard: the server says: %.*s\n", (int)error->text.len, (const char *)error->text.data);
+}
+
+static void on_frame(void *arg, const Shardd__Frame *frame)
+{
+  struct run *run = arg;
+  switch (frame->body_case) {
+    case SHARDD__FRAME__BODY_LEASE: on_lease(run, frame->lease); return;
+    case SHARDD__FRAME__BODY_PARKED:
+      if (!run->ended) run->ops->idle(run->runner);
+      return;
+    case SHARDD__FRAME__BODY_DRAINED: on_drained(run, frame->drained); return;
+    case SHARDD__FRAME__BODY_ACK: on_ack(run, frame->ack->seq); return;
+    case SHARDD__FRAME__BODY_LIST_REPLY: on_list_reply(run, frame->list_reply); return;
+    case SHARDD__FRAME__BODY_GOODBYE: on_goodbye(run, frame->goodbye); return;
+    case SHARDD__FRAME__BODY_ERROR: on_error(run, frame->error); return;
+    case SHARDD__FRAME__BODY_REVOKE: return;  // it is running already: its result is taken as evidence
+    case SHARDD__FRAME__BODY__NOT_SET:
+    case SHARDD__FRAME__BODY_HELLO:
+    case SHARDD__FRAME__BODY_WELCOME:
+    case SHARDD__FRAME__BODY_LIST_OFFER:
+    case SHARDD__FRAME__BODY_LIST_CHUNK:
+    case SHARDD__FRAME__BODY_LEASE_REQUEST:
+    case SHARDD__FRAME__BODY_STARTED:
+    case SHARDD__FRAME__BODY_RESULTS:
+    case SHARDD__FRAME__BODY_HEARTBEAT:
+    case SHARDD__FRAME__BODY_BYE:
+    case SHARDD__FRAME__BODY_QUERY:
+    case SHARDD__FRAME__BODY_ROWS:
+    case _SHARDD__FRAME__BODY__CASE_IS_INT_SIZE: break;
+  }
+  run_die(run, EXIT_INFRA, "the server sent %s, which makes no sense here", msg_name(frame));
+}
+
+static void on_hello(void *arg, Shardd__Hello *hello)
+{
+  struct run *run = arg;
+  held_hello(&run->held, hello, run->held_lease, run->held_count, &run->held_test);
+}
+
+static void on_welcome(void *arg, const Shardd__Welcome *welcome, bool again)
+{
+  struct run *run = arg;
+  run->list_known = welcome->list_known;
+  if (!again) return;
+  on_ack(run, welcome->acked);
+  spool_rewind(run->spool);
+  run_flush(run);
+  if (run->list_offered && !run->list_agreed) run_offer(run);
+  run_ask(run);
+  if (run->said_bye) run_bye(run);
+  run_settle(run);
+}
+
+static void on_heartbeat(void *arg, Shardd__Heartbeat *heartbeat)
+{
+  struct run *run = arg;
+  uint64_t lease;
+  const struct held_test *test = held_find(&run->held, run->running_tag, &lease);
+  if (!test || !run->running_since_us) return;
+  heartbeat->lease = lease;
+  heartbeat->test = test->number;
+  heartbeat->running_us = base_now_us() - run->running_since_us;
+}
+
+static void on_failed(void *arg, enum link_failure failure, const char *why)
+{
+  struct run *run = arg;
+  run_die(run, failure == LINK_REFUSED ? EXIT_USAGE : EXIT_INFRA, "%s%s; %zu results could not be handed over",
+          failure == LINK_REFUSED ? "the server refuses: " : "the server was lost for too long: ", why,
+          spool_rows(run->spool));
+}
+
+// ---- the runner's end and signals
+
+static void run_copy_late(struct run *run, const struct runner_end *end)
+{
+  run->late = base_calloc(end->late_count + 1, sizeof *run->late);
+  for (; run->late_count < end->late_count; run->late_count++) {
+    run->late[run->late_count] = base_strdup(end->late[run->late_count]);
+  }
+}
+
+static void on_end(void *arg, const struct runner_end *end)
+{
+  struct run *run = arg;
+  run->ended = true;
+  run->running_since_us = 0;
+  if (run->end_kind != RUNNER_END_FAILED) run->end_kind = end->kind;
+  if (end->why && !run->why) run->why = base_strdup(end->why);
+  run_copy_late(run, end);
+  run_flush(run);
+  if (end->kind == RUNNER_END_EMPTY && !run->list) {
+    run->list = testlist_new();
+    testlist_seal(run->list);
+    run_offer(run);
+  }
+  if (run->said_bye) return;
+  run_settle(run);
+}
+
+static void on_farewell(evutil_socket_t fd, short what, void *arg)
+{
+  struct run *run = arg;
+  (void)fd;
+  (void)what;
+  run_quit(run, 128 + run->signo);
+}
+
+// Told to stop: what it has not begun goes back at once, the results it has go first.
+static void on_signal(evutil_socket_t signo, short what, void *arg)
+{
+  struct run *run = arg;
+  struct timeval limit = {.tv_sec = RUN_FAREWELL_US / 1000000};
+  (void)what;
+  if (run->signo) {
+    run_quit(run, 128 + (int)signo);
+    return;
+  }
+  run->signo = (int)signo;
+  fprintf(stderr, "shard: told to stop (%s): handing back what has not run\n", signo == SIGINT ? "SIGINT" : "SIGTERM");
+  if (!run->ended) run->ops->abort(run->runner);
+  run_flush(run);
+  if (!run->said_bye && link_up(run->link)) run_bye(run);
+  event_add(run->farewell, &limit);
+}
+
+// ---- start
+
+static int run_start_runner(struct run *run, char **command)
+{
+  static char *list_argv[4];
+  char why[512];
+  run->ops = runner_find(options_runner(run->options), command);
+  run->spec = (struct runner_spec){.argv = command,
+                                   .list_argv = options_list_argv(run->options, list_argv),
+                                   .list_file = run->options->list_file[0] ? run->options->list_file : NULL,
+                                   .results = run->options->results,
+                                   .node = run->identity.node,
+                                   .build = run->identity.build,
+                                   .want_list = !run->list_known,
+                                   .allow_empty = run->options->allow_empty,
+                                   .start_timeout_us = run->options->start_timeout_us,
+                                   .base = run->base,
+                                   .events = {.on_listed = on_listed,
+                                              .on_started = on_started,
+                                              .on_result = on_result,
+                                              .on_need = on_need,
+                                              .on_end = on_end,
+                                              .arg = run}};
+  run->list_agreed = !run->spec.want_list && !run->ops->lists_itself;
+  run->runner = run->ops->start(&run->spec, why, sizeof why);
+  if (run->runner) return 0;
+  fprintf(stderr, "shard: %s\n", why);
+  return -1;
+}
+
+static int run_connect(struct run *run)
+{
+  struct client_error error;
+  enum link_failure failure;
+  struct link_events events = {.on_hello = on_hello,
+                               .on_welcome = on_welcome,
+                               .on_frame = on_frame,
+                               .on_heartbeat = on_heartbeat,
+                               .on_failed = on_failed,
+                               .arg = run};
+  run->link = link_open(run->base, run->options, &run->identity, &events, &failure, &error);
+  if (run->link) return EXIT_OK;
+  fprintf(stderr, "shard: %s\n", error.text);
+  return failure == LINK_REFUSED ? EXIT_USAGE : EXIT_INFRA;
+}
+
+static void run_make_events(struct run *run)
+{
+  run->flush = event_new(run->base, -1, 0, on_flush, run);
+  run->retry = event_new(run->base, -1, 0, on_retry, run);
+  run->farewell = event_new(run->base, -1, 0, on_farewell, run);
+  run->on_int = evsignal_new(run->base, SIGINT, on_signal, run);
+  run->on_term = evsignal_new(run->base, SIGTERM, on_signal, run);
+}
+
+static int run_loop(struct run *run, char **command)
+{
+  int code = run_connect(run);
+  if (code != EXIT_OK) return code;
+  if (run_start_runner(run, command) < 0) {
+    run->end_kind = RUNNER_END_FAILED;
+    run->ended = true;
+    run_bye(run);
+  }
+  event_add(run->on_int, NULL);
+  event_add(run->on_term, NULL);
+  event_base_dispatch(run->base);
+  return run->code;
+}
+
+static void run_release(struct run *run)
+{
+  if (run->runner) run->ops->free(run->runner);
+  link_close(run->link);
+  event_free(run->flush);
+  event_free(run->retry);
+  event_free(run->farewell);
+  event_free(run->on_int);
+  event_free(run->on_term);
+  event_base_free(run->base);
+  held_release(&run->held);
+  spool_free(run->spool);
+  testlist_free(run->list);
+  for (size_t i = 0; i < run->late_count; i++) free(run->late[i]);
+  free(run->late);
+  free(run->held_test);
+  free(run->why);
+}
+
+int run_main(struct options *options, char **words, size_t count, char **command)
+{
+  static struct run run;
+  struct conf_error error;
+  if (count || !command) {
+    fprintf(stderr, "shard run: %s%s; say which command runs the tests: shard run [options] -- pytest -q tests/\n",
+            count ? "unexpected word " : "no test command", count ? words[0] : "");
+    return EXIT_USAGE;
+  }
+  const char *plan = getenv("SHARD_PLAN");
+  if (plan && plan[0]) return dryrun_main(options, command, plan);
+  if (!options->server[0]) {
+    fprintf(stderr, "shard run: which server? set --server or SHARD_SERVER, or run here alone: shard local -- …\n");
+    return EXIT_USAGE;
+  }
+  run = (struct run){.options = options, .spool = spool_new(), .base = event_base_new(), .code = EXIT_INFRA};
+  if (identity_make(&run.identity, options, &error) < 0) {
+    fprintf(stderr, "shard run: %s\n", error.text);
+    return EXIT_USAGE;
+  }
+  signal(SIGPIPE, SIG_IGN);
+  run_make_events(&run);
+  int code = run_loop(&run, command);
+  run_release(&run);
+  return code;
+}
