@@ -1,0 +1,560 @@
+"""The pytest side of a shard worker: runs, in one long-lived session, the tests it is handed, as plain pytest would.
+
+The worker carries this file inside itself, puts it on PYTHONPATH and names it in PYTEST_PLUGINS; with SHARD_RUNNER_SOCK
+it says where it listens. The two speak JSON, one object a line (worker/runner_pytest.c is the other end). Nothing in
+here knows of servers, leases or builds: ids come in, results go out. Without the variable, under --collect-only and in
+a process started by a test this plugin does nothing.
+
+Needs only the standard library; Python 3.7 and pytest 6.2 or newer. PYTEST_DONT_REWRITE
+"""
+import json
+import os
+import re
+import sys
+from collections import deque
+from contextlib import suppress
+from hashlib import sha256
+from select import POLLIN, poll
+from socket import AF_UNIX, MSG_NOSIGNAL, SOCK_STREAM, socket
+from time import perf_counter, time
+
+import pytest
+from _pytest.runner import CallInfo
+
+CHUNK_BYTES = 256 * 1024  # of one line of the test list
+LINE_BYTES = 1024 * 1024  # longest line taken
+TEXT_BYTES = 64 * 1024  # of one failure's output
+ID_BYTES = 4000  # longer ids are cut and carry a digest (the limit is 4,096, and "#2" may follow)
+GRACE_S = 0.05  # how long a teardown waits to know the next test
+DUPLICATES_NAMED = 20
+
+# Bound here, as the others by their import: tests replace parts of modules.
+quote = json.JSONEncoder(ensure_ascii=False).encode
+unquote = json.JSONDecoder().decode
+RESULT = '{"t":"result","id":%s,"status":"%s","start":%d,"setup":%d,"call":%d,"teardown":%d,"first":%s%s}\n'
+CONTROL = re.compile("[\x00-\x1f\x7f]")
+
+
+def take_address():
+    """Take the socket's address, and all that names this plugin, out of what child processes inherit."""
+    address = os.environ.pop("SHARD_RUNNER_SOCK", None)
+    if not address:
+        return None
+    here = os.path.dirname(os.path.abspath(__file__))
+    leave_out("PYTEST_PLUGINS", ",", __name__)
+    leave_out("PYTHONPATH", os.pathsep, here)
+    sys.path[:] = [entry for entry in sys.path if entry != here]
+    return address
+
+
+def leave_out(variable, separator, word):
+    words = os.environ.pop(variable, "").split(separator)
+    rest = separator.join(other for other in words if other != word)
+    if rest:
+        os.environ[variable] = rest
+
+
+ADDRESS = take_address()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config):
+    """Before pytest-cov starts: it looks here for the name of its file and whether xdist will be at work."""
+    options = early_config.known_args_namespace
+    if ADDRESS and not options.collectonly:
+        if getattr(options, "cov_source", None) and os.environ.get("SHARD_NODE"):
+            name_coverage_file(options)
+        refuse_xdist(options)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    if not ADDRESS or config.option.collectonly or hasattr(config, "workerinput"):
+        return
+    notes = [refuse_xdist(config.option), drop_cov_minimum(config)]
+    config.pluginmanager.register(Adapter(config, [note for note in notes if note]), "shard_adapter")
+
+
+def name_coverage_file(options):
+    """One coverage file per worker, so that those which share a folder do not overwrite each other's."""
+    from coverage import Coverage
+
+    name = Coverage(config_file=options.cov_config).config.data_file or ".coverage"
+    suffix = "." + re.sub("[^A-Za-z0-9_-]", "_", os.environ["SHARD_NODE"])
+    if not name.endswith(suffix):
+        os.environ["COVERAGE_FILE"] = name + suffix
+
+
+def refuse_xdist(options):
+    wanted = getattr(options, "numprocesses", None) or getattr(options, "tx", None)
+    if not wanted:
+        return None
+    options.numprocesses, options.tx, options.dist = None, [], "no"
+    count = len(wanted) if isinstance(wanted, list) else wanted
+    return "shard: WARNING: pytest-xdist (-n %s) is off: each shard worker runs one test process; start more workers " \
+        "instead (shard local -n %s)" % (count, count)
+
+
+def drop_cov_minimum(config):
+    cov = config.pluginmanager.getplugin("_cov")
+    minimum = getattr(getattr(cov, "options", None), "cov_fail_under", None)
+    if not minimum:
+        return None
+    cov.options.cov_fail_under = config.option.cov_fail_under = 0
+    return "shard: --cov-fail-under=%g is not checked here, one worker runs only part of the tests: use " \
+        "'coverage combine && coverage report --fail-under=%g' after the last one" % (minimum, minimum)
+
+
+class Link:
+    """The socket, by lines. Never raises: what went wrong is kept in `trouble`, and the loop raises it."""
+
+    def __init__(self, address):
+        self.trouble = None
+        self.text = ""  # lines not yet encoded
+        self.wire = b""  # bytes not yet sent
+        self.heard = b""  # bytes of an unfinished line
+        self.sock = socket(AF_UNIX, SOCK_STREAM)  # not inheritable: PEP 446
+        self.sock.connect(address)
+        self.poll = poll()
+        self.poll.register(self.sock.fileno(), POLLIN)
+
+    def put(self, line):
+        self.text += line
+
+    def say(self, kind, **fields):
+        self.put(quote(dict(fields, t=kind)) + "\n")
+        self.flush()
+
+    def flush(self):
+        """Send all that was put; what a signal handler's exception interrupts is continued by the next call."""
+        if self.text:
+            self.wire, self.text = self.wire + self.text.encode("utf-8"), ""
+        try:
+            while self.wire and self.sock:
+                self.wire = self.wire[self.sock.send(self.wire, MSG_NOSIGNAL):]
+        except OSError as error:
+            self.fail("lost the connection to the shard worker: %s" % error)
+
+    def receive(self, seconds):
+        """Some bytes, b"" when none came in time (None: however long it takes) or none will ever."""
+        try:
+            if not self.sock or not self.poll.poll(None if seconds is None else max(0, int(seconds * 1000 + 0.999))):
+                return b""
+            data = self.sock.recv(65536)
+        except OSError as error:
+            self.fail("lost the connection to the shard worker: %s" % error)
+            return b""
+        if not data:
+            self.fail("lost the connection to the shard worker: it closed it")
+        return data
+
+    def hear(self, seconds):
+        """The messages that arrive within the time, as soon as there are any."""
+        data = self.receive(seconds)
+        if not data:
+            return []
+        lines = (self.heard + data).split(b"\n")
+        self.heard = lines.pop()
+        if len(self.heard) > LINE_BYTES:
+            return self.complain("a message from the shard worker is longer than %d bytes" % LINE_BYTES)
+        try:
+            messages = [unquote(line.decode("utf-8")) for line in lines if line]
+        except ValueError as error:
+            return self.complain("a message from the shard worker is no JSON: %s" % error)
+        return [message for message in messages if isinstance(message, dict)]
+
+    def complain(self, why):
+        """Protocol trouble: tell the other end, then no more."""
+        self.say("error", text=valid(why))
+        return self.fail(why)
+
+    def fail(self, why):
+        self.trouble = self.trouble or why
+        return []
+
+    def close(self):
+        if self.sock:
+            self.sock.close()
+            self.sock = None
+
+
+class NextItem:
+    """Stands for the next test while nobody knows it, and asks only when touched: core does so in teardown alone."""
+
+    def __init__(self, adapter, item):
+        self._adapter = adapter
+        self._item = item
+
+    def __bool__(self):
+        return self._adapter.following() is not None
+
+    def listchain(self):
+        node = self._adapter.following()
+        if node is None:
+            return []
+        # The same test again: all that it shares with itself but itself.
+        return node.listchain()[:-1] if node is self._item else node.listchain()
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        node = self._adapter.following()
+        if isinstance(node, pytest.Item):
+            return getattr(node, name)
+        return getattr(self._adapter.session, name, None)
+
+
+class Adapter:
+    """Runs the session: `queue` holds the ids given and not begun."""
+
+    def __init__(self, config, notes):
+        self.config = config
+        self.notes = notes
+        self.maxfail = config.getvalue("maxfail")
+        self.session = self.link = None
+        self.tests = {}  # id: item, in collection order
+        self.queue = deque()
+        self.asked = self.parked = self.finished = False  # what was said since the last ids came
+        self.reports = None  # of the running test; None between tests
+        self.open_end = False  # the running test is the last known
+        self.grace_end = None  # until when its teardown waits
+        self.waited = 0.0  # inside the running phase
+        self.item = None  # the last begun
+        self.stopped = self.forked = False
+        self.time, self.perf_counter = time, perf_counter  # not as globals, which freezegun replaces
+
+    # The session's life.
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self, session):
+        self.session = session
+        try:
+            self.link = Link(ADDRESS)
+        except OSError as error:
+            pytest.exit("shard: cannot connect to the worker at %s: %s" % (ADDRESS, error), 2)
+        os.register_at_fork(after_in_child=self.on_fork)
+        self.link.say("hello", proto=1, runner="pytest/" + pytest.__version__, pid=os.getpid())
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self):
+        terminal = self.config.pluginmanager.getplugin("terminalreporter")
+        for note in self.notes:
+            if terminal:
+                terminal.write_line(note, yellow=True)
+            else:
+                sys.stderr.write(note + "\n")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session):
+        # Not in pytest_collection_finish: that one comes with half a list too when collection is interrupted.
+        errors = session.testsfailed
+        if errors and not session.config.option.continue_on_collection_errors:
+            self.link.say("listed", n=0, duplicates=[], maxfail=self.maxfail, errors=errors)
+            return None
+        self.tests, duplicates = name_tests(session.items)
+        self.say_tests()
+        self.link.say("listed", n=len(self.tests), duplicates=duplicates[:DUPLICATES_NAMED], maxfail=self.maxfail,
+                      errors=errors)
+        try:
+            self.run_tests()
+        except pytest.exit.Exception:
+            self.stopped = True
+            raise
+        finally:
+            if self.forked:  # a test's child that came back by an exception
+                os._exit(2)
+            self.link.flush()
+        return True
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure(self):
+        if self.link:
+            self.link.say("bye", rc=int(self.session.exitstatus), stopped=self.stopped)
+            self.link.close()
+
+    def on_fork(self):
+        """In a forked child: the connection is the parent's."""
+        self.forked = True
+        if self.link:
+            self.link.close()
+
+    # The list.
+
+    def say_tests(self):
+        root = str(self.config.rootpath)
+        relative = {}  # path: the same as the worker gets it
+        ids, files, units, size, unit, last = [], [], [], 0, 0, None
+        for name, item in self.tests.items():
+            path = str(getattr(item, "path", None) or getattr(item, "fspath", None) or "")
+            if path not in relative:
+                relative[path] = clean(os.path.relpath(path, root).replace(os.sep, "/")) if path else None
+            key = unit_of(item)
+            if key != last:
+                unit, last = unit + 1, key
+            ids.append(name)
+            files.append(relative[path])
+            units.append(unit)
+            size += 4 * (len(name) + len(relative[path] or "")) + 32
+            if size > CHUNK_BYTES:
+                self.link.say("tests", ids=ids, files=files, units=units)
+                ids, files, units, size = [], [], [], 0
+        if ids:
+            self.link.say("tests", ids=ids, files=files, units=units)
+
+    # The loop.
+
+    def run_tests(self):
+        first = True
+        while self.await_test():
+            self.run_test(self.queue.popleft(), first)
+            first = False
+            self.check_stop()
+        self.tear_down_rest()
+        self.check_stop()
+
+    def await_test(self):
+        """False when the queue is over."""
+        while not self.queue and not self.finished and not self.link.trouble:
+            self.ask()
+            self.hear(None)
+        self.raise_trouble()
+        return bool(self.queue)
+
+    def run_test(self, name, first):
+        self.item = item = self.tests[name]
+        self.open_end = not self.queue and not self.finished
+        self.grace_end = None
+        if self.open_end or self.queue and self.tests[self.queue[0]] is item:
+            nextitem = NextItem(self, item)
+        else:
+            nextitem = self.tests[self.queue[0]] if self.queue else None
+        name = quote(name)
+        self.link.put('{"t":"start","id":%s}\n' % name)
+        self.link.flush()  # with the result of the test before
+        self.reports = reports = []
+        start = self.time()
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
+        if self.forked:
+            os._exit(0)
+        self.reports = None
+        status, spent, text = judge(reports)
+        self.link.put(RESULT % (name, status, start * 1e6, spent["setup"] * 1e6, spent["call"] * 1e6,
+                                spent["teardown"] * 1e6, "true" if first else "false",
+                                ',"text":' + quote(text) if text else ""))
+
+    def check_stop(self):
+        """As core does after each test."""
+        session = self.session
+        if session.shouldfail or session.shouldstop:
+            self.stopped = bool(self.queue) or not self.finished
+            if session.shouldfail:
+                raise session.Failed(session.shouldfail)
+            raise session.Interrupted(session.shouldstop)
+        self.raise_trouble()
+
+    def raise_trouble(self):
+        if self.link.trouble:
+            raise self.session.Interrupted("shard: " + self.link.trouble)
+
+    def tear_down_rest(self):
+        """The queue ended while parked: what the session's fixtures hold is torn down as the last test would have."""
+        state, item = self.session._setupstate, self.item
+        if not item or not state.stack:
+            return
+        arguments = (item, None) if hasattr(state, "teardown_all") else (None,)  # pytest < 7: the first
+        capture = self.config.pluginmanager.getplugin("capturemanager")
+
+        def teardown():
+            with capture.item_capture("teardown", item) if capture else suppress():
+                state.teardown_exact(*arguments)
+
+        call = CallInfo.from_call(teardown, when="teardown", reraise=(pytest.exit.Exception, KeyboardInterrupt))
+        report = item.ihook.pytest_runtest_makereport(item=item, call=call)
+        if report.failed:
+            item.ihook.pytest_runtest_logreport(report=report)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_makereport(self, call):
+        """Waiting for the next test is not the test's own time."""
+        if self.waited:
+            call.duration = max(0.0, call.duration - self.waited)
+            self.waited = 0.0
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report):
+        if self.forked:  # a test's child that came back to us
+            os._exit(1 if report.failed else 0)
+        if self.reports is not None:
+            self.reports.append(report)
+            if self.open_end and report.when == "call" and not (report.failed and self.maxfail):
+                self.ask()
+        elif report.failed and self.link:
+            self.link.say("late", text=describe([report]))
+
+    # What is to be run.
+
+    def ask(self):
+        """Say, once, that there is nothing left to begin; and send what waits to be sent."""
+        if not self.asked:
+            self.asked = True
+            self.link.put('{"t":"need"}\n')
+        self.link.flush()
+
+    def hear(self, seconds):
+        for message in self.link.hear(seconds):
+            kind = message.get("t")
+            if kind == "run":
+                self.take(message.get("ids"))
+            elif kind == "park":
+                self.parked = True
+            elif kind == "finish":
+                self.finished = True
+
+    def take(self, ids):
+        if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
+            self.link.complain("'run' came without a list of ids")
+            return
+        for name in ids:
+            if name not in self.tests:
+                self.link.complain("was told to run a test that was not collected here: %s" % name)
+                return
+        if ids:
+            self.queue.extend(ids)
+            self.asked = self.parked = False
+
+    def following(self):
+        """What comes after the running test: an item; the session if that may take a while; None: nothing."""
+        session = self.session
+        if session.shouldfail or session.shouldstop or self.forked:
+            return None
+        if not self.queue and not self.finished:
+            self.await_following()
+        if self.queue:
+            return self.tests[self.queue[0]]
+        return None if self.finished or self.link.trouble else session
+
+    def await_following(self):
+        begin = now = self.perf_counter()
+        if self.grace_end is None:
+            self.grace_end = begin + GRACE_S
+        self.ask()
+        while True:
+            self.hear(0 if self.parked else self.grace_end - now)
+            now = self.perf_counter()
+            if self.queue or self.parked or self.finished or self.link.trouble or now >= self.grace_end:
+                break
+        self.waited += now - begin
+
+
+# Names.
+
+def valid(text):
+    """Text that is valid UTF-8 and has no NUL."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")
+
+
+def clean(name):
+    """A name that is one line of valid UTF-8, at most ID_BYTES long; nearly always the name itself."""
+    if name.isprintable() and 4 * len(name) <= ID_BYTES:
+        return name
+    name = CONTROL.sub(lambda found: "\\x%02x" % ord(found.group()), valid(name))
+    data = name.encode("utf-8")
+    if len(data) <= ID_BYTES:
+        return name
+    return "%s...%s" % (data[:ID_BYTES - 64].decode("utf-8", "ignore"), sha256(data).hexdigest()[:32])
+
+
+def name_tests(items):
+    """{id: item} in the items' order, and the ids that more than one item has: the second becomes "ID#2"."""
+    tests, duplicates, counts = {}, [], {}
+    for item in items:
+        base = name = clean(item.nodeid)
+        if name in tests:
+            if base not in counts:
+                duplicates.append(base)
+            count = counts.get(base, 1)
+            while name in tests:
+                count += 1
+                name = "%s#%d" % (base, count)
+            counts[base] = count
+        tests[name] = item
+    return tests, duplicates
+
+
+def unit_of(item):
+    """What tests that belong together have in common: the outermost class, else the function without its parameters."""
+    found, node = None, item.parent
+    while node is not None:
+        if isinstance(node, pytest.Class):
+            found = node
+        node = node.parent
+    return found or (item.parent, getattr(item, "originalname", None) or item.name.split("[")[0])
+
+
+# Results.
+
+RANK = {"passed": 0, "xpassed": 1, "xfailed": 2, "skipped": 3, "failed": 4, "error": 5}
+
+
+def judge(reports):
+    """(status, {phase: seconds}, text) of a test from all its reports. Rerunfailures' attempts count by their time."""
+    spent, lost = {"setup": 0.0, "call": 0.0, "teardown": 0.0}, 0.0
+    verdicts, begin = {}, 0
+    for index, report in enumerate(reports):
+        when = report.when
+        if when in spent:
+            spent[when] = report.duration  # a subtest's comes first and is part of its test's
+        if report.outcome == "rerun":
+            lost += sum(spent.values())
+            spent = dict.fromkeys(spent, 0.0)
+            verdicts, begin = {}, index + 1
+        elif RANK.get(verdicts.get(when), 0) < RANK["failed"]:
+            verdicts[when] = verdict(report)
+    spent["call"] += lost
+    status = max(verdicts.values(), key=RANK.get, default=None)
+    if status is None:
+        return "error", spent, "pytest gave no report of this test: some plugin took it and did not run it"
+    return status, spent, None if status == "passed" else describe(reports[begin:])
+
+
+def verdict(report):
+    """As pytest's terminal counts it."""
+    if hasattr(report, "wasxfail"):
+        return "xpassed" if report.outcome == "passed" else "xfailed"
+    if report.outcome == "failed":
+        return "failed" if report.when == "call" else "error"
+    return "skipped" if report.outcome == "skipped" else "passed"
+
+
+def describe(reports):
+    """What a person needs to know: the failures with what they printed, or else the reasons."""
+    parts, reasons, shown = [], [], set()
+    for report in reports:
+        if hasattr(report, "wasxfail"):
+            reasons.append(str(report.wasxfail))
+        elif report.outcome == "skipped":
+            reasons.append(skip_reason(report))
+        elif report.outcome == "failed":
+            if report.when != "call":
+                parts.append("ERROR at %s of %s" % (report.when, report.nodeid))
+            parts.append(report.longreprtext.rstrip("\n"))
+            for section in report.sections:
+                if section not in shown:
+                    shown.add(section)
+                    parts.append("%s\n%s" % (section[0].center(60, "-"), section[1].rstrip("\n")))
+    return cut("\n".join(parts or [reason for reason in reasons if reason]))
+
+
+def skip_reason(report):
+    longrepr = report.longrepr
+    text = longrepr[2] if isinstance(longrepr, tuple) and len(longrepr) == 3 else report.longreprtext
+    return text[len("Skipped: "):] if text.startswith("Skipped: ") else text
+
+
+def cut(text):
+    data = valid(text).encode("utf-8")
+    if len(data) <= TEXT_BYTES:
+        return data.decode("utf-8")
+    half = TEXT_BYTES // 2 - 64
+    return "%s\n... %d bytes left out ...\n%s" % (
+        data[:half].decode("utf-8", "ignore"), len(data) - 2 * half, data[-half:].decode("utf-8", "ignore"))
