@@ -1,0 +1,258 @@
+// Admin subcommands: one query, one table. Called by main.c. `shard wait` alone is longer: it outlives a server that
+// restarts, begins before its build does, and shows progress meanwhile. What a query's columns are is the server's
+// business; only `wait` reads them, through verdict.h and progress.h.
+#include "worker/admin.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "proto/client.h"
+#include "worker/ci.h"
+#include "worker/progress.h"
+#include "worker/table.h"
+#include "worker/verdict.h"
+
+enum { TICK_MS = 500, WHY_BYTES = 512 };
+
+struct wait {
+  const struct options *options;
+  struct ask *verdict, *status;  // two conversations: the one that waits cannot be asked anything else
+  struct progress *progress;
+  uint64_t began_us, heard_us;  // heard: when the server was last there
+  bool seen;                    // the build exists
+  unsigned attempt;             // to connect, since it was last there
+};
+
+static int show(const struct options *options, Shardd__QueryKind kind, const char *test, const char *empty);
+static void fill(const struct options *options, Shardd__Query *query, bool any_project, bool any_suite);
+static int print(const struct options *options, const struct answer *answer, const char *empty);
+static unsigned connect_ms(const struct options *options);
+static int wait_on(struct wait *wait, struct answer *answer);
+static int wait_connect(struct wait *wait, struct ask_error *error);
+static int wait_tick(struct wait *wait, struct answer *answer, struct ask_error *error);
+static int wait_after(struct wait *wait, const struct ask_error *error);
+static void wait_look(struct wait *wait);
+static void wait_drop(struct wait *wait);
+static int settle(const struct options *options, const struct answer *answer);
+
+int admin_status(struct options *options, char **words, size_t count, char **command) {
+  (void)words, (void)count, (void)command;
+  return show(options, SHARDD__QUERY_KIND__QUERY_STATUS, "", "no builds are running");
+}
+
+int admin_builds(struct options *options, char **words, size_t count, char **command) {
+  (void)words, (void)count, (void)command;
+  return show(options, SHARDD__QUERY_KIND__QUERY_BUILDS, "", "no builds");
+}
+
+int admin_workers(struct options *options, char **words, size_t count, char **command) {
+  (void)words, (void)count, (void)command;
+  return show(options, SHARDD__QUERY_KIND__QUERY_WORKERS, "", "no workers");
+}
+
+int admin_slow(struct options *options, char **words, size_t count, char **command) {
+  (void)words, (void)count, (void)command;
+  return show(options, SHARDD__QUERY_KIND__QUERY_SLOW, "", "no tests were timed yet");
+}
+
+int admin_flaky(struct options *options, char **words, size_t count, char **command) {
+  (void)words, (void)count, (void)command;
+  return show(options, SHARDD__QUERY_KIND__QUERY_FLAKY, "", "no flaky tests");
+}
+
+int admin_test(struct options *options, char **words, size_t count, char **command) {
+  (void)command;
+  if (count == 1 && msg_id_valid(words[0], strlen(words[0])))
+    return show(options, SHARDD__QUERY_KIND__QUERY_TEST, words[0], "this test never ran");
+  fprintf(stderr, "shard test: give the id of one test, as `shard slow` and the reports print it\n");
+  return EXIT_USAGE;
+}
+
+int admin_wait(struct options *options, char **words, size_t count, char **command) {
+  (void)words, (void)count, (void)command;
+  struct answer answer;
+  struct wait wait = {.options = options, .began_us = base_now_us(), .heard_us = base_now_us()};
+  struct progress_look look = {.out = stderr, .terminal = isatty(STDERR_FILENO), .color = options_color(options, 2)};
+  int code = admin_check_build(options);
+  if (code != EXIT_OK) return code;
+  if (!options->quiet) wait.progress = progress_new(&look);
+  code = wait_on(&wait, &answer);
+  progress_free(wait.progress);
+  if (code == EXIT_OK) code = settle(options, &answer);
+  wait_drop(&wait);
+  return code;
+}
+
+int admin_open(const struct options *options, struct ask **ask) {
+  struct ask_error error;
+  if (ask_open(ask, options->server, options->token, connect_ms(options), &error) == 0) return EXIT_OK;
+  fprintf(stderr, "shard: %s\n", error.text);
+  return error.exit_code;
+}
+
+int admin_check_build(const struct options *options) {
+  struct ci_info ci;
+  char why[WHY_BYTES];
+  if (options->build[0] != '\0') return EXIT_OK;
+  if (ci_detect(ci_getenv, NULL, &ci, why, sizeof why) == 0 && strcmp(ci.name, "none") == 0) return EXIT_OK;
+  fprintf(stderr,
+          "shard: say which build: the newest may be another pipeline's here. Give --build KEY, with the key that the "
+          "jobs of `shard run` print or were given\n");
+  return EXIT_USAGE;
+}
+
+int admin_fail_output(void) {
+  fprintf(stderr, "shard: cannot write to standard output\n");
+  return EXIT_INFRA;
+}
+
+static int show(const struct options *options, Shardd__QueryKind kind, const char *test, const char *empty) {
+  struct ask *ask;
+  struct ask_error error;
+  struct answer answer;
+  Shardd__Query query = SHARDD__QUERY__INIT;
+  bool status = kind == SHARDD__QUERY_KIND__QUERY_STATUS, workers = kind == SHARDD__QUERY_KIND__QUERY_WORKERS;
+  int code = admin_open(options, &ask);
+  if (code != EXIT_OK) return code;
+  fill(options, &query, status, !workers);
+  query.kind = kind;
+  query.test = msg_text(test);
+  if (ask_wait(ask, &query, connect_ms(options), &answer, &error) == 0) {
+    code = print(options, &answer, empty);
+  } else {
+    fprintf(stderr, "shard: %s\n", error.text);
+    code = error.exit_code;
+  }
+  ask_close(ask);
+  return code;
+}
+
+// What nobody named is left open where the question allows it.
+static void fill(const struct options *options, Shardd__Query *query, bool any_project, bool any_suite) {
+  bool told_project = options_source(options, "project") != CONF_FROM_DEFAULT;
+  bool told_suite = options_source(options, "suite") != CONF_FROM_DEFAULT;
+  query->project = msg_text(any_project && !told_project ? "" : options->project);
+  query->suite = msg_text(any_suite && !told_suite ? "" : options->suite);
+  query->build = msg_text(options->build);
+  query->limit = (uint32_t)options->limit;
+}
+
+static int print(const struct options *options, const struct answer *answer, const char *empty) {
+  struct table_look look = {.color = options_color(options, STDOUT_FILENO), .empty = empty};
+  int rc;
+  if (options->json) {
+    struct json_t *json = table_json_new();
+    table_json_add(json, answer);
+    rc = table_json_finish(stdout, json);
+  } else {
+    rc = table_print(stdout, answer, &look);
+  }
+  return rc == 0 && fflush(stdout) == 0 ? EXIT_OK : admin_fail_output();
+}
+
+static unsigned connect_ms(const struct options *options) {
+  return (unsigned)(options->connect_timeout_us / 1000);
+}
+
+// ---- wait
+
+// EXIT_OK and *answer, which lives as long as the connection; else an exit code.
+static int wait_on(struct wait *wait, struct answer *answer) {
+  for (;;) {
+    struct ask_error error;
+    int rc = wait->verdict == NULL ? wait_connect(wait, &error) : wait_tick(wait, answer, &error);
+    if (rc > 0) return EXIT_OK;
+    if (rc == 0) continue;
+    int code = wait_after(wait, &error);
+    if (code == EXIT_OK) continue;
+    progress_hide(wait->progress);
+    fprintf(stderr, "shard wait: %s\n", error.text);
+    return code;
+  }
+}
+
+static int wait_connect(struct wait *wait, struct ask_error *error) {
+  const struct options *options = wait->options;
+  Shardd__Query query = SHARDD__QUERY__INIT;
+  if (ask_open(&wait->verdict, options->server, options->token, connect_ms(options), error) != 0) return -1;
+  if (ask_open(&wait->status, options->server, options->token, connect_ms(options), error) != 0) return -1;
+  fill(options, &query, false, false);
+  query.kind = SHARDD__QUERY_KIND__QUERY_WAIT;
+  wait->heard_us = base_now_us();
+  wait->attempt = 0;
+  return ask_send(wait->verdict, &query, error);
+}
+
+// 1: the answer is there; 0: not yet; -1 and *error.
+static int wait_tick(struct wait *wait, struct answer *answer, struct ask_error *error) {
+  if (ask_wait(wait->verdict, NULL, TICK_MS, answer, error) == 0) return 1;
+  if (error->failure != ASK_TIMEOUT) return -1;
+  wait->heard_us = base_now_us();
+  wait_look(wait);
+  if (wait->seen || wait->heard_us - wait->began_us < wait->options->start_timeout_us) return 0;
+  *error = (struct ask_error){.failure = ASK_UNKNOWN, .exit_code = EXIT_INFRA};
+  (void)snprintf(error->text, sizeof error->text,
+                 "no worker has joined the build within --start-timeout: did the jobs start, with this project, suite "
+                 "and build?");
+  return -1;
+}
+
+// EXIT_OK: try on, after a pause; else the exit code.
+static int wait_after(struct wait *wait, const struct ask_error *error) {
+  uint64_t patience_us = wait->seen ? wait->options->server_timeout_us : wait->options->connect_timeout_us;
+  wait_drop(wait);
+  if (error->failure != ASK_LOST && error->failure != ASK_TRY && error->failure != ASK_TIMEOUT) return error->exit_code;
+  if (base_now_us() - wait->heard_us >= patience_us) return error->exit_code;
+  (void)poll(NULL, 0, (int)client_backoff_ms(wait->attempt++));
+  return EXIT_OK;
+}
+
+// Progress is a courtesy: what goes wrong with it is found by the waiting connection.
+static void wait_look(struct wait *wait) {
+  struct answer answer;
+  struct ask_error ignored;
+  struct winsize size = {0};
+  Shardd__Query query = SHARDD__QUERY__INIT;
+  unsigned timeout_ms = connect_ms(wait->options);
+  if (wait->status == NULL &&
+      ask_open(&wait->status, wait->options->server, wait->options->token, timeout_ms, &ignored) != 0)
+    return;
+  fill(wait->options, &query, false, false);
+  query.kind = SHARDD__QUERY_KIND__QUERY_STATUS;
+  if (ask_wait(wait->status, &query, timeout_ms, &answer, &ignored) != 0) {
+    ask_close(wait->status);
+    wait->status = NULL;
+    return;
+  }
+  if (answer.row_count == 0) return;
+  wait->seen = true;
+  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0) size.ws_col = 0;
+  if (wait->progress != NULL) progress_update(wait->progress, &answer, 0, size.ws_col, base_now_us());
+}
+
+static void wait_drop(struct wait *wait) {
+  ask_close(wait->verdict);
+  ask_close(wait->status);
+  wait->verdict = wait->status = NULL;
+}
+
+static int settle(const struct options *options, const struct answer *answer) {
+  struct verdict verdict;
+  if (verdict_read(&verdict, answer) != 0) {
+    fprintf(stderr, "shard wait: the answer lacks columns; install shard and shardd of one version\n");
+    return EXIT_INFRA;
+  }
+  int code = verdict_code(&verdict, options->allow_empty);
+  if (options->json)
+    code = print(options, answer, NULL) == EXIT_OK ? code : EXIT_INFRA;
+  else
+    printf("%s: %lld of %lld settled, %lld failing, %lld flaky, %lld missing: %s\n", verdict.state,
+           (long long)verdict.settled, (long long)verdict.total, (long long)verdict.failing, (long long)verdict.flaky,
+           (long long)verdict.missing, verdict.why);
+  verdict_release(&verdict);
+  return fflush(stdout) == 0 ? code : admin_fail_output();
+}

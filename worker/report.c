@@ -1,0 +1,163 @@
+// `shard report`, and what `shard local` needs of it. Pages through QUERY_REPORT, folds the pages into cases (cases.h)
+// and writes them as JUnit XML (junit_write.h), as JSON or as the summary (summary.h). Its exit code says whether the
+// report was made, not what stands in it: that is `shard wait`.
+#include "worker/report.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "worker/admin.h"
+#include "worker/junit_write.h"
+#include "worker/summary.h"
+
+enum { PAGE_TESTS = 1000, PAGES_MAX = 1000000, WHY_BYTES = 512, SHORT_BYTES = 256 };
+
+static int next_page(struct ask *ask, Shardd__Query *query, unsigned timeout_ms, struct answer *page,
+                     struct ask_error *error);
+static int write_cases(const struct cases *cases, const char *suite, FILE *out, char *why, size_t why_size);
+static void write_case(struct junit_write *writer, const struct cases_case *item);
+static FILE *open_beside(const char *path, char **temporary, char *why, size_t why_size);
+static int print(const struct options *options, const struct cases *cases, struct json_t *json);
+
+int report_fetch(struct ask *ask, const struct report_of *of, unsigned timeout_ms, struct cases *cases,
+                 struct json_t *json, struct ask_error *error) {
+  Shardd__Query query = SHARDD__QUERY__INIT;
+  query.kind = SHARDD__QUERY_KIND__QUERY_REPORT;
+  query.project = msg_text(of->project);
+  query.suite = msg_text(of->suite);
+  query.build = msg_text(of->build);
+  query.limit = PAGE_TESTS;
+  for (size_t pages = 0; pages < PAGES_MAX; pages++) {
+    struct answer page;
+    const char *why;
+    if (next_page(ask, &query, timeout_ms, &page, error) != 0) return -1;
+    if (cases_add(cases, &page, &why) != 0) {
+      *error = (struct ask_error){.failure = ASK_REFUSED, .exit_code = EXIT_INFRA};
+      (void)snprintf(error->text, sizeof error->text, "%s; install shard and shardd of one version", why);
+      return -1;
+    }
+    if (json != NULL) table_json_add(json, &page);
+    query.after = page.rows->next;
+    if (query.after == 0) return 0;
+  }
+  *error = (struct ask_error){.failure = ASK_REFUSED, .exit_code = EXIT_INFRA, .text = "the report has no end"};
+  return -1;
+}
+
+int report_write(const struct cases *cases, const char *suite, const char *path, char *why, size_t why_size) {
+  if (strcmp(path, "-") == 0) return write_cases(cases, suite, stdout, why, why_size);
+  char *temporary = NULL, problem[SHORT_BYTES] = "";
+  FILE *out = open_beside(path, &temporary, why, why_size);
+  if (out == NULL) return -1;
+  int rc = write_cases(cases, suite, out, problem, sizeof problem);
+  if (fclose(out) != 0 && rc == 0) {
+    (void)snprintf(problem, sizeof problem, "%s", strerror(errno));
+    rc = -1;
+  }
+  if (rc == 0 && strcmp(temporary, path) != 0 && rename(temporary, path) != 0) {
+    (void)snprintf(problem, sizeof problem, "%s", strerror(errno));
+    rc = -1;
+  }
+  if (rc != 0) {
+    if (strcmp(temporary, path) != 0) (void)unlink(temporary);
+    (void)snprintf(why, why_size, "cannot write the report %s: %s", path, problem);
+  }
+  free(temporary);
+  return rc;
+}
+
+int report_main(struct options *options, char **words, size_t count, char **command) {
+  (void)words, (void)count, (void)command;
+  struct ask *ask;
+  struct ask_error error;
+  struct cases cases;
+  struct report_of of = {.project = options->project, .suite = options->suite, .build = options->build};
+  int code = admin_check_build(options);
+  if (code == EXIT_OK) code = admin_open(options, &ask);
+  if (code != EXIT_OK) return code;
+  cases_init(&cases);
+  struct json_t *json = options->json ? table_json_new() : NULL;
+  if (report_fetch(ask, &of, (unsigned)(options->connect_timeout_us / 1000), &cases, json, &error) == 0) {
+    code = print(options, &cases, json);
+  } else {
+    fprintf(stderr, "shard report: %s\n", error.text);
+    code = error.exit_code;
+    if (json != NULL) table_json_drop(json);
+  }
+  cases_release(&cases);
+  ask_close(ask);
+  return code;
+}
+
+static int next_page(struct ask *ask, Shardd__Query *query, unsigned timeout_ms, struct answer *page,
+                     struct ask_error *error) {
+  uint64_t after = query->after;
+  if (ask_wait(ask, query, timeout_ms, page, error) != 0) return -1;
+  if (page->rows->next == 0 || page->rows->next != after) return 0;
+  *error = (struct ask_error){.failure = ASK_REFUSED, .exit_code = EXIT_INFRA};
+  (void)snprintf(error->text, sizeof error->text, "the server sends the same page of the report again and again");
+  return -1;
+}
+
+static int write_cases(const struct cases *cases, const char *suite, FILE *out, char *why, size_t why_size) {
+  const char *host = "";
+  struct summary summary;
+  summary_count(&summary, cases, 0);
+  for (size_t i = 0; i < cases->count && host[0] == '\0'; i++)
+    if (cases->item[i].attempt_count > 0) host = cases->item[i].attempt[0].host;
+  struct junit_write *writer = junit_write_new(out, suite, host, summary.first_start_ms * 1000, why, why_size);
+  if (writer == NULL) return -1;
+  for (size_t i = 0; i < cases->count; i++)
+    write_case(writer, &cases->item[i]);
+  return junit_write_finish(writer, why, why_size);
+}
+
+// A case without a verdict has no attempts for the report: it is missing, whatever was tried.
+static void write_case(struct junit_write *writer, const struct cases_case *item) {
+  size_t count = item->settled ? item->attempt_count : 0;
+  struct junit_write_attempt *attempts = base_calloc(count, sizeof *attempts);
+  for (size_t i = 0; i < count; i++) {
+    const struct cases_attempt *from = &item->attempt[i];
+    attempts[i] = (struct junit_write_attempt){.status = from->status,
+                                               .node = from->node,
+                                               .duration_us = cases_duration_us(from),
+                                               .text = from->text,
+                                               .text_bytes = from->text_bytes};
+  }
+  struct junit_write_case testcase = {.id = item->id, .file = item->file, .attempts = attempts, .attempt_count = count};
+  junit_write_case(writer, &testcase);
+  free(attempts);
+}
+
+// A file in the same folder, so that the report appears whole or not at all. A path that is no plain file (/dev/stdout,
+// a pipe) is written directly.
+static FILE *open_beside(const char *path, char **temporary, char *why, size_t why_size) {
+  struct stat st;
+  bool plain = stat(path, &st) != 0 || S_ISREG(st.st_mode);
+  *temporary = plain ? base_printf("%s.tmp-%ld", path, (long)getpid()) : base_strdup(path);
+  FILE *out = fopen(*temporary, plain ? "wxe" : "we");
+  if (out != NULL) return out;
+  (void)snprintf(why, why_size, "cannot write the report %s: %s", path, strerror(errno));
+  free(*temporary);
+  *temporary = NULL;
+  return NULL;
+}
+
+static int print(const struct options *options, const struct cases *cases, struct json_t *json) {
+  char why[WHY_BYTES];
+  if (json != NULL && table_json_finish(stdout, json) != 0) return admin_fail_output();
+  if (options->junit[0] != '\0' && report_write(cases, options->suite, options->junit, why, sizeof why) != 0) {
+    fprintf(stderr, "shard report: %s\n", why);
+    return EXIT_INFRA;
+  }
+  if (json != NULL || options->junit[0] != '\0') return EXIT_OK;
+  struct summary summary;
+  struct summary_look look = {.color = options_color(options, STDOUT_FILENO)};
+  summary_count(&summary, cases, 0);
+  summary_print(stdout, cases, &summary, &look);
+  return fflush(stdout) == 0 ? EXIT_OK : admin_fail_output();
+}

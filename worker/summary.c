@@ -1,0 +1,230 @@
+// Counts and prints the cases of a build. Called by local.c at the end and by `shard report`. summary_count is pure;
+// printing makes every name and output safe first, since tests may print anything. It must not decide an exit code:
+// that is the server's.
+//
+// The lower bound is the classic one of scheduling independent jobs on identical machines, max(sum ÷ N, longest). The
+// static split stands for what people do without a queue: N contiguous parts of equally many tests in collection order.
+#include "worker/summary.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "worker/human.h"
+
+enum { COUNTS_BYTES = 512, RULE_COLUMNS = 78 };
+
+struct span {
+  uint64_t begin_us, end_us;
+};
+
+static void count_attempts(struct summary *summary, const struct cases_case *item, struct span *span);
+static size_t count_workers(const struct cases *cases);
+static uint64_t static_split_us(const struct cases *cases, size_t workers);
+static void print_rule(FILE *out, const char *title, const char *color);
+static void print_failures(FILE *out, const struct cases *cases, const struct summary_look *look);
+static void print_failure(FILE *out, const struct cases_case *item, const struct summary_look *look);
+static void print_names(FILE *out, const struct cases *cases, enum cases_verdict verdict, const char *title,
+                        size_t count);
+static void print_history(FILE *out, const struct cases_case *item);
+static void print_schedule(FILE *out, const struct summary *summary);
+static void print_slowest(FILE *out, const struct cases *cases);
+static int slower_first(const void *a, const void *b);
+
+void summary_count(struct summary *summary, const struct cases *cases, size_t workers) {
+  struct span span = {.begin_us = UINT64_MAX};
+  *summary = (struct summary){.total = cases->count};
+  for (size_t i = 0; i < cases->count; i++) {
+    const struct cases_case *item = &cases->item[i];
+    const struct cases_attempt *final = cases_final(item);
+    summary->missing += item->verdict == CASES_MISSING;
+    summary->flaky += item->verdict == CASES_FLAKY;
+    summary->failing += item->verdict == CASES_FAILED;
+    if (final != NULL) summary->by_status[final->status]++;
+    count_attempts(summary, item, &span);
+  }
+  summary->workers = workers > 0 ? workers : count_workers(cases);
+  if (span.end_us == 0 || summary->workers == 0) return;
+  summary->first_start_ms = span.begin_us / 1000;
+  summary->makespan_us = span.end_us - span.begin_us;
+  uint64_t share_us = summary->work_us / summary->workers;
+  summary->bound_us = share_us > summary->longest_us ? share_us : summary->longest_us;
+  summary->static_us = static_split_us(cases, summary->workers);
+}
+
+void summary_print(FILE *out, const struct cases *cases, const struct summary *summary,
+                   const struct summary_look *look) {
+  if (summary->failing > 0) print_failures(out, cases, look);
+  if (summary->flaky > 0) print_names(out, cases, CASES_FLAKY, "flaky, passed after failing", summary->flaky);
+  if (summary->missing > 0) print_names(out, cases, CASES_MISSING, "missing, without a verdict", summary->missing);
+  if (!look->failures_only && summary->makespan_us > 0) {
+    print_slowest(out, cases);
+    print_schedule(out, summary);
+  }
+  char *line = summary_line(summary), took[HUMAN_BYTES];
+  bool bad = summary->failing > 0 || summary->missing > 0;
+  fprintf(out, "%s%s%s in %s\n",
+          !look->color ? ""
+          : bad        ? "\033[1;31m"
+                       : "\033[1;32m",
+          line, look->color ? "\033[0m" : "", human_duration(summary->makespan_us, took));
+  free(line);
+}
+
+char *summary_line(const struct summary *summary) {
+  static const enum runner_status order[] = {RUNNER_PASSED,    RUNNER_FAILED,  RUNNER_ERROR,   RUNNER_CRASHED,
+                                             RUNNER_TIMED_OUT, RUNNER_SKIPPED, RUNNER_XFAILED, RUNNER_XPASSED};
+  _Static_assert(COUNT_OF(order) == RUNNER_TIMED_OUT, "every status is counted");
+  char text[COUNTS_BYTES] = "";
+  size_t at = 0;
+  for (size_t i = 0; i < COUNT_OF(order); i++) {
+    size_t count = summary->by_status[order[i]];
+    if (count == 0) continue;
+    const char *plural = order[i] == RUNNER_ERROR && count > 1 ? "s" : "";
+    at += (size_t)snprintf(text + at, sizeof text - at, "%s%zu %s%s", at > 0 ? ", " : "", count,
+                           cases_status_name(order[i]), plural);
+    if (order[i] == RUNNER_PASSED && summary->flaky > 0)
+      at += (size_t)snprintf(text + at, sizeof text - at, " (%zu flaky)", summary->flaky);
+  }
+  if (summary->missing > 0)
+    at += (size_t)snprintf(text + at, sizeof text - at, "%s%zu missing", at > 0 ? ", " : "", summary->missing);
+  return base_strdup(at > 0 ? text : "no tests");
+}
+
+static void count_attempts(struct summary *summary, const struct cases_case *item, struct span *span) {
+  for (size_t i = 0; i < item->attempt_count; i++) {
+    const struct cases_attempt *attempt = &item->attempt[i];
+    uint64_t took_us = cases_duration_us(attempt), begin_us = attempt->start_ms * 1000;
+    summary->work_us += took_us;
+    if (took_us > summary->longest_us) summary->longest_us = took_us;
+    if (begin_us == 0) continue;
+    if (begin_us < span->begin_us) span->begin_us = begin_us;
+    if (begin_us + took_us > span->end_us) span->end_us = begin_us + took_us;
+  }
+}
+
+// Workers are numbered from 0 in the order they joined; the highest number seen tells how many there were at least.
+static size_t count_workers(const struct cases *cases) {
+  size_t count = 0;
+  for (size_t i = 0; i < cases->count; i++)
+    for (size_t j = 0; j < cases->item[i].attempt_count; j++) {
+      size_t worker = cases->item[i].attempt[j].worker;
+      if (worker < UINT32_MAX && worker + 1 > count) count = worker + 1;
+    }
+  return count;
+}
+
+static uint64_t static_split_us(const struct cases *cases, size_t workers) {
+  uint64_t slowest_us = 0;
+  for (size_t part = 0; part < workers; part++) {
+    uint64_t sum_us = 0;
+    size_t begin = cases->count * part / workers, end = cases->count * (part + 1) / workers;
+    for (size_t i = begin; i < end; i++) {
+      const struct cases_attempt *final = cases_final(&cases->item[i]);
+      if (final != NULL) sum_us += cases_duration_us(final);
+    }
+    if (sum_us > slowest_us) slowest_us = sum_us;
+  }
+  return slowest_us;
+}
+
+static void print_rule(FILE *out, const char *title, const char *color) {
+  int rest = RULE_COLUMNS - (int)strlen(title) - 2;
+  fprintf(out, "%s", color);
+  for (int i = 0; i < rest / 2; i++)
+    fputc('=', out);
+  fprintf(out, " %s ", title);
+  for (int i = 0; i < rest - rest / 2; i++)
+    fputc('=', out);
+  fprintf(out, "%s\n", color[0] != '\0' ? "\033[0m" : "");
+}
+
+static void print_failures(FILE *out, const struct cases *cases, const struct summary_look *look) {
+  size_t shown = 0, left = 0;
+  print_rule(out, "failures", look->color ? "\033[31m" : "");
+  for (size_t i = 0; i < cases->count; i++) {
+    if (cases->item[i].verdict != CASES_FAILED) continue;
+    if (shown < SUMMARY_OUTPUTS_MAX)
+      print_failure(out, &cases->item[i], look);
+    else
+      left++;
+    shown++;
+  }
+  if (left > 0) fprintf(out, "... and %zu more failing tests; `shard report --junit FILE` has all of them\n", left);
+}
+
+static void print_failure(FILE *out, const struct cases_case *item, const struct summary_look *look) {
+  const struct cases_attempt *final = cases_final(item);
+  char *id = human_safe(item->id, strlen(item->id), ESCAPE_LINE), took[HUMAN_BYTES];
+  char *node = human_safe(final->node, strlen(final->node), ESCAPE_LINE);
+  fprintf(out, "%s%s%s: %s on %s%s after %s", look->color ? "\033[1m" : "", id, look->color ? "\033[0m" : "",
+          cases_status_name(final->status), node[0] != '\0' ? "node " : "a worker", node,
+          human_duration(cases_duration_us(final), took));
+  if (item->attempt_count > 1) fprintf(out, ", attempt %zu", item->attempt_count);
+  fputc('\n', out);
+  if (final->text_bytes > 0) {
+    char *text = human_safe(final->text, final->text_bytes, ESCAPE_TEXT);
+    fprintf(out, "%s%s\n", text, text[0] != '\0' && text[strlen(text) - 1] == '\n' ? "" : "\n");
+    free(text);
+  }
+  free(id);
+  free(node);
+}
+
+static void print_names(FILE *out, const struct cases *cases, enum cases_verdict verdict, const char *title,
+                        size_t count) {
+  size_t shown = 0;
+  fprintf(out, "%s:\n", title);
+  for (size_t i = 0; i < cases->count && shown < SUMMARY_NAMES_MAX; i++) {
+    const struct cases_case *item = &cases->item[i];
+    if (item->verdict != verdict) continue;
+    char *id = human_safe(item->id, strlen(item->id), ESCAPE_LINE);
+    fprintf(out, "  %s", id);
+    free(id);
+    print_history(out, item);
+    fputc('\n', out);
+    shown++;
+  }
+  if (count > shown) fprintf(out, "  ... and %zu more\n", count - shown);
+}
+
+static void print_history(FILE *out, const struct cases_case *item) {
+  for (size_t i = 0; i < item->attempt_count; i++) {
+    char *node = human_safe(item->attempt[i].node, strlen(item->attempt[i].node), ESCAPE_LINE);
+    fprintf(out, "%s%s%s%s", i == 0 ? ": " : ", ", cases_status_name(item->attempt[i].status),
+            node[0] != '\0' ? " on " : "", node);
+    free(node);
+  }
+}
+
+static void print_schedule(FILE *out, const struct summary *summary) {
+  char makespan[HUMAN_BYTES], bound[HUMAN_BYTES], parts[HUMAN_BYTES];
+  if (summary->workers < 2 || summary->bound_us == 0) return;
+  fprintf(out, "%zu workers: makespan %s, %.2f of the lower bound %s; a static split by count would take %s\n",
+          summary->workers, human_duration(summary->makespan_us, makespan),
+          (double)summary->makespan_us / (double)summary->bound_us, human_duration(summary->bound_us, bound),
+          human_duration(summary->static_us, parts));
+}
+
+static void print_slowest(FILE *out, const struct cases *cases) {
+  const struct cases_case *slowest[SUMMARY_SLOWEST + 1];
+  size_t count = 0;
+  for (size_t i = 0; i < cases->count; i++) {
+    if (cases_final(&cases->item[i]) == NULL) continue;
+    slowest[count++] = &cases->item[i];
+    qsort(slowest, count, sizeof slowest[0], slower_first);
+    if (count > SUMMARY_SLOWEST) count = SUMMARY_SLOWEST;
+  }
+  if (count > 0) fputs("slowest tests:\n", out);
+  for (size_t i = 0; i < count; i++) {
+    char *id = human_safe(slowest[i]->id, strlen(slowest[i]->id), ESCAPE_LINE), took[HUMAN_BYTES];
+    fprintf(out, "  %8s  %s\n", human_duration(cases_duration_us(cases_final(slowest[i])), took), id);
+    free(id);
+  }
+}
+
+static int slower_first(const void *a, const void *b) {
+  const struct cases_case *const *left = a, *const *right = b;
+  uint64_t left_us = cases_duration_us(cases_final(*left)), right_us = cases_duration_us(cases_final(*right));
+  return left_us > right_us ? -1 : left_us < right_us;
+}

@@ -1,0 +1,39 @@
+// The end of a build in words: counts as pytest words them, each failing test with its output, flaky and missing ones,
+// how well the work was spread, the slowest tests. Printed by local.c and `shard report` from a build's cases.
+#ifndef WORKER_SUMMARY_H
+#define WORKER_SUMMARY_H
+
+#include <stdio.h>
+
+#include "worker/cases.h"
+
+enum { SUMMARY_OUTPUTS_MAX = 50, SUMMARY_NAMES_MAX = 20, SUMMARY_SLOWEST = 5 };
+
+struct summary {
+  size_t total, missing, flaky, failing;
+  size_t by_status[RUNNER_TIMED_OUT + 1];  // of the attempts that settled
+  size_t workers;                          // as told, else those seen
+  uint64_t first_start_ms;                 // wall clock of the first attempt; 0: there was none
+  uint64_t makespan_us;                    // first start to last end of all attempts
+  uint64_t work_us;                        // sum over all attempts
+  uint64_t longest_us;                     // longest attempt
+  uint64_t bound_us;                       // no schedule can be faster: max(work ÷ workers, longest)
+  uint64_t static_us;  // the slowest of `workers` contiguous parts with equally many tests (verdicts' attempts only)
+};
+
+// Counts. `workers` 0: as many as were seen.
+void summary_count(struct summary *summary, const struct cases *cases, size_t workers);
+
+struct summary_look {
+  bool color;
+  bool failures_only;  // no schedule, no slowest tests
+};
+
+// Prints all of it, the line of counts last. Names and outputs are made safe to show.
+void summary_print(FILE *out, const struct cases *cases, const struct summary *summary,
+                   const struct summary_look *look);
+
+// "5100 passed (2 flaky), 3 failed, 22 skipped, 1 xfailed", "no tests"; the caller frees it.
+char *summary_line(const struct summary *summary);
+
+#endif
