@@ -20,6 +20,8 @@ enum {
   STORE_LEARN_BUILDS = 50,   // other builds of the commit that count for flips
   STORE_KEEP_SLICE = 20000,  // results dropped in one transaction
   STORE_DAY_MS = 86400000,
+  STORE_PLENTY_BYTES = 64 << 20,  // free beside a new ballast: the disk is no longer tight
+  STORE_LEARN_BYTES = 1 << 20,    // of one slice of learning, roughly
   STORE_PAGE_BYTES = 900 * 1024,  // of an answer: it must fit one frame
   STORE_PAGE_CELLS = 49000,       // of an answer: below MSG_CELL_MAX
   STORE_ROW_BYTES = 12 * 1024,    // of one row without its text, at most
@@ -51,6 +53,7 @@ bool store_status_fails(uint32_t status);
 // every call does nothing until store_sql_begin, and the end of the transaction reports it.
 
 enum store_sql {
+  SQL_FREELIST,  // store_room.c
   SQL_META_SET,  // store_open.c
   // store_write.c
   SQL_PROJECT_FIND,
@@ -281,6 +284,7 @@ struct store {
   struct store_learn learn;
   int wal_pages;
   bool learn_due, keep_due;
+  bool tight;
   uint64_t idle_at_us;   // next look at retention and ballast
   uint64_t retry_at_us;  // no background work before (the disk was full)
 };
@@ -288,8 +292,12 @@ struct store {
 // ---- store_open.c
 int store_open_files(struct store *store, struct store_error *error) MUST_CHECK;  // lock, schema, epoch, reader
 void store_open_undo(struct store *store, bool clean);
-void store_open_ballast(struct store *store);       // makes it if there is room
-bool store_open_drop_ballast(struct store *store);  // true: there was one
+
+// ---- store_room.c: what to do when the disk is full. `tight`: it was, and there is no plenty of room again.
+void store_room_make_ballast(struct store *store);                     // if there is room
+bool store_room_enough(struct store *store, size_t bytes) MUST_CHECK;  // to write that much, and to go on after it
+void store_room_free(struct store *store);                             // the disk is full: frees what can be freed
+void store_room_look(struct store *store);                             // now and then: is the trouble over?
 
 // ---- store_thread.c
 void *store_thread_main(void *arg);

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "server/schema.h"
@@ -32,7 +31,7 @@ int store_open_files(struct store *store, struct store_error *error) {
   if (migrate(store, error) != 0) return -1;
   if (check_damage(store, error) != 0) return -1;
   if (raise_epoch(store, error) != 0) return -1;
-  store_open_ballast(store);
+  store_room_make_ballast(store);
   if (store_sql_open(&store->reader, store->path, false) == 0) return 0;
   (void)snprintf(error->text, sizeof error->text, "%s: cannot open for reading: %s", store->path, store->reader.why);
   return -1;
@@ -47,27 +46,6 @@ void store_open_undo(struct store *store, bool clean) {
   }
   store_sql_close(&store->writer);
   if (store->lock_fd >= 0) close(store->lock_fd);  // gives up the lock; the file stays, or two could hold one each
-}
-
-// Room that is there but unused, given up when the disk is full so that retention has something to work with.
-void store_open_ballast(struct store *store) {
-  if (store->ballast_bytes == 0) return;
-  struct statvfs fs;
-  if (access(store->ballast_path, F_OK) == 0) return;
-  if (statvfs(store->path, &fs) != 0 || fs.f_bavail * fs.f_frsize / 2 < store->ballast_bytes) {
-    base_log(LOG_LEVEL_WARN, "store_ballast", "path=%s why=\"too little room on the disk\"", store->ballast_path);
-    return;
-  }
-  int fd = open(store->ballast_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-  int rc = fd < 0 ? errno : posix_fallocate(fd, 0, (off_t)store->ballast_bytes);
-  if (fd >= 0) close(fd);
-  if (rc == 0) return;
-  if (fd >= 0) (void)unlink(store->ballast_path);
-  base_log(LOG_LEVEL_WARN, "store_ballast", "path=%s why=\"%s\"", store->ballast_path, strerror(rc));
-}
-
-bool store_open_drop_ballast(struct store *store) {
-  return store->ballast_bytes > 0 && unlink(store->ballast_path) == 0;
 }
 
 // A lock of the open file, not of the process: it also keeps out a second store of the same process, and it goes when

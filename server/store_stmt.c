@@ -27,6 +27,7 @@
   " WHERE k.flips>0 AND k.suite" suite " ORDER BY k.flips DESC, k.flips*1.0/k.builds DESC, k.test LIMIT ?2 OFFSET ?3"
 
 static const char *const texts[] = {
+    [SQL_FREELIST] = "PRAGMA freelist_count",
     [SQL_META_SET] = "UPDATE meta SET value=?2 WHERE key=?1",
 
     [SQL_PROJECT_FIND] = "SELECT id FROM project WHERE name=?1",

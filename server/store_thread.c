@@ -94,6 +94,7 @@ static void write_batch(struct store *store) {
 }
 
 static bool try_batch(struct store *store, struct store_done **done) {
+  if (store->tight && !store_room_enough(store, store->working.n)) return false;
   store_sql_begin(&store->writer, true);
   store_write_batch(store, &store->working, done);
   if (store_thread_commit(store)) return true;
@@ -125,7 +126,6 @@ static void publish(struct store *store, struct store_done *done) {
   *batch = (struct store_batch){.bytes = batch->bytes, .room = batch->room};
 }
 
-// Frees what can be freed: the ballast, the log (its pages go to their places in the file), old raw results.
 static void disk_full(struct store *store) {
   if (!atomic_exchange(&store->full, true)) {
     base_log(LOG_LEVEL_ERROR, "store_full",
@@ -133,12 +133,7 @@ static void disk_full(struct store *store) {
              store->working.records);
     store_thread_wake_loop(store);
   }
-  if (store_open_drop_ballast(store))
-    base_log(LOG_LEVEL_WARN, "store_ballast", "given_up=1 path=%s", store->ballast_path);
-  (void)sqlite3_wal_checkpoint_v2(store->writer.sqlite, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-  if (store->keep_results_us > 0)
-    while (store_keep_slice(store))
-      continue;
+  store_room_free(store);
 }
 
 // A second's rest between tries. False: the store is to close.
@@ -158,9 +153,11 @@ static void background(struct store *store) {
   if (now >= store->idle_at_us) {
     store->idle_at_us = now + STORE_IDLE_US;
     store->keep_due = true;
-    if (!atomic_load(&store->full)) store_open_ballast(store);
+    store_room_look(store);
   }
-  if (store->learn_due)
+  if (store->learn_due && store->tight && !store_room_enough(store, STORE_LEARN_BYTES))
+    store->retry_at_us = now + STORE_RETRY_US;
+  else if (store->learn_due)
     store->learn_due = store_learn_slice(store);
   else if (store->keep_due)
     store->keep_due = store->keep_results_us > 0 && store_keep_slice(store);
@@ -176,10 +173,10 @@ static int on_wal(void *arg, sqlite3 *sqlite, const char *name, int pages) {
 
 // After the acknowledgements, so that they do not wait for it. It alone moves pages from the log to the file.
 static void checkpoint(struct store *store) {
-  int pages = 0;
   struct store_db *db = &store->writer;
-  if (store->wal_pages < STORE_WAL_PAGES) return;
-  int rc = sqlite3_wal_checkpoint_v2(db->sqlite, NULL, SQLITE_CHECKPOINT_PASSIVE, &pages, NULL);
+  if (store->wal_pages < (store->tight ? 1 : STORE_WAL_PAGES)) return;
+  int mode = store->tight ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE;
+  int rc = sqlite3_wal_checkpoint_v2(db->sqlite, NULL, mode, NULL, NULL);
   store->wal_pages = 0;
   if (rc == SQLITE_OK || rc == SQLITE_BUSY || rc == SQLITE_FULL) return;
   if (rc == SQLITE_IOERR_WRITE && sqlite3_system_errno(db->sqlite) == ENOSPC) return;

@@ -7,12 +7,14 @@
 #include <ftw.h>
 #include <poll.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <sqlite3.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -21,7 +23,16 @@
 
 #define UNUSED __attribute__((unused))
 
-enum { FX_WAIT_MS = 60000, FX_COMPLETE = 3, FX_PASSED = 1, FX_FAILED, FX_ERROR, FX_SKIPPED, FX_XFAILED };
+enum {
+  FX_WAIT_MS = 60000,
+  FX_TEST_S = 240,
+  FX_COMPLETE = 3,
+  FX_PASSED = 1,
+  FX_FAILED,
+  FX_ERROR,
+  FX_SKIPPED,
+  FX_XFAILED
+};
 
 static char fx_dir[256];
 static char fx_path[300];
@@ -34,6 +45,7 @@ UNUSED static int fx_setup(void **state) {
   if (mkdtemp(fx_dir) == NULL) return -1;
   (void)snprintf(fx_path, sizeof fx_path, "%s/history.db", fx_dir);
   fx_options = (struct store_options){.path = fx_path};
+  alarm(FX_TEST_S);  // a test that waits for what never comes
   return 0;
 }
 
@@ -203,6 +215,17 @@ UNUSED static uint64_t fx_put(struct store *store, uint64_t build, uint32_t test
 
 UNUSED static void fx_end(struct store *store, uint64_t build) {
   fx_wait(store, store_put_state(store, build, FX_COMPLETE, 5000000 + build, NULL));
+}
+
+// A child that a test will kill; it goes with its parent in any case.
+UNUSED static pid_t fx_fork(void) {
+  pid_t child = fork();
+  assert_true(child >= 0);
+  if (child == 0) {
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    alarm(FX_TEST_S);
+  }
+  return child;
 }
 
 // The cell of a named column.
