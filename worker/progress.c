@@ -111,7 +111,7 @@ static char *describe(const struct view *view, bool brief) {
   char *running = brief ? base_strdup("") : running_of(view);
   if (view->failing > 0) (void)snprintf(failing, sizeof failing, ", %" PRId64 " failing", view->failing);
   if (view->eta_us > 0 && view->done < view->total)
-    (void)snprintf(left, sizeof left, ", about %s left", human_duration(view->eta_us, eta));
+    (void)snprintf(left, sizeof left, ", ~%s left", human_duration(view->eta_us, eta));
   (void)human_duration(view->elapsed_us, elapsed);
   char *text = strcmp(view->state, "running") == 0 || view->total > 0
                    ? base_printf("%" PRId64 "/%" PRId64 " %u%%%s, %" PRId64 " worker%s, %s%s%s%s", view->done,

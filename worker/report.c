@@ -4,6 +4,7 @@
 #include "worker/report.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,7 @@ static int write_cases(const struct cases *cases, const char *suite, FILE *out, 
 static void write_case(struct junit_write *writer, const struct cases_case *item);
 static FILE *open_beside(const char *path, char **temporary, char *why, size_t why_size);
 static int print(const struct options *options, const struct cases *cases, struct json_t *json);
+static void name_statuses(json_t *rows);
 
 int report_fetch(struct ask *ask, const struct report_of *of, unsigned timeout_ms, struct cases *cases,
                  struct json_t *json, struct ask_error *error) {
@@ -149,6 +151,7 @@ static FILE *open_beside(const char *path, char **temporary, char *why, size_t w
 
 static int print(const struct options *options, const struct cases *cases, struct json_t *json) {
   char why[WHY_BYTES];
+  if (json != NULL) name_statuses(json);
   if (json != NULL && table_json_finish(stdout, json) != 0) return admin_fail_output();
   if (options->junit[0] != '\0' && report_write(cases, options->suite, options->junit, why, sizeof why) != 0) {
     fprintf(stderr, "shard report: %s\n", why);
@@ -160,4 +163,16 @@ static int print(const struct options *options, const struct cases *cases, struc
   summary_count(&summary, cases, 0);
   summary_print(stdout, cases, &summary, &look);
   return fflush(stdout) == 0 ? EXIT_OK : admin_fail_output();
+}
+
+// The wire's numbers as the words that people and the summary use.
+static void name_statuses(json_t *rows) {
+  size_t i;
+  json_t *row;
+  json_array_foreach(rows, i, row) {
+    json_int_t status = json_integer_value(json_object_get(row, "status"));
+    if (status < RUNNER_PASSED || status > RUNNER_TIMED_OUT) continue;
+    if (json_object_set_new(row, "status", json_string(cases_status_name((enum runner_status)status))) != 0)
+      base_die(EXIT_INFRA, "out of memory (JSON)");
+  }
 }

@@ -62,9 +62,8 @@ static void test_bar(void **state) {
   struct progress_look look = {.out = screen.out, .terminal = true};
   struct progress *progress = progress_new(&look);
   update(progress, "running", "100", "50", "0", "t.py::a\nt.py::b\nt.py::c", 200, 1);
-  assert_string_equal(
-      taken(&screen, &at),
-      "\r[############............] 50/100 50%, 4 workers, 12.3s, about 40.0s left: t.py::a (+2)\033[K");
+  assert_string_equal(taken(&screen, &at),
+                      "\r[############............] 50/100 50%, 4 workers, 12.3s, ~40.0s left: t.py::a (+2)\033[K");
   progress_hide(progress);
   assert_string_equal(taken(&screen, &at), "\r\033[K");
   progress_hide(progress);
@@ -132,11 +131,11 @@ static void test_lines(void **state) {
   update(progress, "collecting", "0", "0", "0", "", 0, now += second_us);
   assert_string_equal(taken(&screen, &at), "");
   update(progress, "running", "100", "0", "0", "t", 0, now += 1);
-  assert_string_equal(taken(&screen, &at), "shard: 0/100 0%, 4 workers, 12.3s, about 40.0s left\n");
+  assert_string_equal(taken(&screen, &at), "shard: 0/100 0%, 4 workers, 12.3s, ~40.0s left\n");
   update(progress, "running", "100", "60", "0", "t", 0, now += 29 * second_us);
   assert_string_equal(taken(&screen, &at), "");
   update(progress, "running", "100", "61", "0", "t", 0, now += second_us);
-  assert_string_equal(taken(&screen, &at), "shard: 61/100 61%, 4 workers, 12.3s, about 40.0s left\n");
+  assert_string_equal(taken(&screen, &at), "shard: 61/100 61%, 4 workers, 12.3s, ~40.0s left\n");
   update(progress, "running", "100", "62", "1", "t", 0, now += second_us / 2);  // a burst of failures is one line
   assert_string_equal(taken(&screen, &at), "");
   update(progress, "running", "100", "63", "2", "t", 0, now += second_us);
