@@ -15,7 +15,7 @@
 struct adapter {
   struct event_base *base;
   struct adapter_events events;
-  char *folder, *socket, *file;
+  char *folder, *socket;
   int listener, fd;
   struct event *on_accept, *on_read, *on_write;
   struct evbuffer *in, *out;
@@ -163,15 +163,25 @@ static int adapter_make_folder(struct adapter *adapter, char *why, size_t why_si
   return 0;
 }
 
-static int adapter_write_file(struct adapter *adapter, const char *name, const char *bytes, size_t n, char *why,
-                              size_t why_size)
+static int adapter_write_file(const struct adapter *adapter, const struct adapter_file *from, char *why, size_t why_size)
 {
-  adapter->file = base_printf("%s/%s", adapter->folder, name);
-  FILE *file = fopen(adapter->file, "we");
-  bool ok = file && fwrite(bytes, 1, n, file) == n;
+  char *path = base_printf("%s/%s", adapter->folder, from->name);
+  size_t n = (size_t)(from->end - from->begin);
+  FILE *file = fopen(path, "we");
+  bool ok = file && fwrite(from->begin, 1, n, file) == n;
   if (file && fclose(file) != 0) ok = false;
-  if (!ok) snprintf(why, why_size, "cannot write %s: %s", adapter->file, strerror(errno));
+  if (!ok) snprintf(why, why_size, "cannot write %s: %s", path, strerror(errno));
+  free(path);
   return ok ? 0 : -1;
+}
+
+static int adapter_write_files(const struct adapter *adapter, const struct adapter_file *files, size_t count, char *why,
+                               size_t why_size)
+{
+  for (size_t i = 0; i < count; i++) {
+    if (adapter_write_file(adapter, &files[i], why, why_size) < 0) return -1;
+  }
+  return 0;
 }
 
 static int adapter_listen(struct adapter *adapter, char *why, size_t why_size)
@@ -189,7 +199,7 @@ static int adapter_listen(struct adapter *adapter, char *why, size_t why_size)
   return 0;
 }
 
-struct adapter *adapter_new(struct event_base *base, const char *file_name, const char *bytes, size_t n,
+struct adapter *adapter_new(struct event_base *base, const struct adapter_file *files, size_t file_count,
                             const struct adapter_events *events, char *why, size_t why_size)
 {
   struct adapter *adapter = base_calloc(1, sizeof *adapter);
@@ -199,7 +209,7 @@ struct adapter *adapter_new(struct event_base *base, const char *file_name, cons
   adapter->in = evbuffer_new();
   adapter->out = evbuffer_new();
   if (adapter_make_folder(adapter, why, why_size) == 0 &&
-      adapter_write_file(adapter, file_name, bytes, n, why, why_size) == 0 &&
+      adapter_write_files(adapter, files, file_count, why, why_size) == 0 &&
       adapter_listen(adapter, why, why_size) == 0) {
     return adapter;
   }
@@ -227,7 +237,6 @@ void adapter_free(struct adapter *adapter)
   evbuffer_free(adapter->out);
   free(adapter->folder);
   free(adapter->socket);
-  free(adapter->file);
   free(adapter);
 }
 

@@ -23,8 +23,12 @@ struct adapter_events {
   void *arg;
 };
 
-// Makes the folder (0700, below TMPDIR), writes the adapter's file into it and listens. NULL and why on failure.
-struct adapter *adapter_new(struct event_base *base, const char *file_name, const char *bytes, size_t n,
+struct adapter_file {
+  const char *name, *begin, *end;
+};
+
+// Makes the folder (0700, below TMPDIR), writes the adapter's files into it and listens. NULL and why on failure.
+struct adapter *adapter_new(struct event_base *base, const struct adapter_file *files, size_t file_count,
                             const struct adapter_events *events, char *why, size_t why_size);
 void adapter_free(struct adapter *adapter);  // removes the folder
 const char *adapter_folder(const struct adapter *adapter);

@@ -12,3 +12,4 @@
       ".popsection\n")
 
 EMBED(embed_shard_pytest_py, "worker/adapters/shard_pytest.py");
+EMBED(embed_shard_pytest_lib_py, "worker/adapters/shard_pytest_lib.py");

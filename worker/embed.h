@@ -6,5 +6,7 @@
 
 extern const char embed_shard_pytest_py[];
 extern const char embed_shard_pytest_py_end[];
+extern const char embed_shard_pytest_lib_py[];
+extern const char embed_shard_pytest_lib_py_end[];
 
 #endif

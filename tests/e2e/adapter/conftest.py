@@ -56,7 +56,7 @@ class Suite:
         notes = self.notes_path.read_text().splitlines() if self.notes_path.exists() else []
         statuses = {}
         for kind in WORST_LAST:
-            statuses.update({nodeid: kind for nodeid in stats.get(kind, []) if not nodeid.endswith(".py")})
+            statuses.update({nodeid: kind for nodeid in stats.get(kind, []) if kind == "skipped" or not nodeid.endswith(".py")})
         return stats, notes, statuses
 
     def plain(self, *args, **env):

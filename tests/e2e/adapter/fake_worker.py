@@ -12,7 +12,7 @@ import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-PLUGIN = os.path.join(HERE, os.pardir, os.pardir, os.pardir, "worker", "adapters", "shard_pytest.py")
+ADAPTERS = os.path.join(HERE, os.pardir, os.pardir, os.pardir, "worker", "adapters")
 PYTHON = os.environ.get("SHARD_TEST_PYTHON", "/usr/bin/python3")
 LIMIT_S = 120  # for a hanging session to be an error, never waited for otherwise
 
@@ -96,8 +96,9 @@ class FakeWorker:
 
     def launch(self, args, env, program):
         os.mkdir(os.path.join(self.temp, "plugin"))
-        with open(PLUGIN) as source, open(os.path.join(self.temp, "plugin", "shard_pytest.py"), "w") as copy:
-            copy.write(self.adapted(source.read()))
+        for name in ("shard_pytest.py", "shard_pytest_lib.py"):
+            with open(os.path.join(ADAPTERS, name)) as source, open(os.path.join(self.temp, "plugin", name), "w") as copy:
+                copy.write(self.adapted(source.read()) if name == "shard_pytest.py" else source.read())
         path = os.path.join(self.temp, "r.sock")
         earlier = env.get("PYTHONPATH")
         env["PYTHONPATH"] = os.path.join(self.temp, "plugin") + (os.pathsep + earlier if earlier else "")

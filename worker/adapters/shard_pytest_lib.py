@@ -1,0 +1,218 @@
+"""What the pytest side of a shard worker stands on: the socket by lines, the names of tests, the judgement of reports.
+
+shard_pytest.py is the only user. Nothing in here knows a session or a hook. PYTEST_DONT_REWRITE
+"""
+import json
+import re
+from hashlib import sha256
+from select import POLLIN, poll
+from socket import AF_UNIX, MSG_NOSIGNAL, SOCK_STREAM, socket
+
+import pytest
+
+LINE_BYTES = 1024 * 1024  # longest line taken
+TEXT_BYTES = 64 * 1024  # of one failure's output
+ID_BYTES = 4000  # longer ids are cut and carry a digest (the limit is 4,096, and "#2" may follow)
+
+# Bound here, as the others by their import: tests replace parts of modules.
+quote = json.JSONEncoder(ensure_ascii=False).encode
+unquote = json.JSONDecoder().decode
+CONTROL = re.compile("[\x00-\x1f\x7f]")
+
+
+class Link:
+    """The socket, by lines. Never raises: what went wrong is kept in `trouble`, and the loop raises it."""
+
+    def __init__(self, address):
+        self.trouble = None
+        self.text = ""  # lines not yet encoded
+        self.wire = b""  # bytes not yet sent
+        self.heard = b""  # bytes of an unfinished line
+        self.sock = socket(AF_UNIX, SOCK_STREAM)  # not inheritable: PEP 446
+        self.sock.connect(address)
+        self.poll = poll()
+        self.poll.register(self.sock.fileno(), POLLIN)
+
+    def put(self, line):
+        self.text += line
+
+    def say(self, kind, **fields):
+        self.put(quote(dict(fields, t=kind)) + "\n")
+        self.flush()
+
+    def flush(self):
+        """Send all that was put; what a signal handler's exception interrupts is continued by the next call."""
+        if self.text:
+            self.wire, self.text = self.wire + self.text.encode("utf-8"), ""
+        try:
+            while self.wire and self.sock:
+                self.wire = self.wire[self.sock.send(self.wire, MSG_NOSIGNAL):]
+        except OSError as error:
+            self.fail("lost the connection to the shard worker: %s" % error)
+
+    def receive(self, seconds):
+        """Some bytes, b"" when none came in time (None: however long it takes) or none will ever."""
+        try:
+            if not self.sock or not self.poll.poll(None if seconds is None else max(0, int(seconds * 1000 + 0.999))):
+                return b""
+            data = self.sock.recv(65536)
+        except OSError as error:
+            self.fail("lost the connection to the shard worker: %s" % error)
+            return b""
+        if not data:
+            self.fail("lost the connection to the shard worker: it closed it")
+        return data
+
+    def hear(self, seconds):
+        """The messages that arrive within the time, as soon as there are any."""
+        data = self.receive(seconds)
+        if not data:
+            return []
+        lines = (self.heard + data).split(b"\n")
+        self.heard = lines.pop()
+        if len(self.heard) > LINE_BYTES:
+            return self.complain("a message from the shard worker is longer than %d bytes" % LINE_BYTES)
+        try:
+            messages = [unquote(line.decode("utf-8")) for line in lines if line]
+        except ValueError as error:
+            return self.complain("a message from the shard worker is no JSON: %s" % error)
+        return [message for message in messages if isinstance(message, dict)]
+
+    def complain(self, why):
+        """Protocol trouble: tell the other end, then no more."""
+        self.say("error", text=valid(why))
+        return self.fail(why)
+
+    def fail(self, why):
+        self.trouble = self.trouble or why
+        return []
+
+    def close(self):
+        if self.sock:
+            self.sock.close()
+            self.sock = None
+
+
+# Names.
+
+def valid(text):
+    """Text that is valid UTF-8 and has no NUL."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")
+
+
+def clean(name):
+    """A name that is one line of valid UTF-8, at most ID_BYTES long; nearly always the name itself."""
+    if name.isprintable() and 4 * len(name) <= ID_BYTES:
+        return name
+    name = CONTROL.sub(lambda found: "\\x%02x" % ord(found.group()), valid(name))
+    data = name.encode("utf-8")
+    if len(data) <= ID_BYTES:
+        return name
+    return "%s...%s" % (data[:ID_BYTES - 64].decode("utf-8", "ignore"), sha256(data).hexdigest()[:32])
+
+
+class Skipped:
+    """Stands for a file or class that was skipped as a whole while it was collected: pytest counts it as one skip."""
+
+    parent = None
+
+    def __init__(self, report):
+        self.nodeid = report.nodeid
+        self.name = report.nodeid
+        self.reason = skip_reason(report)
+
+
+def name_tests(items):
+    """{id: item} in the items' order, and the ids that more than one item has: the second becomes "ID#2"."""
+    tests, duplicates, counts = {}, [], {}
+    for item in items:
+        base = name = clean(item.nodeid)
+        if name in tests:
+            if base not in counts:
+                duplicates.append(base)
+            count = counts.get(base, 1)
+            while name in tests:
+                count += 1
+                name = "%s#%d" % (base, count)
+            counts[base] = count
+        tests[name] = item
+    return tests, duplicates
+
+
+def unit_of(item):
+    """What tests that belong together have in common: the outermost class, else the function without its parameters."""
+    found, node = None, item.parent
+    while node is not None:
+        if isinstance(node, pytest.Class):
+            found = node
+        node = node.parent
+    return found or (item.parent, getattr(item, "originalname", None) or item.name.split("[")[0])
+
+
+# Results.
+
+RANK = {"passed": 0, "xpassed": 1, "xfailed": 2, "skipped": 3, "failed": 4, "error": 5}
+
+
+def judge(reports):
+    """(status, {phase: seconds}, text) of a test from all its reports. Rerunfailures' attempts count by their time."""
+    spent, lost = {"setup": 0.0, "call": 0.0, "teardown": 0.0}, 0.0
+    verdicts, begin = {}, 0
+    for index, report in enumerate(reports):
+        when = report.when
+        if when in spent:
+            spent[when] = report.duration  # a subtest's comes first and is part of its test's
+        if report.outcome == "rerun":
+            lost += sum(spent.values())
+            spent = dict.fromkeys(spent, 0.0)
+            verdicts, begin = {}, index + 1
+        elif RANK.get(verdicts.get(when), 0) < RANK["failed"]:
+            verdicts[when] = verdict(report)
+    spent["call"] += lost
+    status = max(verdicts.values(), key=RANK.get, default=None)
+    if status is None:
+        return "error", spent, "pytest gave no report of this test: some plugin took it and did not run it"
+    return status, spent, None if status == "passed" else describe(reports[begin:])
+
+
+def verdict(report):
+    """As pytest's terminal counts it."""
+    if hasattr(report, "wasxfail"):
+        return "xpassed" if report.outcome == "passed" else "xfailed"
+    if report.outcome == "failed":
+        return "failed" if report.when == "call" else "error"
+    return "skipped" if report.outcome == "skipped" else "passed"
+
+
+def describe(reports):
+    """What a person needs to know: the failures with what they printed, or else the reasons."""
+    parts, reasons, shown = [], [], set()
+    for report in reports:
+        if hasattr(report, "wasxfail"):
+            reasons.append(str(report.wasxfail))
+        elif report.outcome == "skipped":
+            reasons.append(skip_reason(report))
+        elif report.outcome == "failed":
+            if report.when != "call":
+                parts.append("ERROR at %s of %s" % (report.when, report.nodeid))
+            parts.append(report.longreprtext.rstrip("\n"))
+            for section in report.sections:
+                if section not in shown:
+                    shown.add(section)
+                    parts.append("%s\n%s" % (section[0].center(60, "-"), section[1].rstrip("\n")))
+    return cut("\n".join(parts or [reason for reason in reasons if reason]))
+
+
+def skip_reason(report):
+    longrepr = report.longrepr
+    text = longrepr[2] if isinstance(longrepr, tuple) and len(longrepr) == 3 else report.longreprtext
+    return text[len("Skipped: "):] if text.startswith("Skipped: ") else text
+
+
+def cut(text):
+    data = valid(text).encode("utf-8")
+    if len(data) <= TEXT_BYTES:
+        return data.decode("utf-8")
+    half = TEXT_BYTES // 2 - 64
+    return "%s\n... %d bytes left out ...\n%s" % (
+        data[:half].decode("utf-8", "ignore"), len(data) - 2 * half, data[-half:].decode("utf-8", "ignore"))

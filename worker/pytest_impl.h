@@ -1,0 +1,62 @@
+// The pytest runner's inside, shared by runner_pytest.c (the process and its end) and pytest_lines.c (what the adapter says
+// and is told). Nobody else includes it.
+#ifndef WORKER_PYTEST_IMPL_H
+#define WORKER_PYTEST_IMPL_H
+
+#include "worker/adapter.h"
+#include "worker/proc.h"
+#include "worker/runner.h"
+
+enum {
+  PYTEST_RESTARTS_MAX = 100,
+  PYTEST_IDS_A_LINE = 500,
+  PYTEST_LINE_IDS_BYTES = 200 * 1024,
+  PYTEST_GRACE_US = 5000000,
+  PYTEST_LATE_MAX = 20,
+};
+
+struct pytest_test {
+  struct runner_test test;
+  bool started;
+  uint64_t started_us;  // wall clock
+};
+
+struct runner {
+  const struct runner_spec *spec;
+  struct adapter *adapter;
+  struct proc *proc;
+  struct event *cap, *start_timer, *kill_timer;
+  struct testlist *list;       // while it is collected
+  struct pytest_test *given;   // not yet reported, in order
+  size_t begin, end, room;
+  size_t sent;                 // of given: what this interpreter was told, behind begin
+  bool listed, handed_over;    // this interpreter's list is complete; the first one was handed over
+  bool asked;                  // on_need was called and not answered
+  bool wants;                  // this interpreter waits for tests
+  bool finishing, aborting, ended;
+  bool bye, stopped, any_failed;
+  int bye_code, restarts;
+  uint32_t collected;
+  int collection_errors;
+  char *broken;                // what the adapter said wrong
+  char *duplicates;
+  const char *killed_why;      // a test was over its cap
+  char *late[PYTEST_LATE_MAX];
+  size_t late_count;
+};
+
+// A line of the adapter came.
+void pytest_line(struct runner *runner, json_t *line);
+// Trouble that ends the runner: remembers it and stops the process.
+void pytest_break(struct runner *runner, const char *fmt, ...) PRINTF(2, 3);
+// An error that belongs to no running test.
+void pytest_add_late(struct runner *runner, const char *text);
+// Tells the interpreter what it has not been told of the tests given; a word of the protocol.
+void pytest_send(struct runner *runner);
+void pytest_send_word(struct runner *runner, const char *word);
+// The result of a test that was given, at its place; it is forgotten then.
+void pytest_report(struct runner *runner, size_t at, const struct runner_result *result);
+// The place of a test that was begun and not reported, or SIZE_MAX.
+size_t pytest_begun(const struct runner *runner);
+
+#endif
