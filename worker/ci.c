@@ -314,7 +314,7 @@ static int place_in_range(struct reader *r, uint64_t base, uint64_t *index) {
     (void)snprintf(r->why, r->why_size,
                    "environment variable %s (%s) is %" PRIu64
                    ", which is beyond the %u jobs of %s: set --node and "
-                   "--nodes, or correct it",
+                   "--total, or correct it",
                    row->index, row->name, *index, r->info->total, row->total);
     return -1;
   }

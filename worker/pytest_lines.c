@@ -153,6 +153,7 @@ static void on_listed(struct runner *runner, json_t *line)
   }
   if (runner->collected == 0) {
     testlist_free(list);  // its end will say that it is empty
+    runner->finishing = true;
     return;
   }
   runner->spec->events.on_listed(runner->spec->events.arg, list);

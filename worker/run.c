@@ -37,6 +37,7 @@ struct run {
   uint32_t held_count[MSG_HELD_MAX], *held_test;
   uint32_t running_tag;
   uint64_t running_since_us;  // 0: nothing runs
+  bool announced;  // the server knows what runs
   bool list_agreed, list_offered;
   bool wants;      // the runner wants tests
   bool list_known; // the server has the list already
@@ -139,8 +140,11 @@ static void run_say_end(const struct run *run, const Shardd__Goodbye *goodbye, i
   }
   for (size_t i = 0; i < run->late_count; i++) fprintf(stderr, "shard: error outside of any test: %s\n", run->late[i]);
   if (code == EXIT_OK) return;
-  fprintf(stderr, "shard: exit %d: %s%s%.*s\n", code, run->why ? run->why : "", run->why ? "; " : "",
-          (int)goodbye->why.len, (const char *)goodbye->why.data);
+  if (run->why) {
+    fprintf(stderr, "shard: exit %d: %s\n", code, run->why);
+  } else {
+    fprintf(stderr, "shard: exit %d: %.*s\n", code, (int)goodbye->why.len, (const char *)goodbye->why.data);
+  }
 }
 
 static void on_goodbye(struct run *run, const Shardd__Goodbye *goodbye)
@@ -168,11 +172,28 @@ static void run_flush(struct run *run)
   event_del(run->flush);
 }
 
+// Tells the server what runs: at once when it is quiet, else with the next flush.
+static void run_announce(struct run *run)
+{
+  uint64_t lease;
+  const struct held_test *test = held_find(&run->held, run->running_tag, &lease);
+  Shardd__Frame frame = SHARDD__FRAME__INIT;
+  Shardd__Started started = SHARDD__STARTED__INIT;
+  if (!run->running_since_us || run->announced || !test) return;
+  run->announced = true;
+  started.lease = lease;
+  started.test = test->number;
+  frame.body_case = SHARDD__FRAME__BODY_STARTED;
+  frame.started = &started;
+  link_send(run->link, &frame);
+}
+
 static void on_flush(evutil_socket_t fd, short what, void *arg)
 {
   (void)fd;
   (void)what;
   run_flush(arg);
+  run_announce(arg);
 }
 
 static void on_retry(evutil_socket_t fd, short what, void *arg)
@@ -219,21 +240,11 @@ static void on_result(void *arg, const struct runner_result *result)
 static void on_started(void *arg, uint32_t tag)
 {
   struct run *run = arg;
-  uint64_t lease;
-  const struct held_test *test = held_find(&run->held, tag, &lease);
   run->running_tag = tag;
   run->running_since_us = base_now_us();
-  if (!test) return;
-  if (!event_pending(run->flush, EV_TIMEOUT, NULL)) {
-    Shardd__Frame frame = SHARDD__FRAME__INIT;
-    Shardd__Started started = SHARDD__STARTED__INIT;
-    started.lease = lease;
-    started.test = test->number;
-    frame.body_case = SHARDD__FRAME__BODY_STARTED;
-    frame.started = &started;
-    link_send(run->link, &frame);
-    run_arm_flush(run);
-  }
+  run->announced = false;
+  if (!event_pending(run->flush, EV_TIMEOUT, NULL)) run_announce(run);
+  run_arm_flush(run);
 }
 
 static void on_ack(struct run *run, uint64_t seq)

@@ -56,7 +56,8 @@ class Suite:
         notes = self.notes_path.read_text().splitlines() if self.notes_path.exists() else []
         statuses = {}
         for kind in WORST_LAST:
-            statuses.update({nodeid: kind for nodeid in stats.get(kind, []) if kind == "skipped" or not nodeid.endswith(".py")})
+            statuses.update({nodeid: kind for nodeid in stats.get(kind, [])
+                             if kind == "skipped" or not nodeid.endswith(".py")})
         return stats, notes, statuses
 
     def plain(self, *args, **env):
@@ -78,10 +79,16 @@ class Suite:
         assert fed.rc == plain.rc, fed.output
         assert fed.stats == plain.stats, fed.output
         assert fed.statuses == plain.statuses
-        assert fed.started == fed.ids == list(fed.statuses)
+        assert sorted(fed.started) == sorted(fed.ids) == sorted(fed.statuses)
+        # In order, but for files that were skipped as a whole: they are reported as soon as they are given.
+        assert tests_of(fed.started) == tests_of(fed.ids) == tests_of(fed.statuses)
         assert not fed.errors
         assert fed.listed["n"] == len(fed.ids) == len(fed.files) == len(fed.units)
         return plain, fed
+
+
+def tests_of(ids):
+    return [name for name in ids if not name.endswith(".py")]
 
 
 @pytest.fixture

@@ -97,7 +97,8 @@ class FakeWorker:
     def launch(self, args, env, program):
         os.mkdir(os.path.join(self.temp, "plugin"))
         for name in ("shard_pytest.py", "shard_pytest_lib.py"):
-            with open(os.path.join(ADAPTERS, name)) as source, open(os.path.join(self.temp, "plugin", name), "w") as copy:
+            target = os.path.join(self.temp, "plugin", name)
+            with open(os.path.join(ADAPTERS, name)) as source, open(target, "w") as copy:
                 copy.write(self.adapted(source.read()) if name == "shard_pytest.py" else source.read())
         path = os.path.join(self.temp, "r.sock")
         earlier = env.get("PYTHONPATH")
