@@ -161,7 +161,7 @@ static void on_readable(evutil_socket_t fd, short events, void *arg)
 {
   struct conn *conn = arg;
   if (conn->dead) return;
-  if (events & EV_READ && conn_bytes_used(&conn->in) < LIMIT_IN_BYTES) {
+  if (events & EV_READ && (conn->closing || conn_bytes_used(&conn->in) < LIMIT_IN_BYTES)) {
     uint8_t scratch[CONN_READ_BYTES];
     ssize_t n = recv(fd, scratch, sizeof scratch, 0);
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
@@ -233,9 +233,11 @@ void conn_error(struct conn *conn, Shardd__ErrorCode code, uint64_t seq, bool cl
   frame.error = &error;
   error.code = code;
   error.text = msg_text(text);
-  char quoted[1200];
-  base_log(LOG_LEVEL_WARN, "conn_error", "peer=%s code=%d text=%s", conn->peer, (int)code,
-           base_quote(quoted, sizeof quoted, text, strlen(text)));
+  if (code != SHARDD__ERROR_CODE__ERROR_DISK) {  // the store logs that, once
+    char quoted[1200];
+    base_log(LOG_LEVEL_WARN, "conn_error", "peer=%s code=%d text=%s", conn->peer, (int)code,
+             base_quote(quoted, sizeof quoted, text, strlen(text)));
+  }
   conn_send(conn, &frame);
   if (closes) conn_close(conn);
 }

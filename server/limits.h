@@ -19,6 +19,7 @@ enum {
   LIMIT_DIFF_NAMES = 20,            // ids named on each side of a list mismatch
   LIMIT_OWN_NAMES = 20,             // ids named in a Goodbye
   LIMIT_LATE_BYTES = 64 * 1024,     // text of a worker's late errors
+  LIMIT_WAITS = 16,                 // questions of one connection that wait for a build
   LIMIT_ROWS = 1000,                // default rows of an admin query
   LIMIT_ROWS_MAX = 100000,
   LIMIT_CAP_LEAST_US = 60000000,     // a test's cap from history is never shorter

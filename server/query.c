@@ -215,8 +215,22 @@ void query_release(struct server *server)
   while (server->waiters) query_forget(server, server->waiters->conn);
 }
 
+static uint32_t query_waits_of(const struct query_call *call)
+{
+  uint32_t n = 0;
+  for (const struct query_waiter *waiter = call->server->waiters; waiter; waiter = waiter->next) {
+    n += waiter->conn == call->conn;
+  }
+  return n;
+}
+
 static void query_wait(const struct query_call *call)
 {
+  if (query_waits_of(call) >= LIMIT_WAITS) {
+    conn_error(call->conn, SHARDD__ERROR_CODE__ERROR_BUSY, call->seq, false, "%d questions wait on this connection already",
+               LIMIT_WAITS);
+    return;
+  }
   if (!build_find(call->server, call->project, call->suite, call->build)) {
     uint64_t id = store_find(call->server->store, call->project, call->suite, call->build);
     if (id) (void)recover_build(call->server, id);

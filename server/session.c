@@ -220,6 +220,7 @@ static void session_resume(struct server *server, struct session *session, struc
     at += hello->held_count[i];
   }
   session->applied = session->acked > session->applied ? session->acked : session->applied;
+  session->refused = 0;  // all that is not acknowledged comes again
   session_welcome(server, session, revoked, revoked_count);
   base_log(LOG_LEVEL_INFO, "worker_back", "build=%llu worker=%u revoked=%zu", (unsigned long long)session->build->id,
            session->worker, revoked_count);
@@ -264,11 +265,13 @@ void session_started(struct server *server, struct session *session, const Shard
 
 void session_heartbeat(struct server *server, struct session *session, const Shardd__Heartbeat *heartbeat)
 {
-  (void)server;
   Shardd__Frame frame = SHARDD__FRAME__INIT;
   Shardd__Ack ack = SHARDD__ACK__INIT;
   if (heartbeat->running_us && session_knows(session, heartbeat->test)) {
     queue_started(session->build->queue, session->worker, heartbeat->lease, session->build->position_of[heartbeat->test]);
+  }
+  if (session->applied > session->acked && store_full(server->store)) {
+    conn_error(session->conn, SHARDD__ERROR_CODE__ERROR_DISK, 0, false, "the server's disk is full");
   }
   ack.seq = session->acked;
   frame.body_case = SHARDD__FRAME__BODY_ACK;

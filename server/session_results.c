@@ -109,16 +109,27 @@ static bool session_valid(const struct session *session, const Shardd__Results *
   return true;
 }
 
+// A full disk takes nothing, and then nothing behind the first that was refused: an acknowledgement speaks for all before it.
+static bool session_refuses(struct server *server, struct session *session, uint64_t seq)
+{
+  bool behind = session->refused && seq > session->refused;
+  if (!behind && !store_full(server->store)) {
+    session->refused = 0;
+    return false;
+  }
+  if (!behind) session->refused = seq;
+  conn_error(session->conn, SHARDD__ERROR_CODE__ERROR_DISK, seq, false, "%s",
+             behind ? "the disk was full: send the results before these first" : "the server's disk is full");
+  return true;
+}
+
 void session_results(struct server *server, struct session *session, uint64_t seq, const Shardd__Results *results)
 {
-  if (store_full(server->store)) {
-    conn_error(session->conn, SHARDD__ERROR_CODE__ERROR_DISK, seq, false, "the server's disk is full");
-    return;
-  }
   if (seq <= session->applied) {
     deliver_when_durable(server, session, server->last_ticket, seq < session->acked ? session->acked : seq);
     return;
   }
+  if (session_refuses(server, session, seq)) return;
   if (!session_valid(session, results)) {
     conn_error(session->conn, SHARDD__ERROR_CODE__ERROR_STATE, seq, true, "results of tests that the list does not hold");
     return;
