@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "worker/human.h"
+
 static char *held_text(const ProtobufCBinaryData *bytes)
 {
   return bytes->len ? base_memdup0(bytes->data, bytes->len) : NULL;
@@ -84,6 +86,7 @@ static bool held_done(const struct held_lease *lease, uint64_t seq)
 
 void held_ack(struct held *held, uint64_t seq)
 {
+  if (seq > held->acked) held->acked = seq;
   for (struct held_lease **at = &held->first; *at;) {
     struct held_lease *lease = *at;
     if (!held_done(lease, seq)) {
@@ -120,6 +123,26 @@ uint32_t held_open(const struct held *held)
     for (uint32_t i = 0; i < lease->count; i++) open += lease->test[i].seq == 0;
   }
   return open;
+}
+
+static void held_print(const struct held_test *test, const struct testlist *list, FILE *out)
+{
+  const char *id = test->id ? test->id : testlist_id(list, testlist_position(list, test->number));
+  char *safe = human_safe(id, strlen(id), ESCAPE_LINE);
+  fprintf(out, "shard:   not handed over: %s\n", safe);
+  free(safe);
+}
+
+void held_print_unacked(const struct held *held, const struct testlist *list, FILE *out)
+{
+  size_t n = 0;
+  for (const struct held_lease *lease = held->first; lease; lease = lease->next) {
+    for (uint32_t i = 0; i < lease->count; i++) {
+      if (lease->test[i].seq <= held->acked) continue;  // 0: it has no result
+      if (n++ < MSG_FEW_MAX) held_print(&lease->test[i], list, out);
+    }
+  }
+  if (n > MSG_FEW_MAX) fprintf(out, "shard:   … and %zu more\n", n - MSG_FEW_MAX);
 }
 
 void held_release(struct held *held)

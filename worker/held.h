@@ -3,6 +3,8 @@
 #ifndef WORKER_HELD_H
 #define WORKER_HELD_H
 
+#include <stdio.h>
+
 #include "proto/msg.h"
 #include "worker/runner.h"
 #include "worker/testlist.h"
@@ -25,6 +27,7 @@ struct held {
   struct held_lease *first;
   uint32_t next_tag;
   uint32_t leases, tests;  // ever
+  uint64_t acked;          // messages up to this one are on the server's disk
 };
 
 // Takes over a lease and makes what the runner needs (caller frees; the ids live as long as the lease or the list).
@@ -36,6 +39,8 @@ void held_ack(struct held *held, uint64_t seq);
 // For a hello: leases and tests not acknowledged; the arrays live until the next call or held_release.
 void held_hello(struct held *held, Shardd__Hello *hello, uint64_t *lease, uint32_t *count, uint32_t **tests);
 uint32_t held_open(const struct held *held);  // tests without a result
+// Names the tests whose results the server has not acknowledged, at most MSG_FEW_MAX of them, a line each.
+void held_print_unacked(const struct held *held, const struct testlist *list, FILE *out);
 void held_release(struct held *held);
 
 #endif

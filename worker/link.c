@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "worker/human.h"
+
 enum { LINK_TRY_MS = 3000, LINK_SESSION_BYTES = 64, LINK_SILENT_BEATS = 6 };
 
 struct link {
@@ -51,20 +53,32 @@ static void link_fail(struct link *link, enum link_failure failure, const char *
   link->events.on_failed(link->events.arg, failure, why);
 }
 
-// True when the error ends all hope; others are for the caller, or the connection's end will follow.
-static bool link_refused(const Shardd__Error *error)
+// LINK_REFUSED and LINK_BROKEN end all hope; the others are for the caller, or the connection's end will follow.
+static enum link_failure link_failure_of(const Shardd__Error *error)
 {
-  return error->code == SHARDD__ERROR_CODE__ERROR_TOKEN || error->code == SHARDD__ERROR_CODE__ERROR_VERSION ||
-         error->code == SHARDD__ERROR_CODE__ERROR_MALFORMED || error->code == SHARDD__ERROR_CODE__ERROR_TOO_LARGE ||
-         error->code == SHARDD__ERROR_CODE__ERROR_STATE;
+  switch (error->code) {
+    case SHARDD__ERROR_CODE__ERROR_VERSION:
+    case SHARDD__ERROR_CODE__ERROR_TOKEN: return LINK_REFUSED;
+    case SHARDD__ERROR_CODE__ERROR_MALFORMED:
+    case SHARDD__ERROR_CODE__ERROR_TOO_LARGE:
+    case SHARDD__ERROR_CODE__ERROR_STATE: return LINK_BROKEN;
+    case SHARDD__ERROR_CODE__ERROR_UNSET:
+    case SHARDD__ERROR_CODE__ERROR_UNKNOWN:
+    case SHARDD__ERROR_CODE__ERROR_BUSY:
+    case SHARDD__ERROR_CODE__ERROR_DISK:
+    case SHARDD__ERROR_CODE__ERROR_TIMEOUT:
+    case SHARDD__ERROR_CODE__ERROR_STOPPING:
+    case _SHARDD__ERROR_CODE_IS_INT_SIZE: break;
+  }
+  return LINK_LOST;
 }
 
 static void link_frame(struct link *link, const Shardd__Frame *frame)
 {
   link->heard_us = base_now_us();
-  if (frame->body_case == SHARDD__FRAME__BODY_ERROR && link_refused(frame->error)) {
-    char *why = base_memdup0(frame->error->text.data, frame->error->text.len);
-    link_fail(link, LINK_REFUSED, why);
+  if (frame->body_case == SHARDD__FRAME__BODY_ERROR && link_failure_of(frame->error) != LINK_LOST) {
+    char *why = human_safe(frame->error->text.data, frame->error->text.len, ESCAPE_LINE);
+    link_fail(link, link_failure_of(frame->error), why);
     free(why);
     return;
   }
@@ -123,9 +137,10 @@ static void link_remember(struct link *link, const Shardd__Welcome *welcome)
 
 static int link_error(const Shardd__Error *from, enum link_failure *failure, struct client_error *error)
 {
-  *failure = link_refused(from) ? LINK_REFUSED : LINK_LOST;
-  snprintf(error->text, sizeof error->text, "%.*s", (int)(from->text.len < 500 ? from->text.len : 500),
-           (const char *)from->text.data);
+  *failure = link_failure_of(from);
+  char *safe = human_safe(from->text.data, from->text.len, ESCAPE_LINE);
+  snprintf(error->text, sizeof error->text, "the server refuses: %s", safe);
+  free(safe);
   return -1;
 }
 
@@ -147,7 +162,7 @@ static int link_try(struct link *link, enum link_failure *failure, struct client
   if (reply->body_case == SHARDD__FRAME__BODY_ERROR) return link_error(reply->error, failure, error);
   if (reply->body_case != SHARDD__FRAME__BODY_WELCOME) {
     snprintf(error->text, sizeof error->text, "the server answers the hello with %s", msg_name(reply));
-    *failure = LINK_REFUSED;
+    *failure = LINK_BROKEN;
     return -1;
   }
   bool again = link->session_bytes > 0;
@@ -196,7 +211,7 @@ static void on_again(evutil_socket_t fd, short what, void *arg)
   }
   link_unwatch(link);
   client_close(link->client);
-  if (failure == LINK_REFUSED || base_now_us() - link->lost_us > link->options->server_timeout_us) {
+  if (failure != LINK_LOST || base_now_us() - link->lost_us > link->options->server_timeout_us) {
     link_fail(link, failure, error.text);
   } else {
     link_schedule(link);
@@ -261,7 +276,7 @@ static int link_first(struct link *link, enum link_failure *failure, struct clie
     if (link_try(link, failure, error) == 0) return 0;
     client_close(link->client);
     uint64_t pause = (uint64_t)client_backoff_ms(link->tries++) * 1000, now = base_now_us();
-    if (*failure == LINK_REFUSED || now + pause >= until) return -1;
+    if (*failure != LINK_LOST || now + pause >= until) return -1;
     usleep((useconds_t)pause);
   }
 }

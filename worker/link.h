@@ -8,7 +8,11 @@
 #include "proto/client.h"
 #include "worker/identity.h"
 
-enum link_failure { LINK_REFUSED, LINK_LOST };
+enum link_failure {
+  LINK_REFUSED,  // the server will not have this client: wrong token, wrong version
+  LINK_BROKEN,   // the conversation went wrong: a bug on one side
+  LINK_LOST,
+};
 
 struct link_events {
   // The hello is complete but for what only the caller knows: the leases in hand. Pointers must live until the next call.

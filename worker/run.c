@@ -11,6 +11,7 @@
 
 #include "worker/dryrun.h"
 #include "worker/held.h"
+#include "worker/human.h"
 #include "worker/link.h"
 #include "worker/listing.h"
 #include "worker/runner.h"
@@ -38,6 +39,8 @@ struct run {
   uint32_t running_tag;
   uint64_t running_since_us;  // 0: nothing runs
   bool announced;  // the server knows what runs
+  uint64_t waiting_since_us;  // results wait since then, or the last acknowledgement, to be on the server's disk
+  bool disk_full;             // it says that it has no room for them
   bool list_agreed, list_offered;
   bool wants;      // the runner wants tests
   bool list_known; // the server has the list already
@@ -72,6 +75,13 @@ PRINTF(3, 4) static void run_die(struct run *run, int code, const char *fmt, ...
   va_end(args);
   fputc('\n', stderr);
   run_quit(run, code);
+}
+
+// The server cannot be served any more: says what it will never know.
+static void run_give_up(struct run *run, int code, const char *what, const char *why)
+{
+  run_die(run, code, "%s: %s; %zu results could not be handed over", what, why, spool_rows(run->spool));
+  held_print_unacked(&run->held, run->list, stderr);
 }
 
 static Shardd__ByeReason run_bye_reason(const struct run *run)
@@ -128,6 +138,13 @@ static int run_own_code(const struct run *run)
   return EXIT_OK;
 }
 
+static void run_say_safe(const char *what, ProtobufCBinaryData text)
+{
+  char *safe = human_safe(text.data, text.len, ESCAPE_TEXT);
+  fprintf(stderr, "shard: %s%s\n", what, safe);
+  free(safe);
+}
+
 static void run_say_end(const struct run *run, const Shardd__Goodbye *goodbye, int code)
 {
   if (run->options->quiet && code == EXIT_OK) return;
@@ -135,10 +152,8 @@ static void run_say_end(const struct run *run, const Shardd__Goodbye *goodbye, i
           run->identity.node[0] ? "node " : "", run->identity.node, run->identity.node[0] ? ": " : "",
           run->passed + run->failed + run->skipped, run->held.leases, run->passed, run->failed, run->skipped,
           goodbye->settled, goodbye->total, goodbye->failing);
-  for (size_t i = 0; i < goodbye->n_own; i++) {
-    fprintf(stderr, "shard:   failed here: %.*s\n", (int)goodbye->own[i].len, (const char *)goodbye->own[i].data);
-  }
-  for (size_t i = 0; i < run->late_count; i++) fprintf(stderr, "shard: error outside of any test: %s\n", run->late[i]);
+  for (size_t i = 0; i < goodbye->n_own; i++) run_say_safe("  failed here: ", goodbye->own[i]);
+  for (size_t i = 0; i < run->late_count; i++) run_say_safe("error outside of any test: ", msg_text(run->late[i]));
   if (code == EXIT_OK) return;
   if (run->why) {
     fprintf(stderr, "shard: exit %d: %s\n", code, run->why);
@@ -232,6 +247,7 @@ static void on_result(void *arg, const struct runner_result *result)
   struct held_test *test = held_find(&run->held, result->tag, &lease);
   run->running_since_us = 0;
   if (!test || test->seq) return;
+  if (spool_empty(run->spool)) run->waiting_since_us = base_now_us();
   test->seq = spool_add(run->spool, lease, test->number, result);
   run_count(run, result->status);
   run_arm_flush(run);
@@ -249,8 +265,13 @@ static void on_started(void *arg, uint32_t tag)
 
 static void on_ack(struct run *run, uint64_t seq)
 {
+  size_t rows = spool_rows(run->spool);
   spool_ack(run->spool, seq);
   held_ack(&run->held, seq);
+  if (spool_rows(run->spool) < rows) {
+    run->waiting_since_us = base_now_us();
+    run->disk_full = false;
+  }
   run_settle(run);
 }
 
@@ -349,13 +370,14 @@ static void on_error(struct run *run, const Shardd__Error *error)
 {
   if (error->code == SHARDD__ERROR_CODE__ERROR_DISK) {
     struct timeval after = {.tv_sec = 1};
-    if (!event_pending(run->retry, EV_TIMEOUT, NULL)) {
-      fprintf(stderr, "shard: the server's disk is full: it refuses results; keeping them and trying again\n");
-      event_add(run->retry, &after);
-    }
+    if (!event_pending(run->retry, EV_TIMEOUT, NULL)) event_add(run->retry, &after);
+    if (!run->disk_full) fprintf(stderr, "shard: the server's disk is full: keeping the results and trying again\n");
+    run->disk_full = true;
     return;
   }
-  fprintf(stderr, "shard: the server says: %.*s\n", (int)error->text.len, (const char *)error->text.data);
+  char *safe = human_safe(error->text.data, error->text.len, ESCAPE_LINE);
+  fprintf(stderr, "shard: the server says: %s\n", safe);
+  free(safe);
 }
 
 static void on_frame(void *arg, const Shardd__Frame *frame)
@@ -400,6 +422,7 @@ static void on_welcome(void *arg, const Shardd__Welcome *welcome, bool again)
   struct run *run = arg;
   run->list_known = welcome->list_known;
   if (!again) return;
+  run->waiting_since_us = base_now_us();
   on_ack(run, welcome->acked);
   spool_rewind(run->spool);
   run_flush(run);
@@ -409,10 +432,20 @@ static void on_welcome(void *arg, const Shardd__Welcome *welcome, bool again)
   run_settle(run);
 }
 
+// A server that answers but keeps nothing is as good as lost.
+static void run_check_patience(struct run *run)
+{
+  uint64_t limit_us = run->options->server_timeout_us;
+  if (spool_empty(run->spool) || base_now_us() - run->waiting_since_us <= limit_us) return;
+  run_give_up(run, EXIT_INFRA, "the server kept no result for too long",
+              run->disk_full ? "its disk is full" : "it does not say why");
+}
+
 static void on_heartbeat(void *arg, Shardd__Heartbeat *heartbeat)
 {
   struct run *run = arg;
   uint64_t lease;
+  run_check_patience(run);
   const struct held_test *test = held_find(&run->held, run->running_tag, &lease);
   if (!test || !run->running_since_us) return;
   heartbeat->lease = lease;
@@ -422,10 +455,11 @@ static void on_heartbeat(void *arg, Shardd__Heartbeat *heartbeat)
 
 static void on_failed(void *arg, enum link_failure failure, const char *why)
 {
+  static const char *const what[] = {[LINK_REFUSED] = "the server refuses",
+                                     [LINK_BROKEN] = "the conversation with the server broke",
+                                     [LINK_LOST] = "the server was lost for too long"};
   struct run *run = arg;
-  run_die(run, failure == LINK_REFUSED ? EXIT_USAGE : EXIT_INFRA, "%s%s; %zu results could not be handed over",
-          failure == LINK_REFUSED ? "the server refuses: " : "the server was lost for too long: ", why,
-          spool_rows(run->spool));
+  run_give_up(run, failure == LINK_REFUSED ? EXIT_USAGE : EXIT_INFRA, what[failure], why);
 }
 
 // ---- the runner's end and signals
