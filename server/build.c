@@ -222,7 +222,7 @@ static bool build_quiet(const struct build *build)
   for (uint32_t i = 0; i < build->session_count; i++) {
     if (build->session[i]->conn) return false;
   }
-  return build->pending == 0 && queue_state(build->queue) >= QUEUE_COMPLETE;
+  return build->pending == 0;
 }
 
 uint64_t build_evict(struct server *server, uint64_t now_us)
@@ -230,11 +230,11 @@ uint64_t build_evict(struct server *server, uint64_t now_us)
   uint64_t next = UINT64_MAX;
   for (struct build *build = server->builds, *after; build; build = after) {
     after = build->next;
-    if (!build_quiet(build)) continue;
     uint64_t due = build->ended_us + LIMIT_BUILD_KEEP_US;
-    if (due <= now_us) {
+    if (queue_state(build->queue) < QUEUE_COMPLETE) continue;
+    if (due <= now_us && build_quiet(build)) {
       build_free(server, build);
-    } else if (due < next) {
+    } else if (due > now_us && due < next) {
       next = due;
     }
   }

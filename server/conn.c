@@ -46,6 +46,7 @@ struct conns {
   struct conn_handler handler;
   uint32_t count, max;
   uint64_t hello_timeout_us;
+  uint64_t next_tick_us;  // nobody is due before
   bool refusing;
 };
 
@@ -319,6 +320,9 @@ void conn_open(struct conns *conns, int fd, const char *peer, int64_t uid)
   if (conn->next) conn->next->prev = conn;
   conns->first = conn;
   conns->count++;
+  if (conn->heard_us + conns->hello_timeout_us < conns->next_tick_us) {
+    conns->next_tick_us = conn->heard_us + conns->hello_timeout_us;
+  }
   if (event_add(&conn->read, NULL) != 0) conn_die(conn);
 }
 
@@ -368,7 +372,8 @@ void conns_end_turn(struct conns *conns)
 
 uint64_t conns_tick(struct conns *conns, uint64_t now_us, uint64_t silence_us)
 {
-  uint64_t next = UINT64_MAX;
+  uint64_t next = now_us + silence_us;
+  if (now_us < conns->next_tick_us) return conns->next_tick_us;
   for (struct conn *conn = conns->first; conn; conn = conn->next) {
     uint64_t due = conn->heard_us + (conn->let_in ? silence_us : conns->hello_timeout_us);
     if (conn->dead || (conn->let_in && !conn->user && !conn->closing)) continue;  // who waits for an answer may be silent
@@ -380,5 +385,5 @@ uint64_t conns_tick(struct conns *conns, uint64_t now_us, uint64_t silence_us)
       next = due;
     }
   }
-  return next;
+  return conns->next_tick_us = next;
 }

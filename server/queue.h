@@ -80,6 +80,9 @@ void queue_attach(struct queue *queue, uint64_t now_us, uint32_t worker);
 // False: nothing of it is the worker's any more (its results are accepted as late ones).
 bool queue_adopt(struct queue *queue, uint64_t now_us, uint32_t worker, uint64_t lease, const uint32_t *tests,
                  uint32_t count);
+// It is back and names the leases it holds: any other live one never reached it, its tests are READY again, uncharged.
+void queue_holds_only(struct queue *queue, uint64_t now_us, uint32_t worker, const uint64_t *leases, size_t count,
+                      struct effects *effects);
 // Any message of the worker: it lives.
 void queue_heard(struct queue *queue, uint64_t now_us, uint32_t worker);
 // It wants tests: ends in exactly one LEASE, PARK or DRAIN effect now, and after a PARK later in a LEASE or DRAIN.

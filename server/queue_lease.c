@@ -189,6 +189,25 @@ bool queue_adopt(struct queue *queue, uint64_t now_us, uint32_t worker, uint64_t
   return lease->live;
 }
 
+static bool queue_names(const uint64_t *leases, size_t count, uint64_t id)
+{
+  for (size_t i = 0; i < count; i++) {
+    if (leases[i] == id) return true;
+  }
+  return false;
+}
+
+void queue_holds_only(struct queue *queue, uint64_t now_us, uint32_t worker, const uint64_t *leases, size_t count,
+                      struct effects *effects)
+{
+  const struct queue_worker *of = &queue->worker[worker];
+  for (uint32_t i = 0; i < of->slot_count; i++) {
+    const struct queue_lease *lease = queue->lease[of->slot[i]];
+    if (lease->live && !queue_names(leases, count, lease->id)) queue_lease_end(queue, of->slot[i], false, effects);
+  }
+  queue_settle(queue, now_us, effects);
+}
+
 void queue_started(struct queue *queue, uint32_t worker, uint64_t id, uint32_t test)
 {
   uint32_t slot;

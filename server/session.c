@@ -219,6 +219,8 @@ static void session_resume(struct server *server, struct session *session, struc
     }
     at += hello->held_count[i];
   }
+  queue_holds_only(session->build->queue, server->now_us, session->worker, hello->held_lease, hello->n_held_lease,
+                   &server->effects);
   session->applied = session->acked > session->applied ? session->acked : session->applied;
   session->refused = 0;  // all that is not acknowledged comes again
   session_welcome(server, session, revoked, revoked_count);

@@ -106,8 +106,12 @@ void held_hello(struct held *held, Shardd__Hello *hello, uint64_t *leases, uint3
   total = 0;
   for (const struct held_lease *lease = held->first; lease && n < MSG_HELD_MAX; lease = lease->next, n++) {
     leases[n] = lease->id;
-    counts[n] = lease->count;
-    for (uint32_t i = 0; i < lease->count; i++) (*tests)[total++] = lease->test[i].number;
+    counts[n] = 0;
+    for (uint32_t i = 0; i < lease->count; i++) {
+      if (lease->test[i].seq && lease->test[i].seq <= held->acked) continue;
+      (*tests)[total++] = lease->test[i].number;
+      counts[n]++;
+    }
   }
   hello->n_held_lease = hello->n_held_count = n;
   hello->held_lease = leases;
@@ -143,6 +147,13 @@ void held_print_unacked(const struct held *held, const struct testlist *list, FI
     }
   }
   if (n > MSG_FEW_MAX) fprintf(out, "shard:   … and %zu more\n", n - MSG_FEW_MAX);
+}
+
+uint32_t held_leases(const struct held *held)
+{
+  uint32_t n = 0;
+  for (const struct held_lease *lease = held->first; lease; lease = lease->next) n++;
+  return n;
 }
 
 void held_release(struct held *held)

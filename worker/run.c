@@ -20,7 +20,7 @@
 _Static_assert((int)RUNNER_PASSED == (int)SHARDD__STATUS__STATUS_PASSED, "statuses differ");
 _Static_assert((int)RUNNER_TIMED_OUT == (int)SHARDD__STATUS__STATUS_TIMED_OUT, "statuses differ");
 
-enum { RUN_FLUSH_US = 5000, RUN_LIST_IDS = 5000, RUN_FAREWELL_US = 10000000 };
+enum { RUN_FLUSH_US = 5000, RUN_LEASES_MAX = MSG_HELD_MAX - 2, RUN_FAREWELL_US = 10000000 };
 
 struct run {
   const struct options *options;
@@ -43,6 +43,8 @@ struct run {
   bool disk_full;             // it says that it has no room for them
   bool list_agreed, list_offered;
   bool wants;      // the runner wants tests
+  bool asked;      // the server was asked for them, on this connection
+  bool heard_goodbye;
   bool list_known; // the server has the list already
   bool ended;      // the runner is over
   bool said_bye, gone;
@@ -167,8 +169,9 @@ static void on_goodbye(struct run *run, const Shardd__Goodbye *goodbye)
   int code = run_own_code(run);
   if (code == EXIT_OK && run->end_kind != RUNNER_END_EMPTY) code = (int)goodbye->exit_code;
   if (run->signo) code = 128 + run->signo;
+  run->heard_goodbye = true;
   run_say_end(run, goodbye, code);
-  run_quit(run, code);
+  if (run->ended) run_quit(run, code);  // told to stop: the test process has a moment to end by itself
 }
 
 // ---- results
@@ -263,6 +266,20 @@ static void on_started(void *arg, uint32_t tag)
   run_arm_flush(run);
 }
 
+// ---- leases
+
+static void run_ask(struct run *run)
+{
+  Shardd__Frame frame = SHARDD__FRAME__INIT;
+  Shardd__LeaseRequest request = SHARDD__LEASE_REQUEST__INIT;
+  if (!run->wants || run->asked || !run->list_agreed || held_leases(&run->held) >= RUN_LEASES_MAX) return;
+  run->asked = true;
+  request.names = !run->list;
+  frame.body_case = SHARDD__FRAME__BODY_LEASE_REQUEST;
+  frame.lease_request = &request;
+  link_send(run->link, &frame);
+}
+
 static void on_ack(struct run *run, uint64_t seq)
 {
   size_t rows = spool_rows(run->spool);
@@ -272,20 +289,8 @@ static void on_ack(struct run *run, uint64_t seq)
     run->waiting_since_us = base_now_us();
     run->disk_full = false;
   }
+  run_ask(run);
   run_settle(run);
-}
-
-// ---- leases
-
-static void run_ask(struct run *run)
-{
-  Shardd__Frame frame = SHARDD__FRAME__INIT;
-  Shardd__LeaseRequest request = SHARDD__LEASE_REQUEST__INIT;
-  if (!run->wants || !run->list_agreed) return;
-  request.names = !run->list;
-  frame.body_case = SHARDD__FRAME__BODY_LEASE_REQUEST;
-  frame.lease_request = &request;
-  link_send(run->link, &frame);
 }
 
 static void on_need(void *arg)
@@ -303,7 +308,7 @@ static void on_lease(struct run *run, const Shardd__Lease *lease)
     run_die(run, EXIT_INFRA, "the server leases tests that are not in the list");
     return;
   }
-  run->wants = false;
+  run->wants = run->asked = false;
   if (run->options->verbose) fprintf(stderr, "shard: lease of %zu tests\n", lease->n_test);
   if (!run->ended) run->ops->give(run->runner, tests, lease->n_test);
   free(tests);
@@ -311,7 +316,7 @@ static void on_lease(struct run *run, const Shardd__Lease *lease)
 
 static void on_drained(struct run *run, const Shardd__Drained *drained)
 {
-  run->wants = false;
+  run->wants = run->asked = false;
   if (drained->reason == SHARDD__DRAIN_REASON__DRAIN_LATE && !run->options->quiet) {
     fprintf(stderr, "shard: nothing left to run for this worker: the build was over\n");
   }
@@ -421,6 +426,7 @@ static void on_welcome(void *arg, const Shardd__Welcome *welcome, bool again)
 {
   struct run *run = arg;
   run->list_known = welcome->list_known;
+  run->asked = false;
   if (!again) return;
   run->waiting_since_us = base_now_us();
   on_ack(run, welcome->acked);
@@ -486,7 +492,7 @@ static void on_end(void *arg, const struct runner_end *end)
     testlist_seal(run->list);
     run_offer(run);
   }
-  if (run->said_bye) return;
+  if (run->heard_goodbye) run_quit(run, 128 + run->signo);
   run_settle(run);
 }
 
