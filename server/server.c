@@ -171,6 +171,7 @@ static void on_accept(int fd, const char *peer, int64_t uid, void *arg)
   conn_open(server->conns, fd, peer, uid);
 }
 
+// The exit code of what went wrong, or EXIT_OK.
 static int server_listen(struct server *server)
 {
   struct net_error error;
@@ -178,25 +179,25 @@ static int server_listen(struct server *server)
   const struct conf_list *listen = &server->settings.listen;
   if (net_activated(server->base, &handler, server->listener, SERVER_LISTENERS_MAX, &server->listener_count, &error) < 0) {
     fprintf(stderr, "shardd: %s\n", error.text);
-    return -1;
+    return EXIT_INFRA;
   }
   for (size_t i = 0; server->listener_count == i && i < listen->count && i < SERVER_LISTENERS_MAX; i++) {
     mode_t mode = settings_socket_mode(&server->settings);
     server->listener[i] = net_listen(server->base, listen->item[i], mode, &handler, &error);
     if (!server->listener[i]) {
       fprintf(stderr, "shardd: %s\n", error.text);
-      return -1;
+      return EXIT_INFRA;
     }
     server->listener_count++;
   }
   for (size_t i = 0; i < server->listener_count; i++) {
     if (net_exposed(server->listener[i]) && !server->settings.token_file[0]) {
       fprintf(stderr, "shardd: %s can be reached from other machines: set token-file\n", net_address(server->listener[i]));
-      return -1;
+      return EXIT_USAGE;
     }
     base_log(LOG_LEVEL_INFO, "listening", "address=%s", net_address(server->listener[i]));
   }
-  return 0;
+  return EXIT_OK;
 }
 
 static int server_open_store(struct server *server)
@@ -224,6 +225,7 @@ static int server_watch_parent(const struct server *server)
   return 0;
 }
 
+// EXIT_OK, or the exit code.
 static int server_open(struct server *server)
 {
   struct auth_error auth_error;
@@ -242,14 +244,14 @@ static int server_open(struct server *server)
   server->auth = auth_load(server->settings.token_file, &auth_error);
   if (!server->auth) {
     fprintf(stderr, "shardd: %s\n", auth_error.text);
-    return -1;
+    return EXIT_USAGE;
   }
-  if (server_watch_parent(server) < 0 || server_open_store(server) < 0) return -1;
+  if (server_watch_parent(server) < 0 || server_open_store(server) < 0) return EXIT_INFRA;
   struct conn_handler handler = dispatch_handler;
   handler.arg = server;
   server->conns = conns_new(server->base, (uint32_t)server->settings.max_connections, server->settings.hello_timeout_us,
                             &handler);
-  return recover_all(server) < 0 || server_listen(server) < 0 ? -1 : 0;
+  return recover_all(server) < 0 ? EXIT_INFRA : server_listen(server);
 }
 
 // ---- closing
@@ -308,8 +310,8 @@ static void server_watchdog(uint64_t every_us, uint64_t *last_us)
 int server_run(struct server *server)
 {
   uint64_t watchdog_us = 0, watchdog_last = 0;
-  int code = EXIT_INFRA;
-  if (server_open(server) == 0) {
+  int code = server_open(server);
+  if (code == EXIT_OK) {
     sd_watchdog_enabled(0, &watchdog_us);
     sd_notify(0, "READY=1");
     server_end_turn(server);
@@ -320,7 +322,6 @@ int server_run(struct server *server)
     server_close_listeners(server);
     uint64_t until = base_now_us() + SERVER_STOP_WAIT_US;
     while (server_has_pending(server) && base_now_us() < until) server_turn(server);
-    code = EXIT_OK;
   }
   server_close(server);
   return code;
