@@ -1,0 +1,26 @@
+"""Fixtures of the end-to-end tests; the parts they are made of are in shardlib.py."""
+import pytest
+import shardlib
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: a large public suite; deselect with -m 'not slow'")
+
+
+@pytest.fixture(autouse=True)
+def no_process_left():
+    yield
+    shardlib.end_all()
+
+
+@pytest.fixture
+def make_daemon(tmp_path):
+    """make_daemon(**options): a started shardd with a short lease; further flags as options."""
+    def make(**options):
+        return shardlib.Daemon(tmp_path, **dict(dict(lease_ttl="3s", heartbeat="1s"), **options)).start()
+    return make
+
+
+@pytest.fixture
+def daemon(make_daemon):
+    return make_daemon()
