@@ -109,12 +109,27 @@ void junit_write_abandon(struct junit_write *writer) {
   free(writer);
 }
 
+// A Python file that was skipped as a whole stands for itself: "a/test_b.py" is "a.test_b" of no class, as in pytest.
+static bool is_module(const struct junit_write_case *testcase) {
+  size_t bytes = strlen(testcase->id);
+  return testcase->file && strcmp(testcase->id, testcase->file) == 0 && bytes > 3 &&
+         strcmp(testcase->id + bytes - 3, ".py") == 0;
+}
+
+static void dot(char *path) {
+  path[strlen(path) - 3] = '\0';
+  for (; *path; path++)
+    if (*path == '/') *path = '.';
+}
+
 // Names as pytest prints them, or the file as the class of an id without "::". Readers key a test by the two, so that
 // the second test of the same two gets its id behind its name.
 static void write_names(struct junit_write *writer, const struct junit_write_case *testcase) {
   char *classname, *name;
   junit_split_id(testcase->id, &classname, &name);
-  if (!classname[0]) {
+  if (is_module(testcase)) {
+    dot(name);
+  } else if (!classname[0]) {
     free(classname);
     classname = base_strdup(testcase->file ? testcase->file : writer->suite);
   }

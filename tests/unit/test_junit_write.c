@@ -96,6 +96,19 @@ static void test_shape(void **state) {
   free(text);
 }
 
+static void test_module(void **state) {
+  (void)state;
+  struct seen seen;
+  const struct junit_write_case cases[] = {
+      {"sub/test_m.py", "sub/test_m.py", ATTEMPT(.status = RUNNER_SKIPPED, TEXT("no db")), 1},
+      {"sub/run.py", NULL, ATTEMPT(.status = RUNNER_PASSED), 1},
+  };
+  char *text = document(cases, COUNT_OF(cases), &seen);
+  has(text, "<testcase classname=\"\" name=\"sub.test_m\" file=\"sub/test_m.py\"");
+  has(text, "<testcase classname=\"unit\" name=\"sub/run.py\"");
+  free(text);
+}
+
 static void test_attempts(void **state) {
   (void)state;
   struct seen seen;
@@ -204,6 +217,7 @@ static void test_many_and_full_disk(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_shape),
+      cmocka_unit_test(test_module),
       cmocka_unit_test(test_attempts),
       cmocka_unit_test(test_colliding_names),
       cmocka_unit_test(test_hostile_text),
