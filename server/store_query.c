@@ -229,7 +229,7 @@ static const char *status_name(uint64_t status) {
   static const char *const names[] = {
       [STORE_PASSED] = "passed",   [STORE_FAILED] = "failed",       [STORE_ERRORED] = "error",
       [STORE_SKIPPED] = "skipped", [STORE_XFAILED] = "xfailed",     [STORE_XPASSED] = "xpassed",
-      [STORE_CRASHED] = "crashed", [STORE_TIMED_OUT] = "timed out",
+      [STORE_CRASHED] = "crashed", [STORE_TIMED_OUT] = "timed_out",
   };
   return status < COUNT_OF(names) && names[status] != NULL ? names[status] : "unknown";
 }

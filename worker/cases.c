@@ -55,7 +55,7 @@ static const struct {
 static const char *const status_names[] = {
     [RUNNER_PASSED] = "passed",   [RUNNER_FAILED] = "failed",       [RUNNER_ERROR] = "error",
     [RUNNER_SKIPPED] = "skipped", [RUNNER_XFAILED] = "xfailed",     [RUNNER_XPASSED] = "xpassed",
-    [RUNNER_CRASHED] = "crashed", [RUNNER_TIMED_OUT] = "timed out",
+    [RUNNER_CRASHED] = "crashed", [RUNNER_TIMED_OUT] = "timed_out",
 };
 
 struct row {
