@@ -311,9 +311,15 @@ def attempts(daemon, build=BUILD, **options):
     return found
 
 
+def settling(rows):
+    """The attempts of a test that settled a verdict: one for each round that ran it."""
+    return [row for row in rows if row["flags"] & 1]
+
+
 def verdicts(daemon, build=BUILD, **options):
-    """{id: status of the last attempt}."""
-    return {name: rows[-1]["status"] for name, rows in attempts(daemon, build, **options).items()}
+    """{id: status of the attempt that settled it}; "missing" where none did."""
+    return {name: settling(rows)[-1]["status"] if settling(rows) else "missing"
+            for name, rows in attempts(daemon, build, **options).items()}
 
 
 def junit(daemon, path, build=BUILD, **options):
