@@ -41,16 +41,19 @@ static bool queue_same_node(const struct queue_worker *worker, const struct queu
   return join->node[0] && strcmp(worker->node, join->node) == 0;
 }
 
-// Was this node here before, as another try of the job? Without tokens an ended build tells.
+// Was this node here before, as another try of the job? Without tokens an ended build tells. While the earlier one is still
+// at work, these are two jobs that share a name, not a re-run.
 static bool queue_node_returns(const struct queue *queue, const struct queue_join *join)
 {
+  bool returns = false;
   for (uint32_t i = 0; i < queue->worker_count; i++) {
     const struct queue_worker *worker = &queue->worker[i];
     if (!queue_same_node(worker, join)) continue;
-    if (strcmp(worker->attempt, join->attempt) != 0) return true;
-    if (!join->attempt[0] && queue_ended(queue)) return true;
+    if (worker->connected) return false;
+    if (strcmp(worker->attempt, join->attempt) != 0) returns = true;
+    if (!join->attempt[0] && queue_ended(queue)) returns = true;
   }
-  return false;
+  return returns;
 }
 
 struct queue_reopen {

@@ -128,6 +128,13 @@ static void link_watch(struct link *link)
 
 // ---- hello
 
+// A server that gives another session has forgotten the build: another database, or a build older than it keeps.
+static bool link_forgotten(const struct link *link, const Shardd__Welcome *welcome)
+{
+  return link->session_bytes && (link->session_bytes != welcome->session.len ||
+                                 memcmp(link->session, welcome->session.data, link->session_bytes) != 0);
+}
+
 static void link_remember(struct link *link, const Shardd__Welcome *welcome)
 {
   link->session_bytes = welcome->session.len < sizeof link->session ? welcome->session.len : 0;
@@ -166,6 +173,12 @@ static int link_try(struct link *link, enum link_failure *failure, struct client
     return -1;
   }
   bool again = link->session_bytes > 0;
+  if (link_forgotten(link, reply->welcome)) {
+    snprintf(error->text, sizeof error->text, "the server at %s no longer knows this build: was its database replaced?",
+             client_address(link->client));
+    *failure = LINK_BROKEN;
+    return -1;
+  }
   link_remember(link, reply->welcome);
   link->welcomed = true;
   link->tries = 0;

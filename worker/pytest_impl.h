@@ -30,6 +30,7 @@ struct runner {
   struct pytest_test *given;   // not yet reported, in order
   size_t begin, end, room;
   size_t sent;                 // of given: what this interpreter was told, behind begin
+  bool heard;                  // this interpreter spoke
   bool listed, handed_over;    // this interpreter's list is complete; the first one was handed over
   bool asked;                  // on_need was called and not answered
   bool wants;                  // this interpreter waits for tests

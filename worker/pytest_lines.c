@@ -256,6 +256,7 @@ static const struct {
 void pytest_line(struct runner *runner, json_t *line)
 {
   const char *name = pytest_text(line, "t");
+  runner->heard = true;
   if (runner->ended || runner->broken) return;
   for (size_t i = 0; i < COUNT_OF(pytest_lines); i++) {
     if (strcmp(pytest_lines[i].name, name) == 0) {

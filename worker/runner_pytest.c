@@ -72,8 +72,15 @@ static void pytest_unexpected(struct runner *runner, int status)
 {
   char how[200], text[400];
   proc_describe(status, how, sizeof how);
-  const char *when = runner->listed ? "between tests" : "before it had listed its tests";
-  snprintf(text, sizeof text, "the test process ended %s: %s", when, how);
+  if (runner->listed || runner->heard) {
+    const char *when = runner->listed ? "between tests" : "before it had listed its tests";
+    snprintf(text, sizeof text, "the test process ended %s: %s", when, how);
+  } else {
+    snprintf(text, sizeof text,
+             "the test process ended (%s) and never spoke to shard: does it run pytest, and does everything in between pass "
+             "SHARD_RUNNER_SOCK, PYTEST_PLUGINS and PYTHONPATH on (tox: pass_env, docker: -e and the socket's folder)?",
+             how);
+  }
   pytest_end(runner, RUNNER_END_FAILED, -1, text);
 }
 
@@ -190,7 +197,7 @@ static int pytest_spawn(struct runner *runner, char *why, size_t why_size)
                            .arg = runner};
   struct timeval limit = {.tv_sec = (time_t)(spec->start_timeout_us / 1000000),
                           .tv_usec = (suseconds_t)(spec->start_timeout_us % 1000000)};
-  runner->listed = runner->bye = runner->stopped = false;
+  runner->heard = runner->listed = runner->bye = runner->stopped = false;
   runner->sent = 0;
   for (size_t i = runner->begin; i < runner->end; i++) runner->given[i].started = false;
   testlist_free(runner->list);
