@@ -70,7 +70,7 @@ static void pytest_crash(struct runner *runner, size_t at, int status)
 
 static void pytest_unexpected(struct runner *runner, int status)
 {
-  char how[200], text[400];
+  char how[200], text[600];
   proc_describe(status, how, sizeof how);
   if (runner->listed || runner->heard) {
     const char *when = runner->listed ? "between tests" : "before it had listed its tests";
