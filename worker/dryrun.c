@@ -54,7 +54,8 @@ static void on_need(void *arg)
 static void on_end(void *arg, const struct runner_end *end)
 {
   struct dryrun *dryrun = arg;
-  dryrun->code = end->kind == RUNNER_END_EMPTY ? EXIT_EMPTY : end->kind == RUNNER_END_USAGE ? EXIT_USAGE : EXIT_INFRA;
+  int empty = dryrun->options->allow_empty ? EXIT_OK : EXIT_EMPTY;
+  dryrun->code = end->kind == RUNNER_END_EMPTY ? empty : end->kind == RUNNER_END_USAGE ? EXIT_USAGE : EXIT_INFRA;
   if (end->why) fprintf(stderr, "shard: %s\n", end->why);
   event_base_loopbreak(dryrun->base);
 }
@@ -74,7 +75,11 @@ static int dryrun_collect(struct dryrun *dryrun, char **command)
                              .base = dryrun->base,
                              .events = {on_listed, on_started, on_result, on_need, on_end, dryrun}};
   dryrun->ops = runner_find(options_runner(dryrun->options), command);
-  dryrun->runner = dryrun->ops->start(&spec, why, sizeof why);
+  if (dryrun->ops->check && dryrun->ops->check(&spec, why, sizeof why) < 0) {
+    dryrun->code = EXIT_USAGE;
+  } else {
+    dryrun->runner = dryrun->ops->start(&spec, why, sizeof why);
+  }
   if (!dryrun->runner) {
     fprintf(stderr, "shard: %s\n", why);
     return -1;

@@ -30,6 +30,7 @@ enum {
   VARIABLES_MAX = 12,
   SIGNALS = 3,
   STOP_GRACE_US = 10 * 1000 * 1000,
+  IMPATIENT_GRACE_US = 2 * 1000 * 1000,
 };
 
 struct worker {
@@ -401,12 +402,12 @@ static void on_worker_exit(void *arg, int status) {
 
 // ---- stopping
 
-// The first signal is handed on: workers give back what they have not begun. The second ends them.
+// The first signal is handed on: workers give back what they have not begun. The second ends them, and what does not end.
 static void on_signal(evutil_socket_t signo, short what, void *arg) {
   (void)what;
   struct local *local = arg;
   if (local->signal != 0) {
-    stop_workers(local, 0);
+    stop_workers(local, IMPATIENT_GRACE_US);
     return;
   }
   local->signal = (int)signo;

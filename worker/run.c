@@ -20,7 +20,7 @@
 _Static_assert((int)RUNNER_PASSED == (int)SHARDD__STATUS__STATUS_PASSED, "statuses differ");
 _Static_assert((int)RUNNER_TIMED_OUT == (int)SHARDD__STATUS__STATUS_TIMED_OUT, "statuses differ");
 
-enum { RUN_FLUSH_US = 5000, RUN_LEASES_MAX = MSG_HELD_MAX - 2, RUN_FAREWELL_US = 10000000 };
+enum { RUN_FLUSH_US = 5000, RUN_LEASES_MAX = MSG_HELD_MAX - 2, RUN_FAREWELL_US = 10000000, RUN_SIGNALS = 3 };
 
 struct run {
   const struct options *options;
@@ -33,7 +33,7 @@ struct run {
   struct testlist *list;
   struct held held;
   struct spool *spool;
-  struct event *flush, *retry, *farewell, *on_int, *on_term;
+  struct event *flush, *retry, *farewell, *on_signal[RUN_SIGNALS];
   uint64_t held_lease[MSG_HELD_MAX];
   uint32_t held_count[MSG_HELD_MAX], *held_test;
   uint32_t running_tag;
@@ -515,7 +515,7 @@ static void on_signal(evutil_socket_t signo, short what, void *arg)
     return;
   }
   run->signo = (int)signo;
-  fprintf(stderr, "shard: told to stop (%s): handing back what has not run\n", signo == SIGINT ? "SIGINT" : "SIGTERM");
+  fprintf(stderr, "shard: told to stop (SIG%s): handing back what has not run\n", sigabbrev_np((int)signo));
   if (!run->ended) run->ops->abort(run->runner);
   run_flush(run);
   if (!run->said_bye && link_up(run->link)) run_bye(run);
@@ -546,9 +546,13 @@ static int run_start_runner(struct run *run, char **command)
                                               .on_end = on_end,
                                               .arg = run}};
   run->list_agreed = !run->spec.want_list && !run->ops->lists_itself;
-  run->runner = run->ops->start(&run->spec, why, sizeof why);
+  run->end_kind = RUNNER_END_USAGE;
+  if (!run->ops->check || run->ops->check(&run->spec, why, sizeof why) == 0) {
+    run->runner = run->ops->start(&run->spec, why, sizeof why);
+    run->end_kind = run->runner ? RUNNER_END_OK : RUNNER_END_FAILED;
+  }
   if (run->runner) return 0;
-  fprintf(stderr, "shard: %s\n", why);
+  run->why = base_strdup(why);
   return -1;
 }
 
@@ -573,8 +577,9 @@ static void run_make_events(struct run *run)
   run->flush = event_new(run->base, -1, 0, on_flush, run);
   run->retry = event_new(run->base, -1, 0, on_retry, run);
   run->farewell = event_new(run->base, -1, 0, on_farewell, run);
-  run->on_int = evsignal_new(run->base, SIGINT, on_signal, run);
-  run->on_term = evsignal_new(run->base, SIGTERM, on_signal, run);
+  run->on_signal[0] = evsignal_new(run->base, SIGINT, on_signal, run);
+  run->on_signal[1] = evsignal_new(run->base, SIGTERM, on_signal, run);
+  run->on_signal[2] = evsignal_new(run->base, SIGHUP, on_signal, run);
 }
 
 static int run_loop(struct run *run, char **command)
@@ -582,12 +587,10 @@ static int run_loop(struct run *run, char **command)
   int code = run_connect(run);
   if (code != EXIT_OK) return code;
   if (run_start_runner(run, command) < 0) {
-    run->end_kind = RUNNER_END_FAILED;
     run->ended = true;
     run_bye(run);
   }
-  event_add(run->on_int, NULL);
-  event_add(run->on_term, NULL);
+  for (size_t i = 0; i < RUN_SIGNALS; i++) event_add(run->on_signal[i], NULL);
   event_base_dispatch(run->base);
   return run->code;
 }
@@ -599,8 +602,7 @@ static void run_release(struct run *run)
   event_free(run->flush);
   event_free(run->retry);
   event_free(run->farewell);
-  event_free(run->on_int);
-  event_free(run->on_term);
+  for (size_t i = 0; i < RUN_SIGNALS; i++) event_free(run->on_signal[i]);
   event_base_free(run->base);
   held_release(&run->held);
   spool_free(run->spool);

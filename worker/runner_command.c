@@ -40,6 +40,7 @@ struct runner {
   size_t late_count;
 };
 
+static int command_check(const struct runner_spec *spec, char *why, size_t why_size);
 static struct runner *command_start(const struct runner_spec *spec, char *why, size_t why_size);
 static void command_give(struct runner *runner, const struct runner_test *tests, size_t count);
 static void command_idle(struct runner *runner);
@@ -76,6 +77,7 @@ const struct runner_ops runner_command = {
     .name = "command",
     .help = "a process per batch of tests; results from JUnit XML, TAP or the exit status",
     .lists_itself = false,
+    .check = command_check,
     .start = command_start,
     .give = command_give,
     .idle = command_idle,
@@ -84,20 +86,27 @@ const struct runner_ops runner_command = {
     .free = command_free,
 };
 
-static struct runner *command_start(const struct runner_spec *spec, char *why, size_t why_size) {
-  struct command_batch batch;
+static int command_check(const struct runner_spec *spec, char *why, size_t why_size) {
+  struct command_batch ignored;
   if (!spec->argv || !spec->argv[0]) {
     (void)snprintf(why, why_size, "no test command: give it behind --");
-    return NULL;
+    return -1;
   }
-  if (command_argv_check(spec->argv, why, why_size) < 0) return NULL;
-  if (command_batch_init(&batch, spec->results, spec->node, why, why_size) < 0) return NULL;
+  if (command_argv_check(spec->argv, why, why_size) < 0) return -1;
+  if (command_batch_init(&ignored, spec->results, spec->node, why, why_size) < 0) return -1;
   if (spec->want_list && !spec->list_argv && !spec->list_file) {
     (void)snprintf(why, why_size,
                    "the command runner does not know the tests: give --list (a command that prints one id "
                    "per line) or --list-file");
-    return NULL;
+    return -1;
   }
+  return 0;
+}
+
+static struct runner *command_start(const struct runner_spec *spec, char *why, size_t why_size) {
+  struct command_batch batch;
+  if (command_check(spec, why, why_size) < 0) return NULL;
+  if (command_batch_init(&batch, spec->results, spec->node, why, why_size) < 0) return NULL;
   struct runner *runner = base_calloc(1, sizeof(*runner));
   *runner = (struct runner){.spec = *spec, .batch = batch};
   runner->phase = spec->want_list ? PHASE_LIST : PHASE_RUN;
