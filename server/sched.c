@@ -315,7 +315,19 @@ static struct sched_file *sched_shared_file(struct sched *sched)
   return share->key > file->setup_us ? file : NULL;
 }
 
-static struct sched_unit *sched_pick(struct sched *sched, struct sched_worker *worker, uint64_t long_us, bool first)
+struct sched_lease {
+  uint32_t *out, count, room;
+  uint64_t sum_us, budget_us;  // with the set-ups of further files
+};
+
+// A further file fills up a lease only when its set-up fits in too: what is leased cannot be done elsewhere.
+static bool sched_fits(const struct sched_lease *lease, const struct sched_file *file)
+{
+  return lease->count == 0 || lease->sum_us + file->setup_us < lease->budget_us;
+}
+
+static struct sched_unit *sched_pick(struct sched *sched, struct sched_worker *worker, uint64_t long_us,
+                                     struct sched_lease *lease)
 {
   if (worker->file != SCHED_NO_FILE) {
     struct sched_file *own = &sched->file[worker->file];
@@ -324,19 +336,15 @@ static struct sched_unit *sched_pick(struct sched *sched, struct sched_worker *w
   }
   bool far_end = false;
   struct sched_file *file = sched_fresh_file(sched, long_us, &far_end);
-  if (!file && first) {
+  if (!file && lease->count == 0) {
     file = sched_shared_file(sched);
     far_end = true;
   }
-  if (!file) return NULL;
+  if (!file || !sched_fits(lease, file)) return NULL;
   sched_enter(sched, worker, file, far_end);
+  if (lease->count) lease->sum_us += file->setup_us;
   return sched_unit_in(sched, file, far_end, long_us);
 }
-
-struct sched_lease {
-  uint32_t *out, count, room;
-  uint64_t sum_us, budget_us;
-};
 
 static bool sched_lease_full(const struct sched_lease *lease)
 {
@@ -380,7 +388,7 @@ uint32_t sched_grant(struct sched *sched, struct sched_worker *worker, uint32_t 
                               .budget_us = sched_budget(sched, worker, workers)};
   uint64_t long_us = sched->free_us / (3 * (uint64_t)workers);
   while (!sched_lease_full(&lease)) {
-    struct sched_unit *unit = sched_pick(sched, worker, long_us, lease.count == 0);
+    struct sched_unit *unit = sched_pick(sched, worker, long_us, &lease);
     if (!unit) break;
     sched_take_unit(sched, unit, &lease);
   }
