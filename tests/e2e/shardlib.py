@@ -53,6 +53,22 @@ def pytest_terminal_summary(terminalreporter):
              for kind, reports in terminalreporter.stats.items() if kind and kind != "warnings"}
     _note(stats=stats, pid=os.getpid())
 '''
+# A conftest.py for suites whose workers shall all have begun before any goes on; see barrier().
+BARRIER = '''
+import os, time
+import pytest
+
+@pytest.fixture(scope="session", autouse=True)
+def barrier():
+    folder, _, count = os.environ.get("E2E_BARRIER", "").rpartition(":")
+    if not folder:
+        return
+    open(os.path.join(folder, str(os.getpid())), "w").close()
+    end = time.monotonic() + 30
+    while len(os.listdir(folder)) < int(count):
+        assert time.monotonic() < end, "the other workers do not come"
+        time.sleep(0.005)
+'''
 WORST_LAST = ["passed", "xpassed", "xfailed", "skipped", "failed", "error"]
 FAILING = {"failed", "error", "crashed", "timed_out"}
 FOREIGN = ("PYTEST_", "SHARD", "COVERAGE", "COV_", "CI_", "GITLAB", "BUILDKITE", "GITHUB_", "CIRCLE", "E2E_")
@@ -62,12 +78,17 @@ Case = collections.namedtuple("Case", "outcome element")
 
 
 def clean_env(**more):
-    """The environment without what an outer CI, pytest or worker left in it."""
+    """The environment without what an outer CI, pytest or worker left in it; a value of None takes a variable away."""
     env = {key: value for key, value in os.environ.items()
            if not key.startswith(FOREIGN) and key not in ("PYTHONPATH", "CI", "NO_COLOR")}
     env.update(PYTHONHASHSEED="0", COLUMNS="80", PYTHONDONTWRITEBYTECODE="1")
     env.update(more)
-    return env
+    return {key: value for key, value in env.items() if value is not None}
+
+
+def barrier(tmp_path, count):
+    """Variables under which a suite with BARRIER as its conftest.py begins once count workers have."""
+    return {"E2E_BARRIER": "%s:%d" % (tempfile.mkdtemp(prefix="barrier", dir=str(tmp_path)), count)}
 
 
 def eventually(predicate, timeout=20.0, what="the condition"):
@@ -230,7 +251,8 @@ class Daemon:
     def shard(self, *args, env=None, **options):
         """Runs a subcommand of shard to its end: daemon.shard("report", "--json"); .returncode, .stdout, .stderr.
         Further options go to subprocess.run."""
-        variables = clean_env(SHARD_SERVER=self.address, SHARD_PROJECT=PROJECT, SHARD_BUILD=BUILD, **(env or {}))
+        variables = dict(SHARD_SERVER=self.address, SHARD_PROJECT=PROJECT, SHARD_BUILD=BUILD)
+        variables = clean_env(**dict(variables, **(env or {})))
         settings = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=LIMIT_S, cwd=str(self.folder),
                         stdin=subprocess.DEVNULL, universal_newlines=True, errors="replace")
         settings.update(options)
@@ -256,13 +278,9 @@ class Worker(Process):
         folder = pathlib.Path(tempfile.mkdtemp(prefix="w", dir=str(daemon.folder)))
         self.node, self.notes_path = node, folder / "notes"
         (folder / "e2e_recorder.py").write_text(RECORDER)
-        variables = clean_env(SHARD_SERVER=daemon.address, SHARD_PROJECT=PROJECT, E2E_NOTES=str(self.notes_path),
-                              PYTHONPATH=str(folder), PYTEST_PLUGINS="e2e_recorder")
-        if build is not None:
-            variables["SHARD_BUILD"] = build
-        if node is not None:
-            variables["SHARD_NODE"] = str(node)
-        variables.update(env or {})
+        variables = dict(SHARD_SERVER=daemon.address, SHARD_PROJECT=PROJECT, SHARD_BUILD=build, SHARD_NODE=node,
+                         E2E_NOTES=str(self.notes_path), PYTHONPATH=str(folder), PYTEST_PLUGINS="e2e_recorder")
+        variables = clean_env(**dict(variables, **(env or {})))
         argv = [SHARD, subcommand] + [str(arg) for arg in args] + ["--"] + [str(word) for word in command or PYTEST]
         super().__init__(argv, folder / "output", variables, suite)
 
@@ -345,7 +363,7 @@ def junit_cases(path):
     return found
 
 
-def plain_pytest(suite, *args, command=PYTEST, env=None):
+def plain_pytest(suite, *args, command=PYTEST, env=None, timeout=LIMIT_S):
     """One plain pytest over the suite: .outcomes {id: outcome, the worst of its phases}, .code, .output, .junit {id:
     outcome}, as junit() has it."""
     with tempfile.TemporaryDirectory(prefix="shard-plain-") as folder:
@@ -354,7 +372,7 @@ def plain_pytest(suite, *args, command=PYTEST, env=None):
         variables = clean_env(E2E_NOTES=notes, PYTHONPATH=folder, PYTEST_PLUGINS="e2e_recorder")
         variables.update(env or {})
         done = subprocess.run(list(command) + list(args) + ["--junitxml=" + report], cwd=str(suite), env=variables,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LIMIT_S)
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout)
         cases = junit_cases(report) if os.path.exists(report) else {}
         outcomes = {}
         with open(notes) as lines:
