@@ -1,4 +1,4 @@
-"""`shard local`: a private server and workers in one command; what it prints, keeps, leaves behind, and its exit codes."""
+"""`shard local`: a private server and workers in one command; what it prints, keeps and leaves, and its exit codes."""
 import fcntl
 import os
 import pty
