@@ -1,6 +1,6 @@
-// make bench-makespan: the shipped queue and scheduler in virtual time, over real timing histories and generated suites,
-// beside what the static splitters and pytest-xdist do. Prints makespan ÷ lower bound and checks the targets of the design.
-// Deterministic: the same tree prints the same figures.
+// make bench-makespan: the shipped queue and scheduler in virtual time, over real timing histories and generated
+// suites, beside what the static splitters and pytest-xdist do. Prints makespan ÷ lower bound and checks the targets of
+// the design. Deterministic: the same tree prints the same figures.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,16 +38,16 @@ struct machine {
 
 // ---- the lower bound: fluid capacity with every set-up paid once, and the longest test on its best machine
 
-static double work_of(const struct suite *suite)
-{
+static double work_of(const struct suite *suite) {
   double sum = 0;
-  for (uint32_t i = 0; i < suite->count; i++) sum += (double)suite->actual_us[i];
-  for (uint32_t i = 0; i < suite->file_count; i++) sum += (double)suite->setup_us[i];
+  for (uint32_t i = 0; i < suite->count; i++)
+    sum += (double)suite->actual_us[i];
+  for (uint32_t i = 0; i < suite->file_count; i++)
+    sum += (double)suite->setup_us[i];
   return sum;
 }
 
-static double capacity(const struct machine *machines, uint32_t n, double until)
-{
+static double capacity(const struct machine *machines, uint32_t n, double until) {
   double sum = 0;
   for (uint32_t i = 0; i < n; i++) {
     double end = machines[i].die_us != never && (double)machines[i].die_us < until ? (double)machines[i].die_us : until;
@@ -56,8 +56,7 @@ static double capacity(const struct machine *machines, uint32_t n, double until)
   return sum;
 }
 
-static double lower_bound(const struct suite *suite, const struct machine *machines, uint32_t n)
-{
+static double lower_bound(const struct suite *suite, const struct machine *machines, uint32_t n) {
   double low = 0, high = 1e12, work = work_of(suite), longest = 0, best = 1e18;
   for (int i = 0; i < 100; i++) {
     double middle = (low + high) / 2;
@@ -98,8 +97,7 @@ struct sim {
 
 enum { ROUND_TRIP_US = 5000 };
 
-static uint64_t sim_cost(struct sim *sim, uint32_t worker, uint32_t test)
-{
+static uint64_t sim_cost(struct sim *sim, uint32_t worker, uint32_t test) {
   const struct suite *suite = sim->suite;
   double cost = (double)suite->actual_us[test];
   if (sim->worker[worker].file != suite->file_of[test]) cost += (double)suite->setup_us[suite->file_of[test]];
@@ -107,8 +105,7 @@ static uint64_t sim_cost(struct sim *sim, uint32_t worker, uint32_t test)
   return (uint64_t)(cost * sim->machines[worker].speed);
 }
 
-static void sim_deliver(struct sim *sim)
-{
+static void sim_deliver(struct sim *sim) {
   for (size_t i = 0; i < sim->effects.count; i++) {
     struct effect *effect = &sim->effects.item[i];
     if (effect->kind == EFFECT_STATE && queue_state(sim->queue) == QUEUE_COMPLETE) sim->end_us = sim->now_us;
@@ -126,8 +123,7 @@ static void sim_deliver(struct sim *sim)
   effects_clear(&sim->effects);
 }
 
-static void sim_join(struct sim *sim, uint32_t at)
-{
+static void sim_join(struct sim *sim, uint32_t at) {
   uint32_t *reopened, count;
   struct queue_join join = {.node = "", .attempt = "", .retried = QUEUE_RETRIED_NO, .node_total = sim->n};
   struct sim_worker *worker = &sim->worker[at];
@@ -139,8 +135,7 @@ static void sim_join(struct sim *sim, uint32_t at)
   queue_lease(sim->queue, sim->now_us, worker->number, &sim->effects);
 }
 
-static void sim_finish_test(struct sim *sim, uint32_t at)
-{
+static void sim_finish_test(struct sim *sim, uint32_t at) {
   struct sim_worker *worker = &sim->worker[at];
   uint32_t attempt, test = worker->tests[worker->at++];
   bool settles;
@@ -159,8 +154,7 @@ static void sim_finish_test(struct sim *sim, uint32_t at)
   }
 }
 
-static void sim_step_worker(struct sim *sim, uint32_t at)
-{
+static void sim_step_worker(struct sim *sim, uint32_t at) {
   struct sim_worker *worker = &sim->worker[at];
   if (sim->now_us >= sim->machines[at].die_us) {
     worker->gone = true;
@@ -176,8 +170,7 @@ static void sim_step_worker(struct sim *sim, uint32_t at)
 }
 
 // Heartbeats of the living, then whatever is due.
-static void sim_tick(struct sim *sim)
-{
+static void sim_tick(struct sim *sim) {
   for (uint32_t i = 0; i < sim->n; i++) {
     if (sim->worker[i].joined && !sim->worker[i].gone) queue_heard(sim->queue, sim->now_us, sim->worker[i].number);
   }
@@ -185,15 +178,13 @@ static void sim_tick(struct sim *sim)
   sim_deliver(sim);
 }
 
-static uint64_t sim_due(const struct sim *sim, uint32_t at)
-{
+static uint64_t sim_due(const struct sim *sim, uint32_t at) {
   const struct sim_worker *worker = &sim->worker[at];
   if (worker->gone) return never;
   return worker->next_us < sim->machines[at].die_us ? worker->next_us : sim->machines[at].die_us;
 }
 
-static void sim_run(struct sim *sim)
-{
+static void sim_run(struct sim *sim) {
   while (!sim->end_us) {
     uint32_t first = 0;
     for (uint32_t i = 1; i < sim->n; i++) {
@@ -213,8 +204,7 @@ static void sim_run(struct sim *sim)
   }
 }
 
-static double makespan_ours(const struct suite *suite, const struct machine *machines, uint32_t n)
-{
+static double makespan_ours(const struct suite *suite, const struct machine *machines, uint32_t n) {
   struct sim *sim = base_calloc(1, sizeof *sim);
   struct queue_policy policy = {.lease_ttl_us = 15000000, .idle_us = never / 4, .linger_us = never / 4};
   struct estimate_out *out = base_calloc(suite->count, sizeof *out);
@@ -239,7 +229,8 @@ static double makespan_ours(const struct suite *suite, const struct machine *mac
   }
   sim_run(sim);
   double end = (double)sim->end_us;
-  for (uint32_t i = 0; i < n; i++) free(sim->worker[i].tests);
+  for (uint32_t i = 0; i < n; i++)
+    free(sim->worker[i].tests);
   effects_release(&sim->effects);
   queue_free(sim->queue);
   free(sim);
@@ -251,8 +242,7 @@ static double makespan_ours(const struct suite *suite, const struct machine *mac
 
 // ---- the static splits
 
-static double finish_of(const struct suite *suite, const struct machine *machine, const uint32_t *owner, uint32_t who)
-{
+static double finish_of(const struct suite *suite, const struct machine *machine, const uint32_t *owner, uint32_t who) {
   double sum = 0;
   uint32_t file = UINT32_MAX;
   for (uint32_t i = 0; i < suite->count; i++) {
@@ -264,8 +254,7 @@ static double finish_of(const struct suite *suite, const struct machine *machine
   return (double)machine->join_us + sum * machine->speed;
 }
 
-static double latest(const struct suite *suite, const struct machine *machines, uint32_t n, const uint32_t *owner)
-{
+static double latest(const struct suite *suite, const struct machine *machines, uint32_t n, const uint32_t *owner) {
   double end = 0;
   for (uint32_t i = 0; i < n; i++) {
     double finish = finish_of(suite, &machines[i], owner, i);
@@ -274,10 +263,10 @@ static double latest(const struct suite *suite, const struct machine *machines, 
   return end;
 }
 
-static double makespan_count(const struct suite *suite, const struct machine *machines, uint32_t n)
-{
+static double makespan_count(const struct suite *suite, const struct machine *machines, uint32_t n) {
   uint32_t *owner = base_calloc(suite->count, sizeof *owner);
-  for (uint32_t i = 0; i < suite->count; i++) owner[i] = (uint32_t)((uint64_t)i * n / suite->count);
+  for (uint32_t i = 0; i < suite->count; i++)
+    owner[i] = (uint32_t)((uint64_t)i * n / suite->count);
   double end = latest(suite, machines, n, owner);
   free(owner);
   return end;
@@ -288,32 +277,34 @@ struct item {
   uint32_t index;
 };
 
-static int compare_items(const void *a, const void *b)
-{
+static int compare_items(const void *a, const void *b) {
   const struct item *x = a, *y = b;
   if (x->weight != y->weight) return x->weight > y->weight ? -1 : 1;
   return (x->index > y->index) - (x->index < y->index);
 }
 
 // Longest processing time first over tests, or over whole files.
-static double makespan_lpt(const struct suite *suite, const struct machine *machines, uint32_t n, bool by_file)
-{
+static double makespan_lpt(const struct suite *suite, const struct machine *machines, uint32_t n, bool by_file) {
   uint32_t count = by_file ? suite->file_count : suite->count;
   struct item *item = base_calloc(count, sizeof *item);
   struct estimate_out *out = base_calloc(suite->count, sizeof *out);
   uint32_t *owner = base_calloc(suite->count, sizeof *owner), *of = base_calloc(count, sizeof *of);
   uint64_t load[WORKERS_MAX] = {0};
   estimate_list(suite->history, suite->file_of, suite->count, suite->file_count, out);
-  for (uint32_t i = 0; i < count; i++) item[i].index = i;
-  for (uint32_t i = 0; i < suite->count; i++) item[by_file ? suite->file_of[i] : i].weight += out[i].expected_us;
+  for (uint32_t i = 0; i < count; i++)
+    item[i].index = i;
+  for (uint32_t i = 0; i < suite->count; i++)
+    item[by_file ? suite->file_of[i] : i].weight += out[i].expected_us;
   qsort(item, count, sizeof *item, compare_items);
   for (uint32_t i = 0; i < count; i++) {
     uint32_t least = 0;
-    for (uint32_t w = 1; w < n; w++) least = load[w] < load[least] ? w : least;
+    for (uint32_t w = 1; w < n; w++)
+      least = load[w] < load[least] ? w : least;
     load[least] += item[i].weight;
     of[item[i].index] = least;
   }
-  for (uint32_t i = 0; i < suite->count; i++) owner[i] = of[by_file ? suite->file_of[i] : i];
+  for (uint32_t i = 0; i < suite->count; i++)
+    owner[i] = of[by_file ? suite->file_of[i] : i];
   double end = latest(suite, machines, n, owner);
   free(item);
   free(out);
@@ -330,13 +321,12 @@ struct xdist {
   uint32_t *queue;
 };
 
-static void xdist_give(struct xdist *node, uint32_t *next, uint32_t count, uint32_t many)
-{
-  for (uint32_t i = 0; i < many && *next < count; i++) node->queue[node->queue_end++] = (*next)++;
+static void xdist_give(struct xdist *node, uint32_t *next, uint32_t count, uint32_t many) {
+  for (uint32_t i = 0; i < many && *next < count; i++)
+    node->queue[node->queue_end++] = (*next)++;
 }
 
-static uint64_t xdist_cost(const struct suite *suite, const struct machine *machine, struct xdist *node)
-{
+static uint64_t xdist_cost(const struct suite *suite, const struct machine *machine, struct xdist *node) {
   uint32_t test = node->queue[node->queue_begin];
   double cost = (double)suite->actual_us[test];
   if (node->file != suite->file_of[test]) cost += (double)suite->setup_us[suite->file_of[test]];
@@ -344,8 +334,7 @@ static uint64_t xdist_cost(const struct suite *suite, const struct machine *mach
   return (uint64_t)(cost * machine->speed);
 }
 
-static double makespan_xdist(const struct suite *suite, const struct machine *machines, uint32_t n)
-{
+static double makespan_xdist(const struct suite *suite, const struct machine *machines, uint32_t n) {
   struct xdist *node = base_calloc(n, sizeof *node);
   uint32_t next = 0, share = suite->count / (4 * n) > 2 ? suite->count / (4 * n) : 2;
   uint64_t end = 0;
@@ -356,17 +345,20 @@ static double makespan_xdist(const struct suite *suite, const struct machine *ma
   }
   for (;;) {
     uint32_t first = 0;
-    for (uint32_t i = 1; i < n; i++) first = node[i].next_us < node[first].next_us ? i : first;
+    for (uint32_t i = 1; i < n; i++)
+      first = node[i].next_us < node[first].next_us ? i : first;
     if (node[first].next_us == never) break;
     struct xdist *at = &node[first];
     uint64_t now = end = at->next_us;
     at->queue_begin++;
-    uint32_t left = suite->count - next, least = left / n / 4 > 2 ? left / n / 4 : 2, most = left / n / 2 > 2 ? left / n / 2 : 2;
+    uint32_t left = suite->count - next, least = left / n / 4 > 2 ? left / n / 4 : 2,
+             most = left / n / 2 > 2 ? left / n / 2 : 2;
     uint32_t waiting = at->queue_end - at->queue_begin;
     if (waiting < least) xdist_give(at, &next, suite->count, most - waiting);
     at->next_us = at->queue_begin < at->queue_end ? now + xdist_cost(suite, &machines[first], at) : never;
   }
-  for (uint32_t i = 0; i < n; i++) free(node[i].queue);
+  for (uint32_t i = 0; i < n; i++)
+    free(node[i].queue);
   free(node);
   return (double)end;
 }
@@ -376,8 +368,7 @@ static double makespan_xdist(const struct suite *suite, const struct machine *ma
 enum policy { POLICY_OURS, POLICY_COUNT, POLICY_LPT_TEST, POLICY_LPT_FILE, POLICY_XDIST, POLICIES };
 static const char *const policy_names[] = {"shardd", "count", "lpt-test", "lpt-file", "xdist"};
 
-static void make_machines(struct machine *machines, const struct scenario *scenario, double work, uint64_t seed)
-{
+static void make_machines(struct machine *machines, const struct scenario *scenario, double work, uint64_t seed) {
   double share = work / scenario->workers;
   for (uint32_t i = 0; i < scenario->workers; i++) {
     machines[i] = (struct machine){.speed = 1, .die_us = never};
@@ -389,8 +380,7 @@ static void make_machines(struct machine *machines, const struct scenario *scena
   if (scenario->death) machines[scenario->workers - 1].die_us = (uint64_t)(share * 0.6);
 }
 
-static double run_policy(enum policy policy, const struct suite *suite, const struct machine *machines, uint32_t n)
-{
+static double run_policy(enum policy policy, const struct suite *suite, const struct machine *machines, uint32_t n) {
   switch (policy) {
     case POLICY_OURS: return makespan_ours(suite, machines, n);
     case POLICY_COUNT: return makespan_count(suite, machines, n);
@@ -407,8 +397,7 @@ struct scores {
   uint32_t count;
 };
 
-static void run_suite(const struct scenario *scenario, struct suite *suite, struct scores *scores)
-{
+static void run_suite(const struct scenario *scenario, struct suite *suite, struct scores *scores) {
   struct machine machines[WORKERS_MAX];
   for (uint64_t seed = 1; seed <= SEEDS; seed++) {
     suite_set_setups(suite, scenario->setups ? 0.5 : 0, 1.3, seed * 7919);
@@ -426,8 +415,7 @@ static void run_suite(const struct scenario *scenario, struct suite *suite, stru
   }
 }
 
-static bool run_scenario(const struct scenario *scenario, struct suite *const *suites, uint32_t count, FILE *json)
-{
+static bool run_scenario(const struct scenario *scenario, struct suite *const *suites, uint32_t count, FILE *json) {
   struct scores scores = {0};
   for (uint32_t i = 0; i < count; i++) {
     bool real = scenario->noise < 0;
@@ -443,13 +431,13 @@ static bool run_scenario(const struct scenario *scenario, struct suite *const *s
     printf(isnan(mean) ? "        -" : "  %7.3f", mean);
   }
   printf("   <= %.2f  worst %.3f  %s\n", scenario->target, scores.worst, met ? "met" : "MISSED");
-  fprintf(json, "{\"bench\":\"makespan\",\"scenario\":\"%s\",\"ratio\":%.4f,\"worst\":%.4f,\"target\":%.2f,\"met\":%s}\n",
+  fprintf(json,
+          "{\"bench\":\"makespan\",\"scenario\":\"%s\",\"ratio\":%.4f,\"worst\":%.4f,\"target\":%.2f,\"met\":%s}\n",
           scenario->name, ours, scores.worst, scenario->target, met ? "true" : "false");
   return met;
 }
 
-static uint32_t load_suites(const char *folder, struct suite **suites)
-{
+static uint32_t load_suites(const char *folder, struct suite **suites) {
   static const char *const files[] = {"onegov.csv", "localstack.csv", "pl_core.csv.gz"};
   uint32_t n = 0;
   for (size_t i = 0; i < COUNT_OF(files); i++) {
@@ -468,8 +456,7 @@ static uint32_t load_suites(const char *folder, struct suite **suites)
   return n;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
   struct suite *suites[SUITES_MAX];
   FILE *json = fopen(argc > 2 ? argv[2] : "/dev/null", "we");
   if (argc < 2 || !json) {
@@ -479,9 +466,12 @@ int main(int argc, char **argv)
   uint32_t count = load_suites(argv[1], suites);
   bool met = true;
   printf("makespan / lower bound, geometric mean over suites of at least 10 minutes, %d seeds\n%-22s", SEEDS, "");
-  for (enum policy policy = 0; policy < POLICIES; policy++) printf("  %7s", policy_names[policy]);
+  for (enum policy policy = 0; policy < POLICIES; policy++)
+    printf("  %7s", policy_names[policy]);
   printf("   target\n");
-  for (size_t i = 0; i < COUNT_OF(scenarios); i++) met = run_scenario(&scenarios[i], suites, count, json) && met;
-  for (uint32_t i = 0; i < count; i++) suite_free(suites[i]);
+  for (size_t i = 0; i < COUNT_OF(scenarios); i++)
+    met = run_scenario(&scenarios[i], suites, count, json) && met;
+  for (uint32_t i = 0; i < count; i++)
+    suite_free(suites[i]);
   return fclose(json) == 0 && met ? 0 : 1;
 }

@@ -1,4 +1,5 @@
-// Timing histories for the benchmarks. Reads CSV through gzip where needed; the generated ones depend on their seed alone.
+// Timing histories for the benchmarks. Reads CSV through gzip where needed; the generated ones depend on their seed
+// alone.
 #include "tests/bench/suites.h"
 
 #include <errno.h>
@@ -9,26 +10,22 @@
 
 #include "server/map.h"
 
-uint64_t suite_random(uint64_t *state)
-{
+uint64_t suite_random(uint64_t *state) {
   *state ^= *state >> 12;
   *state ^= *state << 25;
   *state ^= *state >> 27;
   return *state * UINT64_C(2685821657736338717);
 }
 
-double suite_uniform(uint64_t *state)
-{
+double suite_uniform(uint64_t *state) {
   return ((double)(suite_random(state) >> 11) + 0.5) / 9007199254740992.0;
 }
 
-double suite_normal(uint64_t *state)
-{
+double suite_normal(uint64_t *state) {
   return sqrt(-2 * log(suite_uniform(state))) * cos(6.283185307179586 * suite_uniform(state));
 }
 
-static struct suite *suite_new(const char *name, uint32_t room)
-{
+static struct suite *suite_new(const char *name, uint32_t room) {
   struct suite *suite = base_calloc(1, sizeof *suite);
   const char *slash = strrchr(name, '/');
   snprintf(suite->name, sizeof suite->name, "%s", slash ? slash + 1 : name);
@@ -41,8 +38,7 @@ static struct suite *suite_new(const char *name, uint32_t room)
   return suite;
 }
 
-void suite_free(struct suite *suite)
-{
+void suite_free(struct suite *suite) {
   if (!suite) return;
   free(suite->file_of);
   free(suite->unit_of);
@@ -60,16 +56,14 @@ struct suite_reader {
   bool phases;
 };
 
-static double suite_number(const char *text)
-{
+static double suite_number(const char *text) {
   char *end;
   errno = 0;
   double value = strtod(text, &end);
   return end == text || errno || !(value >= 0) || value > 1e6 ? -1 : value;
 }
 
-static void suite_learn_history(struct estimate_history *history, char *text)
-{
+static void suite_learn_history(struct estimate_history *history, char *text) {
   char *rest = text, *word;
   while ((word = strsep(&rest, " ;|"))) {
     double seconds = word[0] ? suite_number(word) : -1;
@@ -78,16 +72,14 @@ static void suite_learn_history(struct estimate_history *history, char *text)
 }
 
 // The fields of a line: file, test, then numbers; NULL when there are too few.
-static char *suite_fields(char *line, char **file)
-{
+static char *suite_fields(char *line, char **file) {
   char *rest = line;
   line[strcspn(line, "\r\n")] = '\0';
   *file = strsep(&rest, ",");
   return strsep(&rest, ",") ? rest : NULL;
 }
 
-static int suite_read_line(struct suite_reader *reader, char *line)
-{
+static int suite_read_line(struct suite_reader *reader, char *line) {
   struct suite *suite = reader->suite;
   char *file, *rest = suite_fields(line, &file);
   bool added;
@@ -109,8 +101,7 @@ static int suite_read_line(struct suite_reader *reader, char *line)
   return 0;
 }
 
-static FILE *suite_open(const char *path)
-{
+static FILE *suite_open(const char *path) {
   size_t n = strlen(path);
   if (n < 3 || strcmp(path + n - 3, ".gz") != 0) return fopen(path, "re");
   char *command = base_printf("exec gzip -dc '%s'", path);
@@ -119,8 +110,7 @@ static FILE *suite_open(const char *path)
   return file;
 }
 
-static int suite_read(struct suite_reader *reader, FILE *file, const char *path)
-{
+static int suite_read(struct suite_reader *reader, FILE *file, const char *path) {
   char line[4096];
   if (!fgets(line, sizeof line, file)) return -1;
   reader->phases = strstr(line, "setup") != NULL;
@@ -133,8 +123,7 @@ static int suite_read(struct suite_reader *reader, FILE *file, const char *path)
   return reader->suite->count ? 0 : -1;
 }
 
-struct suite *suite_load(const char *path)
-{
+struct suite *suite_load(const char *path) {
   FILE *file = suite_open(path);
   if (!file) return NULL;
   struct suite_reader reader = {.suite = suite_new(path, 100000)};
@@ -151,8 +140,7 @@ struct suite *suite_load(const char *path)
 // ---- making
 
 struct suite *suite_generate(const char *name, uint32_t count, uint32_t per_file, double median_s, double sigma,
-                             uint64_t seed)
-{
+                             uint64_t seed) {
   struct suite *suite = suite_new(name, count);
   uint32_t file = 0, left = 0;
   for (uint32_t i = 0; i < count; i++) {
@@ -169,15 +157,13 @@ struct suite *suite_generate(const char *name, uint32_t count, uint32_t per_file
   return suite;
 }
 
-void suite_set_setups(struct suite *suite, double median_s, double sigma, uint64_t seed)
-{
+void suite_set_setups(struct suite *suite, double median_s, double sigma, uint64_t seed) {
   for (uint32_t i = 0; i < suite->file_count; i++) {
     suite->setup_us[i] = median_s > 0 ? (uint64_t)(1e6 * median_s * exp(sigma * suite_normal(&seed))) : 0;
   }
 }
 
-void suite_set_noise(struct suite *suite, double sigma, double unknown, uint64_t seed)
-{
+void suite_set_noise(struct suite *suite, double sigma, double unknown, uint64_t seed) {
   for (uint32_t i = 0; i < suite->count; i++) {
     double factor = exp(sigma * suite_normal(&seed));
     double u = suite_uniform(&seed);
