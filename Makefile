@@ -74,16 +74,162 @@ $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(LIBS)
 	@mkdir -p $(@D)
 	@echo "  LD $@"; $(CC) $(ALL_LDFLAGS) -o $@ $< $(LIBS) $(LIBS) $$(pkg-config --libs $(SERVER_PACKAGES) expat jansson cmocka) -lpthread -lm
 
-unit: $(UNIT_BIN)
-	@set -e; for t in $(UNIT_BIN); do $$t; done
 
 # Run one: make unit-NAME
 unit-%: $(BUILD)/unit/test_%
 	$<
 
-clean:
-	rm -rf build
+# ---- benchmarks in C: one program per tests/bench/NAME.c, those without a main apart
+BENCH_SRC := $(wildcard tests/bench/*.c)
+BENCH_PARTS := $(filter tests/bench/suites.c,$(BENCH_SRC))
+BENCH_BIN := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(filter-out $(BENCH_PARTS),$(BENCH_SRC)))
+$(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(call obj,$(BENCH_PARTS)) $(LIBS)
+	@mkdir -p $(@D)
+	@echo "  LD $@"; $(CC) $(ALL_LDFLAGS) -o $@ $< $(call obj,$(BENCH_PARTS)) $(LIBS) $(LIBS) \
+	  $$(pkg-config --libs $(SERVER_PACKAGES) expat jansson) -lpthread -lm
 
-.PHONY: all unit clean
+# ---- packages: what is missing is installed, or the line that does it printed (tests/deps.sh)
+DEPS ?= build
+deps:
+	@tests/deps.sh $(DEPS)
+
+# ---- README's two commands
+demo:
+	@tests/deps.sh build demo
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@tests/demo.sh $(BUILD)
+
+# With the sanitizers every unit test, and of the end-to-end tests those that take the daemon and the workers through
+# their whole lives.
+JOBS ?= 2
+ASAN := build/address-undefined
+ASAN_E2E := tests/e2e/test_build.py,tests/e2e/test_kill.py,tests/e2e/test_local.py
+check:
+	@tests/deps.sh build test
+	@$(MAKE) --no-print-directory -j$(JOBS) all unit-programs
+	@$(MAKE) --no-print-directory -j$(JOBS) SAN=address,undefined BUILD=$(ASAN) WERROR=1 all unit-programs
+	@tests/check.py --unit $(BUILD) --e2e $(BUILD) tests/test_checks.py,tests/e2e --unit $(ASAN) --e2e $(ASAN) $(ASAN_E2E)
+
+unit-programs: $(UNIT_BIN)
+
+unit: unit-programs
+	@tests/check.py --unit $(BUILD)
+
+e2e: all
+	@tests/check.py --e2e $(BUILD) tests/test_checks.py,tests/e2e
+
+# The threads of the store, under ThreadSanitizer: all unit tests, and the daemon with it in a few end-to-end tests.
+tsan:
+	@tests/deps.sh build test
+	@$(MAKE) --no-print-directory -j$(JOBS) SAN=thread BUILD=build/thread all unit-programs
+	@tests/check.py --unit build/thread --e2e build/thread tests/e2e/test_build.py
+
+# ---- lint: each part is a target of its own; all of them run even when one fails
+LINT_C := $(wildcard $(foreach d,server worker proto config tests/unit tests/bench,$(d)/*.c))
+LINT_H := $(wildcard $(foreach d,server worker proto config tests/unit tests/bench,$(d)/*.h))
+LINT_SH := $(wildcard .ci/run tests/*.sh docs/ci/*.sh)
+LINT_PARTS := gcc clang format tidy cppcheck shell python man rules
+lint:
+	@tests/deps.sh build test lint
+	@$(MAKE) --no-print-directory -j$(JOBS) -k --output-sync=target $(LINT_PARTS:%=lint-%)
+	@echo "lint: clean"
+
+objects: $(call obj,$(LINT_C)) $(BUILD)/obj/gen/shardd.pb-c.o
+
+lint-gcc lint-clang: lint-%:
+	@$(MAKE) --no-print-directory CC=$* WERROR=1 BUILD=build/lint-$* objects
+
+lint-format:
+	clang-format --dry-run -Werror $(LINT_C) $(LINT_H)
+
+lint-tidy: compile_commands.json
+	@echo "clang-tidy: $(words $(LINT_C)) files"
+	@printf '%s\n' $(LINT_C) | xargs -P $(JOBS) -n 8 clang-tidy --quiet -p . 2> >(grep -vE '^[0-9]+ warnings? generated' >&2)
+
+lint-cppcheck: $(GEN)
+	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability --inline-suppr -j $(JOBS) \
+	  --suppressions-list=tests/cppcheck.txt -D_GNU_SOURCE -DSHARD_VERSION='"$(VERSION)"' -I. -I$(BUILD)/gen \
+	  --library=posix server worker proto config tests/unit tests/bench
+
+lint-shell:
+	shellcheck $(LINT_SH)
+
+lint-python:
+	/usr/bin/python3 -m flake8 --max-line-length 120 tests worker/adapters
+
+lint-man:
+	mandoc -T lint -W warning $(wildcard docs/man/*.[158])
+
+lint-rules:
+	tests/check_includes.py
+	tests/check_style.py
+
+# How each file is compiled, for clang-tidy and editors; clang's flags, whatever CC is.
+compile_commands.json: Makefile $(LINT_C) | $(GEN)
+	@tests/compile_commands.py clang $(filter-out -Werror,$(ALL_CFLAGS)) -- $(LINT_C) >$@
+
+format:
+	clang-format -i $(LINT_C) $(LINT_H)
+
+# ---- benchmarks: each prints its figures, the target and the verdict, and leaves them as JSON in build/
+bench: bench-overhead bench-makespan
+
+bench-overhead: all
+	@tests/bench/overhead.py $(BUILD) $(BUILD)/bench-overhead.json
+
+HISTORIES ?= tests/bench/durations
+bench-makespan: $(BUILD)/bench/makespan
+	@$(BUILD)/bench/makespan $(HISTORIES) $(BUILD)/bench-makespan.json
+
+# ---- installing: `make install PREFIX=/usr DESTDIR=pkg` for packages
+BINDIR = $(PREFIX)/bin
+MANDIR = $(PREFIX)/share/man
+UNITDIR = $(PREFIX)/lib/systemd/system
+SYSUSERSDIR = $(PREFIX)/lib/sysusers.d
+DOCDIR = $(PREFIX)/share/doc/shardd
+UNITS := systemd/shardd.service systemd/shardd.socket
+SAMPLES := config/shardd.yml config/shard.yml
+
+install: all
+	install -d $(foreach d,$(BINDIR) $(UNITDIR) $(SYSUSERSDIR) $(DOCDIR)/examples,'$(DESTDIR)$(d)')
+	install -m 755 $(BUILD)/shardd $(BUILD)/shard '$(DESTDIR)$(BINDIR)/'
+	set -e; for page in $(wildcard docs/man/*.[158]); do \
+	  install -D -m 644 $$page "$(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}"; done
+	set -e; for unit in $(UNITS); do sed 's,/usr/local/bin,$(BINDIR),' $$unit >'$(DESTDIR)$(UNITDIR)/'$${unit##*/}; \
+	  chmod 644 '$(DESTDIR)$(UNITDIR)/'$${unit##*/}; done
+	install -m 644 systemd/shardd.sysusers '$(DESTDIR)$(SYSUSERSDIR)/shardd.conf'
+	install -m 644 $(SAMPLES) '$(DESTDIR)$(DOCDIR)/examples/'
+	install -m 644 LICENSE README.md CHANGELOG.md $(wildcard docs/*.md) '$(DESTDIR)$(DOCDIR)/'
+
+# Takes away what install put there; settings and the database stay.
+uninstall:
+	rm -f '$(DESTDIR)$(BINDIR)/shardd' '$(DESTDIR)$(BINDIR)/shard' '$(DESTDIR)$(SYSUSERSDIR)/shardd.conf'
+	rm -f $(foreach u,$(notdir $(UNITS)),'$(DESTDIR)$(UNITDIR)/$(u)')
+	set -e; for page in $(wildcard docs/man/*.[158]); do rm -f "$(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}"; done
+	rm -rf '$(DESTDIR)$(DOCDIR)'
+
+clean:
+	rm -rf build compile_commands.json
+
+define HELP
+make               builds build/shardd and build/shard
+make demo          installs what is missing, builds, runs a public suite on four workers and compares with plain pytest
+make check         builds, also with sanitizers, and runs all tests; the last line adds them up
+make lint          warnings of gcc and clang, layout, static analysis, scripts, man pages, the rules of the house
+make deps          installs missing Debian packages, or prints the line that does
+make unit          unit tests; one of them: make unit-NAME
+make e2e           end-to-end tests; one: /usr/bin/python3 -m pytest tests/e2e -k NAME
+make tsan          unit tests and a few end-to-end tests with ThreadSanitizer
+make bench         benchmarks against their targets; one: make bench-overhead, make bench-makespan
+make format        lays out all C sources
+make install       below PREFIX (/usr/local), DESTDIR before it; make uninstall takes it away
+make clean         removes build/
+Variables: CC=clang, WERROR=1, SAN=address,undefined or SAN=thread, BUILD=folder, OPT=-O0, JOBS=2
+endef
+help:
+	@: $(info $(HELP))
+
+.PHONY: all deps demo check unit unit-programs e2e tsan lint $(LINT_PARTS:%=lint-%) objects format bench bench-overhead \
+  bench-makespan install uninstall clean help
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -1,0 +1,124 @@
+#!/usr/bin/python3
+"""Runs unit programs and end-to-end tests, and adds up what they report: the work of `make check`, `unit` and `e2e`.
+
+    check.py [--unit FOLDER]… [--e2e FOLDER [pytest's arguments,…]]…
+
+FOLDER is a build folder; arguments of pytest follow it, divided by commas, default tests/e2e. The last line is
+"N passed, N failed, N skipped", alone; 1 is returned when anything failed or nothing ran.
+"""
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PYTHON = "/usr/bin/python3"
+UNIT_LIMIT_S = 300
+CMOCKA = {"passed": re.compile(r"^\[  PASSED  \] (\d+) test", re.M),
+          "failed": re.compile(r"^\[  FAILED  \] [^\n]*?(\d+) test\(s\)", re.M),
+          "skipped": re.compile(r"^\[  SKIPPED \] [^\n]*?(\d+) test\(s\)", re.M)}
+# A report is aborted on, not only printed: a sanitizer's finding fails the program it is in.
+SANITIZERS = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99", "UBSAN_OPTIONS": "print_stacktrace=1",
+              "TSAN_OPTIONS": "exitcode=99:halt_on_error=1"}
+
+
+def count_cmocka(output, code):
+    """What one program of cmocka reports; dying without a word is a failure too."""
+    count = Counter({kind: sum(map(int, pattern.findall(output))) for kind, pattern in CMOCKA.items()})
+    if code != 0 and not count["failed"]:
+        count["failed"] = 1
+    return count
+
+
+def run_unit(program, env):
+    try:
+        done = subprocess.run([program], env=env, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=UNIT_LIMIT_S, check=False)
+        code, output = done.returncode, done.stdout.decode(errors="replace")
+    except subprocess.TimeoutExpired as late:
+        code, output = -9, (late.stdout or b"").decode(errors="replace") + f"\nstopped after {UNIT_LIMIT_S} s\n"
+    count = count_cmocka(output, code)
+    if not sum(count.values()):
+        count["failed"], output = 1, output + "\nreported no test at all\n"
+    if count["failed"]:
+        print(output)
+    print(f"  {program.name:28} {say(count)}{'' if code == 0 else f', ended with {code}'}", flush=True)
+    return count
+
+
+def unit(folder):
+    """Each program tests/unit/test_NAME.c made, in turn; a missing one is a failure."""
+    env = dict(SANITIZERS, **os.environ)
+    names = sorted(path.stem for path in (ROOT / "tests/unit").glob("test_*.c"))
+    total = Counter()
+    for name in names:
+        program = folder / "unit" / name
+        if program.exists():
+            total += run_unit(program, env)
+        else:
+            print(f"  {name:28} is not built in {folder}")
+            total["failed"] += 1
+    return total
+
+
+def count_junit(path):
+    """Outcomes by test case: one that failed and then failed to tear down counts once."""
+    count = Counter()
+    for case in ElementTree.parse(path).getroot().iter("testcase"):
+        kinds = {child.tag for child in case}
+        kind = "failed" if kinds & {"failure", "error"} else "skipped" if "skipped" in kinds else "passed"
+        count[kind] += 1
+    return count
+
+
+def e2e(folder, args):
+    env = dict(SANITIZERS, **os.environ, SHARD_BUILD_DIR=str(folder))
+    with tempfile.TemporaryDirectory() as place:
+        junit = os.path.join(place, "junit.xml")
+        command = [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={junit}", *args]
+        code = subprocess.run(command, env=env, cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode
+        count = count_junit(junit) if os.path.exists(junit) else Counter()
+    if code != 0 and not count["failed"]:
+        count["failed"] = 1
+        print(f"pytest ended with {code}")
+    return count
+
+
+def say(count):
+    return ", ".join(f"{count[kind]} {kind}" for kind in ("passed", "failed", "skipped"))
+
+
+def parts(argv):
+    """(kind, folder, pytest's arguments) of each part asked for."""
+    words = iter(argv)
+    found = []
+    for word in words:
+        if word in ("--unit", "--e2e"):
+            found.append((word[2:], pathlib.Path(next(words)).resolve(), ["tests/e2e"]))
+        elif found and found[-1][0] == "e2e":
+            found[-1] = (*found[-1][:2], word.split(","))
+        else:
+            sys.exit(f"{argv}: {word} is neither --unit nor --e2e; see the first lines of tests/check.py")
+    return found
+
+
+def main(argv):
+    total, lines = Counter(), []
+    for kind, folder, args in parts(argv[1:]):
+        print(f"{kind} tests, {os.path.relpath(folder, ROOT)}", flush=True)
+        begin = time.monotonic()
+        count = unit(folder) if kind == "unit" else e2e(folder, args)
+        lines.append(f"  {kind:5} {os.path.relpath(folder, ROOT):28} {say(count)}, {time.monotonic() - begin:.0f} s")
+        total += count
+    print("\n".join(lines))
+    print(say(total))
+    return 0 if total["passed"] and not total["failed"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
