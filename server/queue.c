@@ -86,7 +86,12 @@ void queue_move(struct queue *queue, uint32_t number, enum queue_place to)
   struct queue_test *test = &queue->test[number];
   enum queue_place from = (enum queue_place)test->place;
   assert(from != to && !(from == PLACE_DONE && to == PLACE_LEASED));
-  if (from == PLACE_LEASED) queue->leased_us -= sched_expected_us(queue->sched, number);
+  if (from == PLACE_LEASED) {
+    struct queue_lease *lease = queue->lease[test->slot];
+    assert(lease && lease->held > 0);
+    lease->live = --lease->held > 0;
+    queue->leased_us -= sched_expected_us(queue->sched, number);
+  }
   if (to == PLACE_LEASED) queue->leased_us += sched_expected_us(queue->sched, number);
   if (from == PLACE_READY && sched_is_free(queue->sched, number)) sched_take_test(queue->sched, number);
   if (to == PLACE_READY) sched_free_test(queue->sched, number);
@@ -100,6 +105,14 @@ void queue_move(struct queue *queue, uint32_t number, enum queue_place to)
   queue->place_count[from]--;
   queue->place_count[to]++;
   test->place = (uint8_t)to;
+}
+
+void queue_hand_out(struct queue *queue, uint32_t number, uint32_t slot)
+{
+  queue_move(queue, number, PLACE_LEASED);
+  queue->test[number].slot = slot;
+  queue->lease[slot]->held++;
+  queue->lease[slot]->live = true;
 }
 
 void queue_put_again(struct queue *queue, uint32_t test, uint32_t avoid, bool alone)
@@ -129,16 +142,28 @@ static void queue_drain(struct queue *queue, uint32_t worker, struct effects *ef
   effects_add(effects, (struct effect){.kind = EFFECT_DRAIN, .worker = worker, .reason = reason});
 }
 
+static void queue_drain_parked(struct queue *queue, struct effects *effects)
+{
+  while (queue->fifo[LIST_PARKED].head != QUEUE_NOBODY) {
+    uint32_t worker = queue->fifo[LIST_PARKED].head;
+    queue_list_remove(queue, LIST_PARKED, worker);
+    queue_drain(queue, worker, effects);
+  }
+}
+
 void queue_set_state(struct queue *queue, enum queue_state state, struct effects *effects)
 {
   if (queue->state == state) return;
   queue->state = state;
   effects_add(effects, (struct effect){.kind = EFFECT_STATE});
-  while (queue_ended(queue) && queue->fifo[LIST_PARKED].head != QUEUE_NOBODY) {
-    uint32_t worker = queue->fifo[LIST_PARKED].head;
-    queue_list_remove(queue, LIST_PARKED, worker);
-    queue_drain(queue, worker, effects);
-  }
+  if (queue_ended(queue)) queue_drain_parked(queue, effects);
+}
+
+static bool queue_failed_enough(const struct queue *queue)
+{
+  uint32_t failing = queue_failing_count(queue), bound = queue->policy.max_failures;
+  assert(queue->forgiven <= failing);
+  return bound && failing - queue->forgiven >= bound;
 }
 
 // After verdicts changed: is the build over?
@@ -148,6 +173,8 @@ void queue_settle(struct queue *queue, uint64_t now_us, struct effects *effects)
   assert(queue->sched);
   if (queue->place_count[PLACE_DONE] == queue->total) {
     queue_set_state(queue, QUEUE_COMPLETE, effects);
+  } else if (queue_failed_enough(queue)) {
+    queue_set_state(queue, QUEUE_ABORTED, effects);
   } else {
     queue_pump(queue, now_us, effects);
   }
@@ -164,7 +191,7 @@ void queue_set_list(struct queue *queue, uint64_t now_us, const struct sched_lis
   queue->place_count[PLACE_READY] = list->count;
   for (uint32_t i = 0; i < list->count; i++) {
     queue->test[i].slot = QUEUE_NO_SLOT;
-    queue->test[i].decided = QUEUE_NOBODY;
+    queue->test[i].decided = queue->test[i].lost_by = QUEUE_NOBODY;
     sched_free_test(queue->sched, i);
   }
   queue->by_verdict[VERDICT_NONE] = list->count;
@@ -179,7 +206,7 @@ bool queue_has_list(const struct queue *queue)
 
 // ---- leasing
 
-// Serves parked workers in the order they came, until one gets nothing that the next would get either.
+// Serves parked workers in the order they came, until one with room gets nothing that the next would get either.
 void queue_pump(struct queue *queue, uint64_t now_us, struct effects *effects)
 {
   if (queue->state != QUEUE_RUNNING) return;
@@ -188,7 +215,7 @@ void queue_pump(struct queue *queue, uint64_t now_us, struct effects *effects)
     uint32_t next = queue->worker[worker].link[LIST_PARKED].next;
     bool got = queue_try_grant(queue, now_us, worker, effects);
     if (got) queue_list_remove(queue, LIST_PARKED, worker);
-    if (!got && queue->again_count == 0) break;
+    if (!got && queue->again_count == 0 && queue->worker[worker].slot_count < LIMIT_LEASES_HELD) break;
     worker = next;
   }
 }
@@ -197,6 +224,8 @@ void queue_lease(struct queue *queue, uint64_t now_us, uint32_t number, struct e
 {
   assert(number < queue->worker_count);
   struct queue_worker *worker = &queue->worker[number];
+  worker->drained = false;
+  queue_heard(queue, now_us, number);
   if (worker->link[LIST_PARKED].in || worker->left) return;
   if (queue_ended(queue)) {
     queue_drain(queue, number, effects);
@@ -212,14 +241,15 @@ void queue_lease(struct queue *queue, uint64_t now_us, uint32_t number, struct e
 
 // ---- time
 
+// Its connection may outlive its silence: if it waited for tests, it is parked again when it speaks.
 static void queue_expire(struct queue *queue, uint64_t now_us, uint32_t number, struct effects *effects)
 {
   struct queue_worker *worker = &queue->worker[number];
-  for (uint32_t i = 0; i < worker->slot_count; i++) {
-    if (queue->lease[worker->slot[i]]->live) queue_lease_end(queue, worker->slot[i], true, effects);
-  }
+  bool asked = worker->link[LIST_PARKED].in || worker->asked;
+  queue_lease_end_all(queue, number, true, effects);
   queue_list_remove(queue, LIST_HEARD, number);
   queue_detach(queue, now_us, number);
+  worker->asked = asked;
 }
 
 static uint64_t queue_heard_deadline(const struct queue *queue)
@@ -250,7 +280,7 @@ uint64_t queue_deadline(const struct queue *queue)
 {
   uint64_t due[] = {queue_heard_deadline(queue), queue_linger_deadline(queue), queue_idle_deadline(queue),
                     queue_hold_deadline(queue)};
-  uint64_t first = UINT64_MAX;
+  uint64_t first = queue->wake ? 0 : UINT64_MAX;
   for (size_t i = 0; i < COUNT_OF(due); i++) {
     if (due[i] < first) first = due[i];
   }
@@ -262,6 +292,8 @@ void queue_tick(struct queue *queue, uint64_t now_us, struct effects *effects)
   while (queue_heard_deadline(queue) <= now_us) {
     queue_expire(queue, now_us, queue->fifo[LIST_HEARD].head, effects);
   }
+  queue->wake = false;
+  if (queue->connected && queue->state == QUEUE_INCOMPLETE) queue_go_on(queue, false, effects);
   if (queue_hold_deadline(queue) <= now_us) queue->hold_until_us = 0;
   queue_settle(queue, now_us, effects);
   while (queue_linger_deadline(queue) <= now_us) {
@@ -269,7 +301,9 @@ void queue_tick(struct queue *queue, uint64_t now_us, struct effects *effects)
     queue_list_remove(queue, LIST_PARKED, worker);
     queue_drain(queue, worker, effects);
     queue_detach(queue, now_us, worker);
+    queue->worker[worker].drained = true;
   }
+  if (queue_ended(queue)) queue_drain_parked(queue, effects);
   if (queue_idle_deadline(queue) <= now_us) queue_set_state(queue, QUEUE_INCOMPLETE, effects);
 }
 

@@ -74,10 +74,11 @@ uint32_t queue_join(struct queue *queue, uint64_t now_us, const struct queue_joi
                     uint32_t *reopened_count, struct effects *effects);
 // Its connection is lost; its leases live on until their deadline.
 void queue_detach(struct queue *queue, uint64_t now_us, uint32_t worker);
-// It is back on a new connection.
-void queue_attach(struct queue *queue, uint64_t now_us, uint32_t worker);
+// It is back on a new connection; an INCOMPLETE build goes on.
+void queue_attach(struct queue *queue, uint64_t now_us, uint32_t worker, struct effects *effects);
 // It names a lease that it still holds, from before a lost connection or a restart: what is READY becomes its again.
-// False: nothing of it is the worker's any more (its results are accepted as late ones).
+// False: nothing of it is the worker's any more (its results are accepted as late ones), or the lease cannot be one: its id
+// was never granted, or its tests are not the list's, each once.
 bool queue_adopt(struct queue *queue, uint64_t now_us, uint32_t worker, uint64_t lease, const uint32_t *tests,
                  uint32_t count);
 // It is back and names the leases it holds: any other live one never reached it, its tests are READY again, uncharged.
@@ -126,6 +127,8 @@ uint32_t queue_restore_worker(struct queue *queue, const struct queue_join *join
 void queue_restore_left(struct queue *queue, uint32_t worker);
 void queue_restore_result(struct queue *queue, uint32_t worker, uint32_t test, enum queue_status status, uint32_t attempt,
                           bool settles, bool lost);
+// A stored EXTRA: only its number matters, which is not given again.
+void queue_restore_extra(struct queue *queue, uint32_t test, uint32_t attempt);
 void queue_restore_round(struct queue *queue, uint32_t round, const uint32_t *tests, uint32_t count);
 // Everything was replayed: works out the state. `ended`: the build had ended with this state; 0: it had not.
 void queue_restored(struct queue *queue, uint64_t now_us, uint32_t ended, struct effects *effects);

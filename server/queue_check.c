@@ -25,18 +25,23 @@ static void queue_check_test(const struct queue *queue, uint32_t number)
 static void queue_check_tests(const struct queue *queue)
 {
   uint32_t place[PLACE_DONE + 1] = {0}, verdict[VERDICT_CRASHED + 1] = {0}, again = 0;
+  uint32_t retried = 0, settled = 0;
   uint64_t leased_us = 0;
   for (uint32_t i = 0; i < queue->total; i++) {
     queue_check_test(queue, i);
     place[queue->test[i].place]++;
     verdict[queue->test[i].verdict]++;
     again += queue->test[i].again;
+    retried += queue->test[i].failures > 0;
     if (queue->test[i].place == PLACE_LEASED) leased_us += sched_expected_us(queue->sched, i);
   }
   assert(again == queue->again_count && leased_us == queue->leased_us);
   for (size_t i = 0; i < COUNT_OF(place); i++) assert(place[i] == queue->place_count[i]);
   for (size_t i = 0; i < COUNT_OF(verdict); i++) assert(verdict[i] == queue->by_verdict[i]);
   assert(queue->state != QUEUE_COMPLETE || place[PLACE_DONE] == queue->total);
+  assert(retried == queue->retried);
+  for (size_t i = 0; i < COUNT_OF(queue->by_status); i++) settled += queue->by_status[i];
+  assert(settled == place[PLACE_DONE]);
 }
 
 static void queue_check_list(const struct queue *queue, enum queue_list list)
@@ -54,15 +59,31 @@ static void queue_check_list(const struct queue *queue, enum queue_list list)
   assert(list != LIST_PARKED || n == queue->parked);
 }
 
+static void queue_check_lease(const struct queue *queue, uint32_t slot)
+{
+  const struct queue_lease *lease = queue->lease[slot];
+  uint32_t held = 0, open = 0;
+  for (uint32_t i = 0; i < lease->count; i++) {
+    const struct queue_test *test = &queue->test[lease->test[i]];
+    held += test->place == PLACE_LEASED && test->slot == slot;
+    open += !lease->reported[i];
+  }
+  assert(held == lease->held && open == lease->open);
+}
+
 static void queue_check_worker(const struct queue *queue, uint32_t number, uint32_t *failing)
 {
   const struct queue_worker *worker = &queue->worker[number];
   assert(!worker->left || (!worker->connected && !worker->link[LIST_HEARD].in));
+  assert(!worker->drained || !worker->connected);
+  assert(!worker->link[LIST_PARKED].in || (worker->connected && !worker->asked && worker->sched.file == SCHED_NO_FILE));
   assert(!worker->connected || worker->link[LIST_HEARD].in || queue_ended(queue));
   for (uint32_t i = 0; i < worker->slot_count; i++) {
     const struct queue_lease *lease = queue->lease[worker->slot[i]];
     assert(lease && lease->worker == number && lease->open > 0);
     assert(!lease->live || worker->link[LIST_HEARD].in);
+    assert(lease->live == (lease->held > 0));
+    queue_check_lease(queue, worker->slot[i]);
   }
   *failing += worker->own_failing;
 }
@@ -81,7 +102,7 @@ void queue_check(const struct queue *queue)
     awaited += queue->worker[i].awaited;
   }
   assert(connected == queue->connected && left == queue->left && awaited == queue->awaited);
-  assert(failing == queue->by_verdict[VERDICT_FAILED] + queue->by_verdict[VERDICT_CRASHED]);
+  assert(failing == queue_failing_count(queue) && queue->forgiven <= failing);
   for (enum queue_list list = LIST_HEARD; list < LIST_COUNT; list++) {
     queue_check_list(queue, list);
   }

@@ -13,16 +13,18 @@ enum queue_place { PLACE_READY, PLACE_LEASED, PLACE_DONE };
 struct queue_test {
   uint32_t slot;     // LEASED: the live lease
   uint32_t decided;  // DONE: the worker whose attempt settled the verdict
+  uint32_t lost_by;  // the worker that was last charged with it
+  uint16_t attempts;
   uint8_t place, verdict, status;
-  uint8_t attempts, failures, crashes, lost;
+  uint8_t failures, crashes, lost;
   bool again;  // READY: waits in the list of those to run again, not in the scheduler
 };
 
 struct queue_lease {
   uint64_t id;
   uint32_t worker;
-  bool live;  // false: ended without all results; kept so that late ones are known
-  uint32_t count, open;  // tests; of those not reported by this lease
+  bool live;  // some test is LEASED in it; false: kept so that late results are known
+  uint32_t count, open, held;  // tests; of those not reported by this lease; LEASED in it
   uint32_t hint;         // where the next result is looked for first
   uint32_t started;      // position in `test` begun last
   uint32_t *test;
@@ -46,6 +48,8 @@ struct queue_worker {
   uint64_t heard_us, parked_us;
   bool connected, left, late, rerun, late_errors;
   bool awaited;  // was at work before a restart and has not come back
+  bool drained;  // was told to go for lack of work: no longer counted as connected
+  bool asked;    // fell silent while it was parked: parked again when it speaks
   uint32_t own_failing;
   uint32_t slot[LIMIT_LEASES_HELD], slot_count;
 };
@@ -73,6 +77,9 @@ struct queue {
   uint64_t next_lease;
   enum queue_state state;
   uint32_t round;
+  uint32_t forgiven;       // failing verdicts that do not count against max_failures: from before a re-run
+  bool wake;               // queue_tick has something to do at once
+  bool rerun;              // a restored worker was a job run again
   uint64_t idle_since_us;  // 0: a worker is connected
   uint64_t hold_until_us;  // after a restart: nothing is granted before the old workers are back, or this
   uint64_t leased_us;      // expected time of LEASED tests
@@ -80,6 +87,7 @@ struct queue {
 
 // queue.c
 void queue_move(struct queue *queue, uint32_t test, enum queue_place to);
+void queue_hand_out(struct queue *queue, uint32_t test, uint32_t slot);  // to LEASED
 void queue_put_again(struct queue *queue, uint32_t test, uint32_t avoid, bool alone);
 void queue_pump(struct queue *queue, uint64_t now_us, struct effects *effects);
 void queue_set_state(struct queue *queue, enum queue_state state, struct effects *effects);
@@ -88,13 +96,15 @@ void queue_list_add(struct queue *queue, enum queue_list list, uint32_t worker);
 void queue_list_remove(struct queue *queue, enum queue_list list, uint32_t worker);
 bool queue_ended(const struct queue *queue);
 
+// queue_worker.c
+void queue_go_on(struct queue *queue, bool rerun, struct effects *effects);
+
 // queue_lease.c
 struct queue_lease *queue_lease_new(struct queue *queue, uint64_t id, uint32_t worker, const uint32_t *tests, uint32_t count,
                                     uint32_t *slot);
 void queue_lease_drop(struct queue *queue, uint32_t slot);
-// Ends a live lease whose tests were not all reported: each of them is READY again. `lost`: its worker vanished, and the test
-// it was in is charged.
-void queue_lease_end(struct queue *queue, uint32_t slot, bool lost, struct effects *effects);
+// Ends the worker's live leases: what was not reported is READY again. `lost`: it vanished, and the test it was in is charged.
+void queue_lease_end_all(struct queue *queue, uint32_t worker, bool lost, struct effects *effects);
 struct queue_lease *queue_lease_find(struct queue *queue, uint32_t worker, uint64_t id, uint32_t *slot);
 uint32_t queue_lease_place(struct queue_lease *lease, uint32_t test);  // UINT32_MAX: not in it
 // Grants what fits the worker; false: nothing.
@@ -102,6 +112,7 @@ bool queue_try_grant(struct queue *queue, uint64_t now_us, uint32_t worker, stru
 
 // queue_verdict.c
 bool queue_failing(enum queue_verdict verdict);
+uint32_t queue_failing_count(const struct queue *queue);
 void queue_set_verdict(struct queue *queue, uint32_t test, uint32_t worker, enum queue_status status);
 void queue_clear_verdict(struct queue *queue, uint32_t test);
 

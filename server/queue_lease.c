@@ -37,7 +37,6 @@ struct queue_lease *queue_lease_new(struct queue *queue, uint64_t id, uint32_t n
   struct queue_lease *lease = base_calloc(1, sizeof *lease);
   lease->id = id;
   lease->worker = number;
-  lease->live = true;
   lease->count = lease->open = count;
   lease->started = QUEUE_NO_TEST;
   lease->test = base_calloc(count + 1, sizeof *lease->test);
@@ -92,31 +91,56 @@ static uint32_t queue_lease_suspect(const struct queue_lease *lease)
   return i;
 }
 
-// Charges a test with a vanished worker: it is run alone next time; after too many it is held to have killed them.
+// Charges a test with a vanished worker: it is run alone next time; after too many it is held to have killed them. A worker
+// that vanishes again has come back from the first time: the test did not kill it, and is charged once.
 static void queue_lease_charge(struct queue *queue, uint32_t number, uint32_t worker, struct effects *effects)
 {
   struct queue_test *test = &queue->test[number];
-  test->lost++;
+  if (test->lost_by != worker) test->lost++;
+  test->lost_by = worker;
   if (test->lost < LIMIT_LOST) {
     queue_put_again(queue, number, worker, true);
     return;
   }
-  if (test->attempts < UINT8_MAX) test->attempts++;
+  test->attempts++;
   queue_set_verdict(queue, number, worker, QUEUE_CRASHED);
   effects_add(effects, (struct effect){.kind = EFFECT_RESULT, .worker = worker, .test = number, .attempt = test->attempts});
 }
 
-void queue_lease_end(struct queue *queue, uint32_t slot, bool lost, struct effects *effects)
+static void queue_lease_end(struct queue *queue, uint32_t slot, bool lost, struct effects *effects)
 {
   struct queue_lease *lease = queue->lease[slot];
   assert(lease->live);
-  lease->live = false;
   uint32_t suspect = lost ? queue_lease_suspect(lease) : (uint32_t)QUEUE_NO_TEST;
   for (uint32_t i = 0; i < lease->count; i++) {
     uint32_t test = lease->test[i];
     if (queue->test[test].place != PLACE_LEASED || queue->test[test].slot != slot) continue;
     queue_move(queue, test, PLACE_READY);
     if (i == suspect) queue_lease_charge(queue, test, lease->worker, effects);
+  }
+  assert(!lease->live && lease->held == 0);
+}
+
+// The live lease a worker was in: the one with a begun test, else the oldest.
+static uint32_t queue_lease_current(const struct queue *queue, const struct queue_worker *worker)
+{
+  uint32_t oldest = QUEUE_NO_SLOT;
+  for (uint32_t i = 0; i < worker->slot_count; i++) {
+    const struct queue_lease *lease = queue->lease[worker->slot[i]];
+    if (!lease->live) continue;
+    if (lease->started != QUEUE_NO_TEST && !lease->reported[lease->started]) return worker->slot[i];
+    if (oldest == QUEUE_NO_SLOT) oldest = worker->slot[i];
+  }
+  return oldest;
+}
+
+void queue_lease_end_all(struct queue *queue, uint32_t number, bool lost, struct effects *effects)
+{
+  const struct queue_worker *worker = &queue->worker[number];
+  uint32_t current = lost ? queue_lease_current(queue, worker) : (uint32_t)QUEUE_NO_SLOT;
+  for (uint32_t i = 0; i < worker->slot_count; i++) {
+    uint32_t slot = worker->slot[i];
+    if (queue->lease[slot]->live) queue_lease_end(queue, slot, slot == current, effects);
   }
 }
 
@@ -156,8 +180,7 @@ bool queue_try_grant(struct queue *queue, uint64_t now_us, uint32_t number, stru
   if (n == 0) return false;
   struct queue_lease *lease = queue_lease_new(queue, queue->next_lease++, number, picked, n, &slot);
   for (uint32_t i = 0; i < n; i++) {
-    queue_move(queue, picked[i], PLACE_LEASED);
-    queue->test[picked[i]].slot = slot;
+    queue_hand_out(queue, picked[i], slot);
   }
   struct effect effect = {.kind = EFFECT_LEASE, .worker = number, .lease = lease->id, .count = n};
   effect.tests = base_calloc(n, sizeof *effect.tests);
@@ -166,26 +189,43 @@ bool queue_try_grant(struct queue *queue, uint64_t now_us, uint32_t number, stru
   return true;
 }
 
-bool queue_adopt(struct queue *queue, uint64_t now_us, uint32_t worker, uint64_t id, const uint32_t *tests, uint32_t count)
+static int queue_compare_test(const void *a, const void *b)
 {
-  uint32_t slot, adopted = 0;
-  assert(worker < queue->worker_count && count <= LIMIT_LEASE);
+  uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+  return (x > y) - (x < y);
+}
+
+// What a worker says it holds is input: an id that was granted, tests of the list, each once.
+static bool queue_adoptable(const struct queue *queue, uint64_t id, const uint32_t *tests, uint32_t count)
+{
+  if (!queue->sched || count == 0 || id == 0 || id >= queue->next_lease) return false;
+  uint32_t *sorted = base_calloc(count, sizeof *sorted);
+  memcpy(sorted, tests, count * sizeof *tests);
+  qsort(sorted, count, sizeof *sorted, queue_compare_test);
+  bool valid = sorted[count - 1] < queue->total;
+  for (uint32_t i = 1; valid && i < count; i++) {
+    valid = sorted[i] != sorted[i - 1];
+  }
+  free(sorted);
+  return valid;
+}
+
+bool queue_adopt(struct queue *queue, uint64_t now_us, uint32_t number, uint64_t id, const uint32_t *tests, uint32_t count)
+{
+  uint32_t slot;
+  assert(number < queue->worker_count && count <= LIMIT_LEASE);
   (void)now_us;
-  struct queue_lease *lease = queue_lease_find(queue, worker, id, &slot);
+  struct queue_worker *worker = &queue->worker[number];
+  struct queue_lease *lease = queue_lease_find(queue, number, id, &slot);
   if (lease && lease->live) return true;
+  if (!queue_adoptable(queue, id, tests, count)) return false;
   if (lease) queue_lease_drop(queue, slot);
-  if (!queue->sched || count == 0 || !queue_lease_make_room(queue, &queue->worker[worker])) return false;
+  if (!queue_lease_make_room(queue, worker)) return false;
+  lease = queue_lease_new(queue, id, number, tests, count, &slot);
   for (uint32_t i = 0; i < count; i++) {
-    if (tests[i] >= queue->total) return false;
+    bool ready = queue->test[tests[i]].place == PLACE_READY;
+    if (ready && !worker->left) queue_hand_out(queue, tests[i], slot);  // who has left only sends what it still has
   }
-  lease = queue_lease_new(queue, id, worker, tests, count, &slot);
-  for (uint32_t i = 0; i < count; i++) {
-    if (queue->test[tests[i]].place != PLACE_READY) continue;
-    queue_move(queue, tests[i], PLACE_LEASED);
-    queue->test[tests[i]].slot = slot;
-    adopted++;
-  }
-  lease->live = adopted > 0;
   return lease->live;
 }
 
@@ -202,8 +242,9 @@ void queue_holds_only(struct queue *queue, uint64_t now_us, uint32_t worker, con
 {
   const struct queue_worker *of = &queue->worker[worker];
   for (uint32_t i = 0; i < of->slot_count; i++) {
-    const struct queue_lease *lease = queue->lease[of->slot[i]];
-    if (lease->live && !queue_names(leases, count, lease->id)) queue_lease_end(queue, of->slot[i], false, effects);
+    uint32_t slot = of->slot[i];
+    const struct queue_lease *lease = queue->lease[slot];
+    if (lease->live && !queue_names(leases, count, lease->id)) queue_lease_end(queue, slot, false, effects);
   }
   queue_settle(queue, now_us, effects);
 }

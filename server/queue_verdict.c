@@ -10,6 +10,11 @@ bool queue_failing(enum queue_verdict verdict)
   return verdict == VERDICT_FAILED || verdict == VERDICT_CRASHED;
 }
 
+uint32_t queue_failing_count(const struct queue *queue)
+{
+  return queue->by_verdict[VERDICT_FAILED] + queue->by_verdict[VERDICT_CRASHED];
+}
+
 static bool queue_bad(enum queue_status status)
 {
   return status == QUEUE_FAILED || status == QUEUE_ERROR || status == QUEUE_CRASHED || status == QUEUE_TIMED_OUT;
@@ -57,6 +62,7 @@ void queue_clear_verdict(struct queue *queue, uint32_t number)
   test->verdict = VERDICT_NONE;
   test->status = 0;
   test->decided = QUEUE_NOBODY;
+  if (queue->forgiven > queue_failing_count(queue)) queue->forgiven = queue_failing_count(queue);
 }
 
 // ---- deciding
@@ -68,10 +74,11 @@ static bool queue_may_retry(const struct queue *queue, const struct queue_test *
   return test->failures < queue->policy.retries && queue->retried < budget;
 }
 
+// A crash is tried once more whatever the policy, and never oftener: a poison test costs few workers.
 static bool queue_decides(const struct queue *queue, const struct queue_test *test, enum queue_status status)
 {
-  if (!queue_bad(status)) return true;
-  if (status == QUEUE_CRASHED && test->crashes + 1 < LIMIT_CRASHES) return false;
+  if (!queue_bad(status) || test->attempts + 1 >= LIMIT_ATTEMPTS) return true;
+  if (status == QUEUE_CRASHED) return test->crashes + 1 >= LIMIT_CRASHES;
   return !queue_may_retry(queue, test);
 }
 
@@ -100,22 +107,13 @@ static void queue_teach(struct queue *queue, const struct queue_result *result)
                      sched_expected_us(queue->sched, result->test));
 }
 
-static void queue_abort_if_failing(struct queue *queue, struct effects *effects)
-{
-  uint32_t failing = queue->by_verdict[VERDICT_FAILED] + queue->by_verdict[VERDICT_CRASHED];
-  bool over = queue->place_count[PLACE_DONE] == queue->total;
-  if (queue->state == QUEUE_RUNNING && queue->policy.max_failures && failing >= queue->policy.max_failures && !over) {
-    queue_set_state(queue, QUEUE_ABORTED, effects);
-  }
-}
-
 // Takes the test out of a newer lease, whose worker is told when nothing of it is left.
 static void queue_displace(struct queue *queue, uint32_t number, struct effects *effects)
 {
   struct queue_lease *newer = queue->lease[queue->test[number].slot];
   uint32_t place = queue_lease_place(newer, number);
   assert(place != QUEUE_NO_TEST && !newer->reported[place]);
-  if (newer->count == 1) {
+  if (newer->held == 1) {
     effects_add(effects, (struct effect){.kind = EFFECT_REVOKE, .worker = newer->worker, .lease = newer->id});
   }
 }
@@ -129,11 +127,11 @@ static enum queue_accept queue_classify(const struct queue *queue, const struct 
   return lease->live && of->place == PLACE_LEASED && of->slot == slot ? ACCEPT_CURRENT : ACCEPT_LATE;
 }
 
-// The lease has one report less to give; a fully reported one is over.
-static void queue_report(struct queue *queue, struct queue_lease *lease, uint32_t slot, uint32_t place)
+static void queue_report(struct queue_lease *lease, uint32_t place)
 {
+  assert(!lease->reported[place] && lease->open > 0);
   lease->reported[place] = true;
-  if (--lease->open == 0) queue_lease_drop(queue, slot);
+  lease->open--;
 }
 
 enum queue_accept queue_result(struct queue *queue, uint64_t now_us, const struct queue_result *result,
@@ -147,18 +145,18 @@ enum queue_accept queue_result(struct queue *queue, uint64_t now_us, const struc
   if (lease->reported[place]) return ACCEPT_DUPLICATE;
   enum queue_accept accept = queue_classify(queue, lease, slot, number);
   struct queue_test *test = &queue->test[number];
-  bool stored = accept != ACCEPT_SEALED && test->attempts < LIMIT_ATTEMPTS;
-  if (accept == ACCEPT_LATE && test->place == PLACE_LEASED) queue_displace(queue, number, effects);
-  queue_report(queue, lease, slot, place);
   if (accept == ACCEPT_SEALED) return accept;
-  *settles = accept != ACCEPT_EXTRA && queue_decides(queue, test, result->status);
-  if (!stored && !*settles) return ACCEPT_DUPLICATE;
+  if (accept == ACCEPT_LATE && test->place == PLACE_LEASED) queue_displace(queue, number, effects);
+  bool decides = accept != ACCEPT_EXTRA && queue_decides(queue, test, result->status);
+  bool stored = decides || test->attempts < LIMIT_ATTEMPTS;
+  queue_report(lease, place);
+  if (accept != ACCEPT_EXTRA) queue_apply(queue, result->worker, number, result->status, decides);
+  if (lease->open == 0) queue_lease_drop(queue, slot);  // nothing more can come of it
+  if (!stored) return ACCEPT_DUPLICATE;
+  *settles = decides;
   *attempt = ++test->attempts;
   queue_teach(queue, result);
-  if (accept == ACCEPT_EXTRA) return accept;
-  queue_apply(queue, result->worker, number, result->status, *settles);
-  queue_abort_if_failing(queue, effects);
-  queue_settle(queue, now_us, effects);
+  if (accept != ACCEPT_EXTRA) queue_settle(queue, now_us, effects);
   return accept;
 }
 
@@ -167,7 +165,14 @@ void queue_restore_result(struct queue *queue, uint32_t worker, uint32_t number,
 {
   assert(number < queue->total);
   struct queue_test *test = &queue->test[number];
-  if (attempt > test->attempts) test->attempts = (uint8_t)(attempt < UINT8_MAX ? attempt : UINT8_MAX);
+  queue_restore_extra(queue, number, attempt);
   if (lost) test->lost = LIMIT_LOST;
   if (test->place != PLACE_DONE) queue_apply(queue, worker, number, status, settles);
+}
+
+void queue_restore_extra(struct queue *queue, uint32_t number, uint32_t attempt)
+{
+  assert(number < queue->total);
+  struct queue_test *test = &queue->test[number];
+  if (attempt > test->attempts) test->attempts = (uint16_t)(attempt < UINT16_MAX ? attempt : UINT16_MAX);
 }

@@ -26,12 +26,19 @@ static void queue_worker_connect(struct queue *queue, uint64_t now_us, uint32_t 
   queue_list_add(queue, LIST_HEARD, number);
   if (worker->awaited) {
     worker->awaited = false;
-    queue->awaited--;
+    if (--queue->awaited == 0) queue->wake = true;  // the last one is back: those parked meanwhile need not wait
   }
-  if (worker->connected) return;
+  if (worker->asked) {
+    worker->asked = false;
+    worker->parked_us = now_us;
+    queue_list_add(queue, LIST_PARKED, number);
+    queue->wake = true;
+  }
+  if (worker->connected || worker->drained) return;
   worker->connected = true;
   queue->connected++;
   queue->idle_since_us = 0;
+  if (queue->state == QUEUE_INCOMPLETE) queue->wake = true;  // given up too early
 }
 
 // ---- a job that is run again
@@ -78,7 +85,9 @@ static bool queue_reopens(const struct queue *queue, const struct queue_reopen *
 static void queue_reopen_test(struct queue *queue, uint32_t test)
 {
   queue_clear_verdict(queue, test);
+  if (queue->test[test].failures) queue->retried--;
   queue->test[test].crashes = queue->test[test].lost = queue->test[test].failures = 0;
+  queue->test[test].lost_by = QUEUE_NOBODY;
   queue_move(queue, test, PLACE_READY);
 }
 
@@ -107,6 +116,17 @@ static void queue_forgive(struct queue *queue, const struct queue_join *join)
   }
 }
 
+// An ended build goes on: because it never was complete, or because a job is run again and there is work for it. What failed
+// before does not end it again.
+void queue_go_on(struct queue *queue, bool rerun, struct effects *effects)
+{
+  bool work = queue->place_count[PLACE_DONE] < queue->total;
+  if (queue->state == QUEUE_INCOMPLETE || (queue_ended(queue) && work && rerun)) {
+    queue->forgiven = queue_failing_count(queue);
+    queue_set_state(queue, queue->sched ? QUEUE_RUNNING : QUEUE_COLLECTING, effects);
+  }
+}
+
 uint32_t queue_join(struct queue *queue, uint64_t now_us, const struct queue_join *join, uint32_t **reopened,
                     uint32_t *reopened_count, struct effects *effects)
 {
@@ -123,11 +143,7 @@ uint32_t queue_join(struct queue *queue, uint64_t now_us, const struct queue_joi
   uint32_t number = queue_worker_add(queue, join);
   queue->worker[number].rerun = rerun;
   queue_worker_connect(queue, now_us, number);
-  bool work = queue->place_count[PLACE_DONE] < queue->total;
-  if (queue->state == QUEUE_INCOMPLETE && !queue->sched) queue_set_state(queue, QUEUE_COLLECTING, effects);
-  if (queue_ended(queue) && work && (rerun || queue->state == QUEUE_INCOMPLETE)) {
-    queue_set_state(queue, QUEUE_RUNNING, effects);
-  }
+  queue_go_on(queue, rerun, effects);
   queue->worker[number].late = queue_ended(queue);
   queue_settle(queue, now_us, effects);
   return number;
@@ -135,17 +151,17 @@ uint32_t queue_join(struct queue *queue, uint64_t now_us, const struct queue_joi
 
 // ---- presence
 
-void queue_attach(struct queue *queue, uint64_t now_us, uint32_t number)
+void queue_attach(struct queue *queue, uint64_t now_us, uint32_t number, struct effects *effects)
 {
   assert(number < queue->worker_count);
-  if (queue->worker[number].left) return;
+  struct queue_worker *worker = &queue->worker[number];
+  if (worker->left) return;
   queue_list_remove(queue, LIST_PARKED, number);  // it asks again on its new connection
+  worker->asked = worker->drained = false;
   queue_worker_connect(queue, now_us, number);
-  if (queue->state == QUEUE_INCOMPLETE) {
-    struct effects none = {0};
-    queue_set_state(queue, queue->sched ? QUEUE_RUNNING : QUEUE_COLLECTING, &none);
-    effects_release(&none);
-  }
+  if (queue->state != QUEUE_INCOMPLETE) return;  // nothing is granted before it has named what it holds
+  queue_go_on(queue, false, effects);
+  queue_settle(queue, now_us, effects);
 }
 
 void queue_detach(struct queue *queue, uint64_t now_us, uint32_t number)
@@ -153,6 +169,7 @@ void queue_detach(struct queue *queue, uint64_t now_us, uint32_t number)
   assert(number < queue->worker_count);
   struct queue_worker *worker = &queue->worker[number];
   queue_list_remove(queue, LIST_PARKED, number);
+  worker->asked = false;
   if (queue->sched) sched_worker_leave(queue->sched, &worker->sched);
   if (!worker->connected) return;
   worker->connected = false;
@@ -170,9 +187,7 @@ void queue_leave(struct queue *queue, uint64_t now_us, uint32_t number, bool lat
   assert(number < queue->worker_count);
   struct queue_worker *worker = &queue->worker[number];
   if (worker->left) return;
-  for (uint32_t i = 0; i < worker->slot_count; i++) {
-    if (queue->lease[worker->slot[i]]->live) queue_lease_end(queue, worker->slot[i], false, effects);
-  }
+  queue_lease_end_all(queue, number, false, effects);
   queue_list_remove(queue, LIST_HEARD, number);
   queue_detach(queue, now_us, number);
   worker->left = true;
@@ -232,7 +247,7 @@ int queue_exit_code(const struct queue *queue, uint32_t number, const char **why
 int queue_build_code(const struct queue *queue, const char **why)
 {
   *why = "every test has its verdict, none fails";
-  uint32_t failing = queue->by_verdict[VERDICT_FAILED] + queue->by_verdict[VERDICT_CRASHED];
+  uint32_t failing = queue_failing_count(queue);
   if (queue->state == QUEUE_INCOMPLETE || !queue_ended(queue)) {
     *why = "tests have no verdict";
     return EXIT_INFRA;
@@ -247,6 +262,10 @@ int queue_build_code(const struct queue *queue, const char **why)
 
 uint32_t queue_restore_worker(struct queue *queue, const struct queue_join *join, bool late_errors)
 {
+  if (queue_node_returns(queue, join)) {
+    queue_forgive(queue, join);
+    queue->rerun = true;
+  }
   uint32_t number = queue_worker_add(queue, join);
   queue->worker[number].late_errors = late_errors;
   queue->late_errors += late_errors;
@@ -276,6 +295,7 @@ void queue_restored(struct queue *queue, uint64_t now_us, uint32_t ended, struct
 {
   queue->idle_since_us = now_us;
   queue->hold_until_us = now_us + queue->policy.lease_ttl_us;
+  if (queue->rerun || queue->round > 1) queue->forgiven = queue_failing_count(queue);
   if (ended) queue->state = (enum queue_state)ended;
   queue_settle(queue, now_us, effects);
 }

@@ -88,7 +88,11 @@ static void on_result(void *arg, const struct store_result *result)
 {
   struct recover *recover = arg;
   uint32_t position = recover_position(recover, result->test);
-  if (position == UINT32_MAX || result->flags & STORE_EXTRA) return;
+  if (position == UINT32_MAX) return;
+  if (result->flags & STORE_EXTRA) {
+    queue_restore_extra(recover->build->queue, position, result->attempt);
+    return;
+  }
   queue_restore_result(recover->build->queue, result->worker, position, (enum queue_status)result->status,
                        result->attempt, result->flags & STORE_SETTLES, result->flags & STORE_LOST);
 }

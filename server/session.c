@@ -211,7 +211,7 @@ static void session_resume(struct server *server, struct session *session, struc
 {
   uint64_t revoked[MSG_HELD_MAX];
   size_t revoked_count = 0, at = 0;
-  queue_attach(session->build->queue, server->now_us, session->worker);
+  queue_attach(session->build->queue, server->now_us, session->worker, &server->effects);
   session_bind(session, conn);
   for (size_t i = 0; i < hello->n_held_lease && i < MSG_HELD_MAX; i++) {
     if (!session_adopt(server, session, hello->held_lease[i], hello->held_test + at, hello->held_count[i])) {

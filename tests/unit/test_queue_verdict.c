@@ -1,0 +1,450 @@
+// Unit tests of verdicts: what each status means, retries and where they go, crashes, vanished workers, the bound on
+// failures, the bound on attempts, and that a replay of the records comes to the same state.
+#include "tests/unit/queue_fixture.h"
+
+static struct queue_policy with_retries(uint32_t retries) {
+  struct queue_policy policy = usual;
+  policy.retries = retries;
+  return policy;
+}
+
+// A worker that stays and keeps quiet, so that others are not alone.
+static uint32_t bystander(void) { return join_new(); }
+
+static void test_statuses(void **state) {
+  (void)state;
+  static const enum queue_verdict verdict[] = {
+      [QUEUE_PASSED] = VERDICT_PASSED,   [QUEUE_FAILED] = VERDICT_FAILED,   [QUEUE_ERROR] = VERDICT_FAILED,
+      [QUEUE_SKIPPED] = VERDICT_SKIPPED, [QUEUE_XFAILED] = VERDICT_PASSED,  [QUEUE_XPASSED] = VERDICT_PASSED,
+      [QUEUE_CRASHED] = VERDICT_CRASHED, [QUEUE_TIMED_OUT] = VERDICT_FAILED};
+  for (enum queue_status status = QUEUE_PASSED; status <= QUEUE_TIMED_OUT; status++) {
+    open_build(&usual, 1);
+    uint32_t a = join_new();
+    struct grant grant = lease(a);
+    if (status == QUEUE_CRASHED) {
+      assert_int_equal(report(a, grant.id, 0, status), ACCEPT_CURRENT);
+      grant = lease(a);
+    }
+    report_all(a, &grant, status);
+    bool bad = verdict[status] == VERDICT_FAILED || verdict[status] == VERDICT_CRASHED;
+    assert_int_equal(queue_verdict(queue, 0), verdict[status]);
+    assert_int_equal(counts().by_status[status], 1);
+    assert_int_equal(counts().failing, bad);
+    assert_int_equal(queue_own_failing(queue, a), bad);
+    assert_int_equal(exit_code(a), bad ? EXIT_TESTS_FAILED : EXIT_OK);
+    assert_int_equal(build_code(), bad ? EXIT_TESTS_FAILED : EXIT_OK);
+    close_queue(NULL);
+  }
+  open_build(&usual, 0);
+}
+
+static void test_retry_goes_to_another(void **state) {
+  (void)state;
+  struct queue_policy policy = with_retries(1);
+  open_build(&policy, 1);
+  uint32_t a = join_new(), b = bystander();
+  struct grant grant = lease(a);
+  report_all(a, &grant, QUEUE_FAILED);
+  assert_false(settles);
+  assert_int_equal(queue_verdict(queue, 0), VERDICT_NONE);
+  expect_parked(a);  // not its own failure while somebody else is there
+  struct grant second = lease(b);
+  report_all(b, &second, QUEUE_PASSED);
+  assert_int_equal(queue_verdict(queue, 0), VERDICT_FLAKY);
+  assert_int_equal(queue_decided_by(queue, 0), b);
+  assert_int_equal(attempt, 2);
+  assert_int_equal(build_code(), EXIT_OK);
+  assert_int_equal(drained(a), EFFECT_DRAIN_SETTLED);
+}
+
+// The one who settles the failing verdict fails, not the one who failed first.
+static void test_second_failure_settles(void **state) {
+  (void)state;
+  struct queue_policy policy = with_retries(1);
+  open_build(&policy, 1);
+  uint32_t a = join_new(), b = bystander();
+  struct grant grant = lease(a);
+  report_all(a, &grant, QUEUE_FAILED);
+  grant = lease(b);
+  report_all(b, &grant, QUEUE_TIMED_OUT);
+  assert_int_equal(queue_verdict(queue, 0), VERDICT_FAILED);
+  assert_int_equal(exit_code(a), EXIT_OK);
+  assert_int_equal(exit_code(b), EXIT_TESTS_FAILED);
+}
+
+static void test_alone_it_retries_itself(void **state) {
+  (void)state;
+  struct queue_policy policy = with_retries(2);
+  open_build(&policy, 1);
+  uint32_t a = join_new();
+  for (int i = 0; i < 3; i++) {
+    struct grant grant = lease(a);
+    report_all(a, &grant, QUEUE_FAILED);
+    assert_int_equal(settles, i == 2);
+  }
+  assert_int_equal(queue_state(queue), QUEUE_COMPLETE);
+}
+
+// Its own failure waits for another worker; when that one goes, it is served at once.
+static void test_retry_when_the_other_leaves(void **state) {
+  (void)state;
+  struct queue_policy policy = with_retries(1);
+  open_build(&policy, 1);
+  uint32_t a = join_new(), b = bystander();
+  struct grant grant = lease(a);
+  report_all(a, &grant, QUEUE_FAILED);
+  expect_parked(a);
+  leave(b, false);
+  assert_int_equal(granted(a).count, 1);
+}
+
+static void test_retry_when_the_other_falls_silent(void **state) {
+  (void)state;
+  struct queue_policy policy = with_retries(1);
+  open_build(&policy, 1);
+  uint32_t a = join_new(), b = bystander();
+  struct grant grant = lease(a);
+  report_all(a, &grant, QUEUE_FAILED);
+  expect_parked(a);
+  detach(b);
+  pass(policy.lease_ttl_us - 1);
+  heard(a);
+  pass(1);
+  assert_int_equal(granted(a).count, 1);
+}
+
+// A plainly broken build is not run twice: ten tests or a tenth of them are tried again.
+static void test_retry_budget(void **state) {
+  (void)state;
+  struct queue_policy policy = with_retries(3);
+  open_build(&policy, 40);
+  uint32_t a = join_new(), failures = 0;
+  for (ask(a); effects_of(EFFECT_LEASE, a); ask(a)) {
+    struct grant grant = granted(a);
+    report_all(a, &grant, QUEUE_FAILED);
+    failures += grant.count;
+  }
+  assert_int_equal(queue_state(queue), QUEUE_COMPLETE);
+  assert_int_equal(counts().by_verdict[VERDICT_FAILED], 40);
+  assert_true(failures > 40 && failures <= 40 + 3 * 10);
+}
+
+// ---- crashes
+
+static void test_two_crashes_settle(void **state) {
+  (void)state;
+  for (uint32_t retries = 0; retries < 4; retries++) {  // whatever the policy
+    struct queue_policy policy = with_retries(retries);
+    open_build(&policy, 6);
+    uint32_t a = join_new();
+    struct grant grant = lease(a);
+    uint32_t poison = grant.test[0];
+    assert_int_equal(report(a, grant.id, poison, QUEUE_CRASHED), ACCEPT_CURRENT);
+    assert_false(settles);
+    for (uint32_t i = 1; i < grant.count; i++) (void)report(a, grant.id, grant.test[i], QUEUE_PASSED);
+    do {
+      grant = lease(a);
+      if (grant.test[0] != poison) report_all(a, &grant, QUEUE_PASSED);
+    } while (grant.test[0] != poison);
+    assert_int_equal(grant.count, 1);  // alone
+    assert_int_equal(report(a, grant.id, poison, QUEUE_CRASHED), ACCEPT_CURRENT);
+    assert_true(settles);
+    assert_int_equal(queue_verdict(queue, poison), VERDICT_CRASHED);
+    finish(a);
+    assert_int_equal(queue_state(queue), QUEUE_COMPLETE);
+    close_queue(NULL);
+  }
+  open_build(&usual, 0);
+}
+
+static void test_crash_then_pass_is_flaky(void **state) {
+  (void)state;
+  open_build(&usual, 1);
+  uint32_t a = join_new();
+  struct grant grant = lease(a);
+  report_all(a, &grant, QUEUE_CRASHED);
+  grant = lease(a);
+  report_all(a, &grant, QUEUE_PASSED);
+  assert_int_equal(queue_verdict(queue, 0), VERDICT_FLAKY);
+}
+
+// Three workers that vanish in one test: it is held to have killed them, and the record says so.
+static void test_lost_three_times(void **state) {
+  (void)state;
+  open_build(&usual, 8);
+  uint32_t poison = 0;
+  for (int i = 0; i < LIMIT_LOST; i++) {
+    uint32_t worker = join_new();
+    struct grant grant = lease(worker);
+    if (i == 0) poison = grant.test[grant.count - 1];
+    if (i > 0) assert_true(grant.count == 1 && grant.test[0] == poison);
+    queue_started(queue, worker, grant.id, poison);
+    assert_int_equal(queue_running_test(queue, worker), poison);
+    detach(worker);
+    pass(usual.lease_ttl_us);
+  }
+  assert_int_equal(queue_verdict(queue, poison), VERDICT_CRASHED);
+  assert_int_equal(effects_of(EFFECT_RESULT, NOBODY), 1);
+  assert_int_equal(counts().by_status[QUEUE_CRASHED], 1);
+  uint32_t last = join_new();
+  finish(last);
+  assert_int_equal(queue_state(queue), QUEUE_COMPLETE);
+  assert_int_equal(counts().failing, 1);
+}
+
+// A vanished worker had one test in its hands: what waited behind it in a second lease is not charged.
+static void test_one_charge_per_vanished_worker(void **state) {
+  (void)state;
+  open_build(&usual, 3);
+  for (int round = 0; round < 2 * LIMIT_LOST; round++) {
+    uint32_t worker = join_new();
+    struct grant running = lease(worker), waiting = lease(worker);
+    queue_started(queue, worker, running.id, running.test[0]);
+    assert_int_not_equal(running.test[0], waiting.test[0]);
+    detach(worker);
+    pass(usual.lease_ttl_us);
+    if (counts().done == 1) break;
+  }
+  assert_int_equal(counts().by_verdict[VERDICT_CRASHED], 1);
+  uint32_t last = join_new();
+  finish(last);
+  assert_int_equal(counts().by_verdict[VERDICT_CRASHED], 1);
+  assert_int_equal(counts().by_verdict[VERDICT_PASSED], 2);
+}
+
+static void test_leaving_charges_nobody(void **state) {
+  (void)state;
+  open_build(&usual, 1);
+  for (int i = 0; i < 3 * LIMIT_LOST; i++) {
+    uint32_t worker = join_new();
+    struct grant grant = lease(worker);
+    queue_started(queue, worker, grant.id, grant.test[0]);
+    leave(worker, false);
+  }
+  assert_int_equal(counts().ready, 1);
+}
+
+// ---- bounds
+
+static void test_max_failures(void **state) {
+  (void)state;
+  struct queue_policy policy = usual;
+  policy.max_failures = 2;
+  open_build(&policy, 30);
+  uint32_t a = join_new(), b = join_new();
+  struct grant mine = lease(a), others = lease(b);
+  assert_true(mine.count >= 2);
+  assert_int_equal(report(a, mine.id, mine.test[0], QUEUE_FAILED), ACCEPT_CURRENT);
+  assert_int_equal(queue_state(queue), QUEUE_RUNNING);
+  assert_int_equal(report(b, others.id, others.test[0], QUEUE_ERROR), ACCEPT_CURRENT);
+  assert_int_equal(queue_state(queue), QUEUE_ABORTED);
+  assert_int_equal(report(a, mine.id, mine.test[1], QUEUE_PASSED), ACCEPT_CURRENT);  // it ran: it counts
+  ask(a);
+  assert_int_equal(drained(a), EFFECT_DRAIN_MAX_FAILURES);
+  assert_int_equal(exit_code(a), EXIT_TESTS_FAILED);
+  assert_int_equal(build_code(), EXIT_TESTS_FAILED);
+  uint32_t c = join_new();
+  ask(c);
+  assert_int_equal(drained(c), EFFECT_DRAIN_LATE);
+  assert_int_equal(exit_code(c), EXIT_TESTS_FAILED);
+}
+
+// A failure that is sent elsewhere is none yet.
+static void test_max_failures_counts_verdicts(void **state) {
+  (void)state;
+  struct queue_policy policy = with_retries(1);
+  policy.max_failures = 1;
+  open_build(&policy, 2);
+  uint32_t a = join_new();
+  struct grant grant = lease(a);
+  report_all(a, &grant, QUEUE_FAILED);
+  assert_int_equal(queue_state(queue), QUEUE_RUNNING);
+  grant = lease(a);
+  report_all(a, &grant, QUEUE_PASSED);
+  assert_int_equal(queue_verdict(queue, grant.test[0]), VERDICT_FLAKY);
+  assert_int_equal(queue_state(queue), QUEUE_RUNNING);
+}
+
+static void test_last_failure_completes(void **state) {
+  (void)state;
+  struct queue_policy policy = usual;
+  policy.max_failures = 1;
+  open_build(&policy, 1);
+  uint32_t a = join_new();
+  struct grant grant = lease(a);
+  report_all(a, &grant, QUEUE_FAILED);
+  assert_int_equal(queue_state(queue), QUEUE_COMPLETE);  // nothing was cut short
+}
+
+static void test_bound_of_a_runner(void **state) {
+  (void)state;
+  open_build(&usual, 10);
+  queue_set_max_failures(queue, 0);  // says nothing
+  queue_set_max_failures(queue, 5);
+  queue_set_max_failures(queue, 1);
+  queue_set_max_failures(queue, 3);  // the strictest holds
+  uint32_t a = join_new();
+  struct grant grant = lease(a);
+  assert_int_equal(report(a, grant.id, grant.test[0], QUEUE_FAILED), ACCEPT_CURRENT);
+  assert_int_equal(queue_state(queue), QUEUE_ABORTED);
+}
+
+// A verdict over vanished workers counts against the bound as every other does, though no result brought it.
+static void test_lost_verdict_aborts(void **state) {
+  (void)state;
+  struct queue_policy policy = usual;
+  policy.max_failures = 1;
+  open_build(&policy, 2);
+  for (int i = 0; i < LIMIT_LOST; i++) {
+    uint32_t worker = join_new();
+    (void)lease(worker);
+    detach(worker);
+    pass(policy.lease_ttl_us);
+  }
+  assert_int_equal(queue_state(queue), QUEUE_ABORTED);
+}
+
+// However generous the policy, a test's attempts end.
+static void test_attempts_end(void **state) {
+  (void)state;
+  struct queue_policy policy = with_retries(1000000);
+  open_build(&policy, 1);
+  uint32_t a = join_new(), n = 0;
+  for (ask(a); effects_of(EFFECT_LEASE, a); ask(a), n++) {
+    struct grant grant = granted(a);
+    report_all(a, &grant, QUEUE_FAILED);
+    assert_int_equal(attempt, n + 1);
+  }
+  assert_int_equal(n, LIMIT_ATTEMPTS);
+  assert_int_equal(queue_verdict(queue, 0), VERDICT_FAILED);
+  for (uint32_t i = 0; i < 100; i++) {  // and run again as a job, its numbers go on
+    char token[16];
+    snprintf(token, sizeof token, "t%u", i);
+    uint32_t again = join_as("n", token, QUEUE_RETRIED_YES);
+    struct grant grant = lease(again);
+    report_all(again, &grant, QUEUE_FAILED);
+    assert_int_equal(attempt, LIMIT_ATTEMPTS + 1 + i);
+  }
+}
+
+// ---- restart
+
+struct record {
+  uint32_t worker, test, attempt;
+  enum queue_status status;
+  bool settles;
+};
+
+static void test_restore_equals_live(void **state) {
+  (void)state;
+  struct queue_policy policy = with_retries(1);
+  static const enum queue_status statuses[] = {QUEUE_PASSED, QUEUE_FAILED, QUEUE_SKIPPED, QUEUE_CRASHED, QUEUE_XFAILED};
+  struct record kept[64];
+  uint32_t n = 0;
+  open_build(&policy, 12);
+  uint32_t workers[] = {join_as("x", "1", QUEUE_RETRIED_NO), join_as("y", "1", QUEUE_RETRIED_NO)};
+  for (uint32_t turn = 0; counts().done < 8; turn++) {
+    struct grant grant = lease(workers[turn % 2]);
+    for (uint32_t i = 0; i < grant.count; i++, n++) {
+      enum queue_status status = statuses[(grant.test[i] + turn) % COUNT_OF(statuses)];
+      assert_int_equal(report(workers[turn % 2], grant.id, grant.test[i], status), ACCEPT_CURRENT);
+      kept[n] = (struct record){workers[turn % 2], grant.test[i], attempt, status, settles};
+    }
+  }
+  struct queue_counts before = counts();
+  enum queue_verdict verdicts[12];
+  for (uint32_t i = 0; i < 12; i++) verdicts[i] = queue_verdict(queue, i);
+  uint32_t failing = queue_own_failing(queue, workers[0]);
+  close_queue(NULL);
+
+  open_queue(&policy, 2);
+  static const struct queue_join joins[] = {{.node = "x", .attempt = "1"}, {.node = "y", .attempt = "1"}};
+  for (uint32_t i = 0; i < 2; i++) assert_int_equal(queue_restore_worker(queue, &joins[i], false), i);
+  set_list(12, 0);
+  for (uint32_t i = 0; i < n; i++) {
+    queue_restore_result(queue, kept[i].worker, kept[i].test, kept[i].status, kept[i].attempt, kept[i].settles, false);
+  }
+  begin();
+  queue_restored(queue, now, 0, &fx);
+  end();
+  struct queue_counts after = counts();
+  assert_int_equal(after.done, before.done);
+  assert_int_equal(after.ready, before.ready + before.leased);
+  assert_memory_equal(after.by_verdict, before.by_verdict, sizeof after.by_verdict);
+  assert_memory_equal(after.by_status, before.by_status, sizeof after.by_status);
+  for (uint32_t i = 0; i < 12; i++) assert_int_equal(queue_verdict(queue, i), verdicts[i]);
+  assert_int_equal(queue_own_failing(queue, 0), failing);
+}
+
+// The number of an attempt that is on disk is not given again, though it decided nothing.
+static void test_restored_extra_keeps_its_number(void **state) {
+  (void)state;
+  open_queue(&usual, 2);
+  set_list(2, 0);
+  struct queue_join join = {.node = "x", .attempt = "1"};
+  (void)queue_restore_worker(queue, &join, false);
+  queue_restore_result(queue, 0, 0, QUEUE_FAILED, 1, true, false);
+  queue_restore_extra(queue, 0, 2);
+  begin();
+  queue_restored(queue, now, 0, &fx);
+  end();
+  uint32_t again = join_as("x", "2", QUEUE_RETRIED_YES);
+  assert_int_equal(reopened_count, 1);
+  pass(usual.lease_ttl_us);
+  struct grant grant = lease(again);
+  while (grant.test[0] != 0) grant = lease(again);
+  assert_int_equal(report(again, grant.id, 0, QUEUE_PASSED), ACCEPT_CURRENT);
+  assert_int_equal(attempt, 3);
+}
+
+static void test_restored_end(void **state) {
+  (void)state;
+  static const enum queue_state ends[] = {QUEUE_INCOMPLETE, QUEUE_ABORTED};
+  for (size_t i = 0; i < COUNT_OF(ends); i++) {
+    open_queue(&usual, 2);
+    set_list(3, 0);
+    begin();
+    queue_restored(queue, now, ends[i], &fx);
+    end();
+    assert_int_equal(queue_state(queue), ends[i]);
+    assert_int_equal(fx.count, 0);
+    close_queue(NULL);
+  }
+  open_queue(&usual, 2);
+  struct queue_join join = {.node = "x", .attempt = "1"};
+  (void)queue_restore_worker(queue, &join, false);
+  set_list(1, 0);
+  queue_restore_result(queue, 0, 0, QUEUE_CRASHED, 1, true, true);
+  begin();
+  queue_restored(queue, now, 0, &fx);
+  end();
+  assert_int_equal(queue_state(queue), QUEUE_COMPLETE);
+  assert_int_equal(build_code(), EXIT_TESTS_FAILED);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      TEST(test_statuses),
+      TEST(test_retry_goes_to_another),
+      TEST(test_second_failure_settles),
+      TEST(test_alone_it_retries_itself),
+      TEST(test_retry_when_the_other_leaves),
+      TEST(test_retry_when_the_other_falls_silent),
+      TEST(test_retry_budget),
+      TEST(test_two_crashes_settle),
+      TEST(test_crash_then_pass_is_flaky),
+      TEST(test_lost_three_times),
+      TEST(test_one_charge_per_vanished_worker),
+      TEST(test_leaving_charges_nobody),
+      TEST(test_max_failures),
+      TEST(test_max_failures_counts_verdicts),
+      TEST(test_last_failure_completes),
+      TEST(test_bound_of_a_runner),
+      TEST(test_lost_verdict_aborts),
+      TEST(test_attempts_end),
+      TEST(test_restore_equals_live),
+      TEST(test_restored_extra_keeps_its_number),
+      TEST(test_restored_end),
+  };
+  return cmocka_run_group_tests_name("queue_verdict", tests, NULL, NULL);
+}
