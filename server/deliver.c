@@ -191,6 +191,8 @@ enum { DELIVER_GOODBYE = 0 };  // a seq no message has: the goodbye waits
 
 void deliver_when_durable(struct server *server, struct session *session, uint64_t ticket, uint64_t seq)
 {
+  if (seq == DELIVER_GOODBYE && session->goodbye_due) return;
+  if (seq == DELIVER_GOODBYE) session->goodbye_due = true;
   if (server->pending_end == server->pending_room) {
     size_t used = server->pending_end - server->pending_begin;
     if (server->pending_begin > server->pending_room / 2) {
@@ -207,12 +209,12 @@ void deliver_when_durable(struct server *server, struct session *session, uint64
   server->pending[server->pending_end++] = (struct server_pending){ticket, seq, session};
 }
 
-static void deliver_ack(struct session *session, uint64_t seq)
+void deliver_ack(struct session *session, uint64_t seq)
 {
   Shardd__Frame frame = SHARDD__FRAME__INIT;
   Shardd__Ack ack = SHARDD__ACK__INIT;
-  session->acked = seq;
-  ack.seq = seq;
+  if (seq > session->acked) session->acked = seq;
+  ack.seq = session->acked;
   frame.body_case = SHARDD__FRAME__BODY_ACK;
   frame.ack = &ack;
   if (session->conn) conn_send(session->conn, &frame);
@@ -225,6 +227,7 @@ void deliver_durable(struct server *server)
     struct server_pending *pending = &server->pending[server->pending_begin++];
     pending->session->build->pending--;
     if (pending->seq == DELIVER_GOODBYE) {
+      pending->session->goodbye_due = false;
       deliver_goodbye(pending->session);
     } else {
       deliver_ack(pending->session, pending->seq);

@@ -13,5 +13,7 @@ void deliver_when_durable(struct server *server, struct session *session, uint64
 void deliver_durable(struct server *server);
 
 void deliver_goodbye(struct session *session);
+// Everything up to `seq` is on disk.
+void deliver_ack(struct session *session, uint64_t seq);
 
 #endif

@@ -125,8 +125,8 @@ static bool session_refuses(struct server *server, struct session *session, uint
 
 void session_results(struct server *server, struct session *session, uint64_t seq, const Shardd__Results *results)
 {
-  if (seq <= session->applied) {
-    deliver_when_durable(server, session, server->last_ticket, seq < session->acked ? session->acked : seq);
+  if (seq <= session->applied) {  // taken before; if it is not on disk yet, its acknowledgement is on the way
+    if (seq <= session->acked) deliver_ack(session, seq);
     return;
   }
   if (session_refuses(server, session, seq)) return;
