@@ -108,7 +108,11 @@ static void conn_free(struct conn *conn)
   event_del(&conn->read);
   event_del(&conn->write);
   close(conn->fd);
-  *(conn->prev ? &conn->prev->next : &conns->first) = conn->next;
+  if (conn->prev) {
+    conn->prev->next = conn->next;
+  } else {
+    conns->first = conn->next;
+  }
   if (conn->next) conn->next->prev = conn->prev;
   free(conn->in.at);
   free(conn->out.at);

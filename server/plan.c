@@ -2,6 +2,7 @@
 // is expected, plus a file's set-up whenever a worker changes to it. Called by dispatch.c and query.c.
 #include "server/plan.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -179,6 +180,7 @@ static void plan_summary(struct plan_run *run, uint64_t finish_us)
     if (run->expected[i] > longest) longest = run->expected[i];
     unseen += run->listed->history[i].n == 0;
   }
+  assert(run->workers > 0);
   uint64_t bound = sum / run->workers > longest ? sum / run->workers : longest;
   plan_row(run, -1, 0, finish_us, run->list->count, "finish");
   plan_row(run, -1, 0, bound, run->list->count, "lower bound");

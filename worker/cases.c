@@ -3,6 +3,7 @@
 // success. It must not print, nor decide an exit code.
 #include "worker/cases.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -136,6 +137,7 @@ static struct cases_case *case_of(struct cases *cases, const struct row *row) {
     cases->room = cases->room > 0 ? cases->room * 2 : 256;
     cases->item = base_realloc(cases->item, cases->room, sizeof *cases->item);
   }
+  assert(cases->item != NULL);
   struct cases_case *item = &cases->item[cases->count++];
   char *file = text(row, COLUMN_FILE);
   *item = (struct cases_case){.id = text(row, COLUMN_ID), .file = file[0] != '\0' ? file : NULL};

@@ -116,6 +116,6 @@ static void append(struct text *to, const char *bytes, size_t n) {
     to->room = to->room * 2 + n + 32;
     to->bytes = base_realloc(to->bytes, to->room, 1);
   }
-  memcpy(to->bytes + to->n, bytes, n);
+  if (n > 0) memcpy(to->bytes + to->n, bytes, n);  // an empty argument may be the first, with no buffer yet
   to->n += n;
 }

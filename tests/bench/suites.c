@@ -131,7 +131,9 @@ struct suite *suite_load(const char *path) {
   int result = suite_read(&reader, file, path);
   map_release(&reader.files);
   size_t n = strlen(path);
-  bool closed = n > 3 && strcmp(path + n - 3, ".gz") == 0 ? pclose(file) == 0 : fclose(file) == 0;
+  bool packed = n > 3 && strcmp(path + n - 3, ".gz") == 0;
+  // cppcheck-suppress doubleFree
+  bool closed = packed ? pclose(file) == 0 : fclose(file) == 0;
   if (result == 0 && closed) return reader.suite;
   suite_free(reader.suite);
   return NULL;

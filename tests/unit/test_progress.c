@@ -140,7 +140,7 @@ static void test_lines(void **state) {
   assert_string_equal(taken(&screen, &at), "");
   update(progress, "running", "100", "63", "2", "t", 0, now += second_us);
   assert_non_null(strstr(taken(&screen, &at), "63/100 63%, 2 failing, "));
-  update(progress, "complete", "100", "100", "2", "", 0, now += 1);
+  update(progress, "complete", "100", "100", "2", "", 0, now + 1);
   assert_string_equal(taken(&screen, &at), "shard: complete: 100/100 100%, 2 failing, 4 workers, 12.3s\n");
   progress_show(progress);
   progress_free(progress);

@@ -159,12 +159,12 @@ static void test_full_disk_keeps_what_came(void **state) {
   fx_build(store, 1, "a", "");
   store_listed_free(fx_list(store, 1, 100, 10));
   fill_disk();
-  uint64_t before = store_durable(store), ticket = 0;
+  uint64_t before = store_durable(store);
   for (uint32_t i = 1; i <= 20; i++)
-    ticket = put_big(store, 1, i);
+    put_big(store, 1, i);
   while (!store_full(store))
     fx_wake(store);
-  ticket = fx_put(store, 1, 50, FX_PASSED, 1, true);  // comes while it is full
+  uint64_t ticket = fx_put(store, 1, 50, FX_PASSED, 1, true);  // comes while it is full
   assert_true(store_durable(store) < ticket);
   assert_true(store_pending(store) >= 1);
   assert_int_equal(store_find(store, "shop", "unit", "a"), 1);  // reading still works
