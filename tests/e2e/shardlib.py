@@ -27,7 +27,7 @@ BUILD_DIR = pathlib.Path(os.environ.get("SHARD_BUILD_DIR", ROOT / "build")).reso
 SHARDD, SHARD = str(BUILD_DIR / "shardd"), str(BUILD_DIR / "shard")
 PYTHON = os.environ.get("SHARD_TEST_PYTHON", "/usr/bin/python3")
 PYTEST = [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-LIMIT_S = 120  # a bound for what hangs, never a wait for an outcome
+LIMIT_S = 60  # a bound for what hangs, never a wait for an outcome
 PROJECT, BUILD = "project", "b1"
 
 # In every test process, plain or sharded: notes what ran, on its own, so that no claim of shard is taken on trust.
@@ -118,8 +118,11 @@ _started = []  # every Daemon and Worker that runs, for conftest.py
 
 
 def end_all():
+    """Ends what still runs. A daemon that ended although nobody told it to is an error."""
+    dead = [process.output()[-2000:] for process in _started if process.must_live and not process.running()]
     while _started:
         _started.pop().kill()
+    assert not dead, "shardd ended on its own:\n" + "\n".join(dead)
 
 
 def descendants(pid):
@@ -139,6 +142,7 @@ def descendants(pid):
 
 class Process:
     """A started program whose output goes to a file."""
+    must_live = False  # until it is waited for or killed
 
     def __init__(self, argv, output, env, cwd=None):
         self.argv, self.output_path = argv, pathlib.Path(output)
@@ -159,10 +163,14 @@ class Process:
         try:
             code = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
-            raise AssertionError("still running after %g s: %s\n%s" % (timeout, self.argv, self.output()[-4000:]))
+            raise AssertionError("still running after %g s: %s\n%s\n%s" % (
+                timeout, self.argv, self.output()[-4000:], self.more_to_say()))
         if self in _started:
             _started.remove(self)
         return code
+
+    def more_to_say(self):
+        return ""
 
     def signal(self, signo):
         self.process.send_signal(signo)
@@ -206,6 +214,7 @@ class Daemon:
     def start(self, ready=True):
         """Starts it and, unless ready=False, waits until it listens."""
         self.process = Process(self.argv(), self.folder / "log", self.env)
+        self.process.must_live = ready
         if ready:
             eventually(self.answers, what="shardd listens at %s" % self.address)
         return self
@@ -276,13 +285,16 @@ class Worker(Process):
 
     def __init__(self, daemon, suite, node="0", build=BUILD, args=(), env=None, command=None, subcommand="run"):
         folder = pathlib.Path(tempfile.mkdtemp(prefix="w", dir=str(daemon.folder)))
-        self.node, self.notes_path = node, folder / "notes"
+        self.daemon, self.node, self.notes_path = daemon, node, folder / "notes"
         (folder / "e2e_recorder.py").write_text(RECORDER)
         variables = dict(SHARD_SERVER=daemon.address, SHARD_PROJECT=PROJECT, SHARD_BUILD=build, SHARD_NODE=node,
                          E2E_NOTES=str(self.notes_path), PYTHONPATH=str(folder), PYTEST_PLUGINS="e2e_recorder")
         variables = clean_env(**dict(variables, **(env or {})))
         argv = [SHARD, subcommand] + [str(arg) for arg in args] + ["--"] + [str(word) for word in command or PYTEST]
         super().__init__(argv, folder / "output", variables, suite)
+
+    def more_to_say(self):
+        return "---- shardd %s\n%s" % ("runs" if self.daemon.running() else "is dead", self.daemon.log()[-2000:])
 
     def notes(self):
         if not self.notes_path.exists():
@@ -322,7 +334,8 @@ def outputs(workers):
 # ---- what came out
 
 def attempts(daemon, build=BUILD, **options):
-    """{id: [attempt, …]} from `shard report --json`, in the order of the list."""
+    """{id: [attempt, …]} from `shard report --json`, in the order of the list; a test that nobody reported has
+    one row, whose attempt is None."""
     found = collections.OrderedDict()
     for row in daemon.json("report", "--build", build, **options):
         found.setdefault(row["id"], []).append(row)
@@ -331,7 +344,7 @@ def attempts(daemon, build=BUILD, **options):
 
 def settling(rows):
     """The attempts of a test that settled a verdict: one for each round that ran it."""
-    return [row for row in rows if row["flags"] & 1]
+    return [row for row in rows if row["attempt"] and row["flags"] & 1]
 
 
 def verdicts(daemon, build=BUILD, **options):
