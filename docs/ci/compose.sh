@@ -6,6 +6,7 @@ total=$1
 export SHARD_PROJECT="${SHARD_PROJECT:-app}" SHARD_TOTAL="$total"
 export SHARD_BUILD="${SHARD_BUILD:-compose-$(hostname)-$(date +%s)-$$}"
 
+# shellcheck disable=SC2317  # the trap calls it
 stop() {
   node=0
   while [ "$node" -lt "$total" ]; do
