@@ -1,4 +1,4 @@
-"""What people ask a server: status, builds, workers, slow, flaky, test, wait, report. Each as a table and as JSON, which
+"""What people ask a server: status, builds, workers, slow, flaky, test, wait, report. As a table and as JSON, which
 say the same; names cannot act on the terminal; what is not there is an error with its name."""
 import datetime
 import json
