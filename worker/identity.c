@@ -2,8 +2,11 @@
 #include "worker/identity.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "worker/human.h"
 
 static void identity_choose(char *out, size_t out_size, const char *option, const char *ci)
 {
@@ -34,6 +37,17 @@ int identity_make(struct identity *identity, const struct options *options, stru
   identity->total = options->total ? (uint32_t)options->total : identity->ci.total;
   if (gethostname(identity->host, sizeof identity->host - 1) != 0) snprintf(identity->host, sizeof identity->host, "?");
   return 0;
+}
+
+void identity_say(const struct identity *identity, const struct options *options)
+{
+  if (options->build[0] || options->quiet) return;
+  char *build = human_safe(identity->build, strlen(identity->build), ESCAPE_LINE);
+  char *node = human_safe(identity->node, strlen(identity->node), ESCAPE_LINE);
+  fprintf(stderr, "shard: build %s, %s%s (from %s)\n", build, node[0] ? "node " : "a node without a name", node,
+          identity->ci.name);
+  free(build);
+  free(node);
 }
 
 void identity_hello(const struct identity *identity, const struct options *options, Shardd__Hello *hello,

@@ -18,6 +18,10 @@ struct identity {
 // 0; -1 and *error (a CI variable that makes no sense, a build that nobody names).
 int identity_make(struct identity *identity, const struct options *options, struct conf_error *error) MUST_CHECK;
 
+// Says on stderr what the CI's variables were taken to mean, so that `shard report --build KEY` can be given the key.
+// Silent when the build was named by an option.
+void identity_say(const struct identity *identity, const struct options *options);
+
 // Fills a hello that points into identity and options; session and held leases are the caller's.
 void identity_hello(const struct identity *identity, const struct options *options, Shardd__Hello *hello,
                     Shardd__Policy *policy);

@@ -567,7 +567,10 @@ static int run_connect(struct run *run)
                                .on_failed = on_failed,
                                .arg = run};
   run->link = link_open(run->base, run->options, &run->identity, &events, &failure, &error);
-  if (run->link) return EXIT_OK;
+  if (run->link) {
+    identity_say(&run->identity, run->options);
+    return EXIT_OK;
+  }
   fprintf(stderr, "shard: %s\n", error.text);
   return failure == LINK_REFUSED ? EXIT_USAGE : EXIT_INFRA;
 }

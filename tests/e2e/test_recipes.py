@@ -243,6 +243,8 @@ def test_gitlab(site):
             for i, folder in enumerate(folders)]
     codes, output = finish(jobs)
     assert codes == [0] * JOBS, output
+    for node in range(JOBS):
+        assert "shard: build 812/tests, node %d (from gitlab)\n" % node in output
     for folder in folders:
         for pattern in job["artifacts"]["paths"]:
             site.keep(folder, pattern)
