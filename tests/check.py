@@ -9,6 +9,7 @@ FOLDER is a build folder; arguments of pytest follow it, divided by commas, defa
 import os
 import pathlib
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -108,6 +109,7 @@ def parts(argv):
 
 
 def main(argv):
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # tests crash on purpose
     total, lines = Counter(), []
     for kind, folder, args in parts(argv[1:]):
         print(f"{kind} tests, {os.path.relpath(folder, ROOT)}", flush=True)

@@ -19,22 +19,20 @@ counts() {
 summary() { # FILE: the last line that counts passed tests
   sed 's/\x1b\[[0-9;]*m//g' "$1" | grep -E '[0-9]+ (passed|failed)' | tail -n 1
 }
-run() { # FILE COMMAND…: the command's output on the terminal and in the file; ends all if it fails
-  local file=$1 code=0
-  shift
-  echo "\$ $*"
-  "$@" 2>&1 | tee "$file" || code=$?
-  ((code == 0)) || { echo "demo: FAILED, ended with $code: $*" >&2; exit 1; }
+failed() { # TEXT
+  echo "demo: FAILED, $1" >&2
+  exit 1
 }
 
-run sharded "$shard" local -n 4 -- "${suite[@]}"
+echo "\$ shard local -n 4 -- ${suite[*]}"
+"$shard" local -n 4 -- "${suite[@]}" 2>&1 | tee sharded || failed "shard local ended with ${PIPESTATUS[0]}"
 echo
-run plain "${suite[@]}" -W ignore >/dev/null
+echo "\$ ${suite[*]}"
+"${suite[@]}" >plain 2>&1 || { code=$?; tail -n 40 plain; failed "plain pytest ended with $code"; }
 sharded=$(summary sharded) plain=$(summary plain)
 echo "shard local -n 4:  $sharded"
 echo "plain pytest:      $plain"
 if [[ -z $(counts "$sharded") || $(counts "$sharded") != "$(counts "$plain")" ]]; then
-  echo "demo: FAILED, the counts differ" >&2
-  exit 1
+  failed "the counts differ"
 fi
 echo "demo: the same tests with the same outcomes"

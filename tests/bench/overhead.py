@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""make bench-overhead: what 2,000 trivial pytest tests cost through a real shard worker and a real shardd on a Unix socket
-beside plain pytest. Pairs run back to back, who is first alternates, and the verdict is on the median of their ratios.
+"""make bench-overhead: what 2,000 trivial pytest tests cost through a real shard worker and a real shardd on a Unix
+socket beside plain pytest. Pairs run back to back, who is first alternates, and the verdict is on the median of their
+ratios.
 
     overhead.py BUILD JSON [--pairs 9] [--tests 2000]
 
