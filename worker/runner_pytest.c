@@ -112,6 +112,7 @@ static void on_exit_status(void *arg, int status)
 {
   struct runner *runner = arg;
   event_del(runner->cap);
+  event_del(runner->kill_timer);  // what was to be killed is dead; the next one is not meant
   event_del(runner->start_timer);
   adapter_finish(runner->adapter);  // reads what it said last
   proc_free(runner->proc);
