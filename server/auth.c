@@ -18,14 +18,12 @@ struct auth {
   bool open;
 };
 
-static bool auth_digest(const void *token, size_t n, uint8_t out[AUTH_DIGEST_BYTES])
-{
+static bool auth_digest(const void *token, size_t n, uint8_t out[AUTH_DIGEST_BYTES]) {
   unsigned bytes = AUTH_DIGEST_BYTES;
   return EVP_Digest(token, n, out, &bytes, EVP_sha256(), NULL) == 1;
 }
 
-static int auth_add(struct auth *auth, const char *token, const char **why)
-{
+static int auth_add(struct auth *auth, const char *token, const char **why) {
   size_t n = strlen(token);
   *why = "a token has 16 to 256 characters without spaces";
   if (n < AUTH_MIN_BYTES || n > AUTH_MAX_BYTES) return -1;
@@ -41,8 +39,7 @@ static int auth_add(struct auth *auth, const char *token, const char **why)
   return 0;
 }
 
-static int auth_read(struct auth *auth, FILE *file, const char *path, struct auth_error *error)
-{
+static int auth_read(struct auth *auth, FILE *file, const char *path, struct auth_error *error) {
   char line[1024];
   for (unsigned number = 1; fgets(line, sizeof line, file); number++) {
     const char *why;
@@ -54,12 +51,12 @@ static int auth_read(struct auth *auth, FILE *file, const char *path, struct aut
   }
   OPENSSL_cleanse(line, sizeof line);
   if (auth->count) return 0;
-  snprintf(error->text, sizeof error->text, "%s: no token in it; make one with: head -c 32 /dev/urandom | base64", path);
+  snprintf(error->text, sizeof error->text, "%s: no token in it; make one with: head -c 32 /dev/urandom | base64",
+           path);
   return -1;
 }
 
-struct auth *auth_load(const char *path, struct auth_error *error)
-{
+struct auth *auth_load(const char *path, struct auth_error *error) {
   struct auth *auth = base_calloc(1, sizeof *auth);
   if (!path[0]) {
     auth->open = true;
@@ -78,15 +75,13 @@ struct auth *auth_load(const char *path, struct auth_error *error)
   return NULL;
 }
 
-void auth_free(struct auth *auth)
-{
+void auth_free(struct auth *auth) {
   if (!auth) return;
   free(auth->digest);
   free(auth);
 }
 
-bool auth_allows(const struct auth *auth, const void *token, size_t n, int64_t uid)
-{
+bool auth_allows(const struct auth *auth, const void *token, size_t n, int64_t uid) {
   uint8_t digest[AUTH_DIGEST_BYTES];
   if (auth->open || (uid >= 0 && (uid == 0 || uid == (int64_t)geteuid()))) return true;
   if (!auth_digest(token, n, digest)) return false;

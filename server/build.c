@@ -1,5 +1,5 @@
-// Builds in memory: made by session.c or recover.c, found by key, id or session, evicted when they ended and everybody has
-// left (the store keeps them). It must not know messages or SQL.
+// Builds in memory: made by session.c or recover.c, found by key, id or session, evicted when they ended and everybody
+// has left (the store keeps them). It must not know messages or SQL.
 #include "server/build.h"
 
 #include <assert.h>
@@ -11,8 +11,7 @@
 #include "server/listing.h"
 #include "server/server.h"
 
-struct build *build_new(struct server *server, const struct store_build *from, const struct queue_policy *policy)
-{
+struct build *build_new(struct server *server, const struct store_build *from, const struct queue_policy *policy) {
   struct build *build = base_calloc(1, sizeof *build);
   build->id = from->build;
   build->project = base_strdup(from->project);
@@ -31,18 +30,17 @@ struct build *build_new(struct server *server, const struct store_build *from, c
   return build;
 }
 
-static void build_free_session(struct session *session)
-{
+static void build_free_session(struct session *session) {
   upload_free(session->diff);
   free(session->node);
   free(session->host);
   free(session);
 }
 
-void build_free(struct server *server, struct build *build)
-{
+void build_free(struct server *server, struct build *build) {
   struct build **at = &server->builds;
-  while (*at != build) at = &(*at)->next;
+  while (*at != build)
+    at = &(*at)->next;
   *at = build->next;
   server->build_count--;
   for (uint32_t i = 0; i < build->session_count; i++) {
@@ -67,25 +65,23 @@ void build_free(struct server *server, struct build *build)
   free(build);
 }
 
-struct build *build_find(struct server *server, const char *project, const char *suite, const char *ext)
-{
+struct build *build_find(struct server *server, const char *project, const char *suite, const char *ext) {
   struct build *build = server->builds;
-  while (build && (strcmp(build->ext, ext) != 0 || strcmp(build->suite, suite) != 0 ||
-                   strcmp(build->project, project) != 0)) {
+  while (build &&
+         (strcmp(build->ext, ext) != 0 || strcmp(build->suite, suite) != 0 || strcmp(build->project, project) != 0)) {
     build = build->next;
   }
   return build;
 }
 
-struct build *build_by_id(struct server *server, uint64_t id)
-{
+struct build *build_by_id(struct server *server, uint64_t id) {
   struct build *build = server->builds;
-  while (build && build->id != id) build = build->next;
+  while (build && build->id != id)
+    build = build->next;
   return build;
 }
 
-struct session *build_add_session(struct build *build, uint32_t worker, const char *node, const char *host)
-{
+struct session *build_add_session(struct build *build, uint32_t worker, const char *node, const char *host) {
   assert(worker == build->session_count);
   if ((build->session_count & (build->session_count - 1)) == 0) {
     uint32_t room = build->session_count ? build->session_count * 2 : 1;
@@ -100,8 +96,7 @@ struct session *build_add_session(struct build *build, uint32_t worker, const ch
   return session;
 }
 
-struct session *build_find_session(struct build *build, const uint8_t *token)
-{
+struct session *build_find_session(struct build *build, const uint8_t *token) {
   for (uint32_t i = 0; i < build->session_count; i++) {
     if (memcmp(build->session[i]->token, token, STORE_SESSION_BYTES) == 0) return build->session[i];
   }
@@ -110,8 +105,7 @@ struct session *build_find_session(struct build *build, const uint8_t *token)
 
 // ---- the list
 
-static int build_compare_ids(const void *a, const void *b, void *arg)
-{
+static int build_compare_ids(const void *a, const void *b, void *arg) {
   const struct map *ids = arg;
   uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
   size_t nx = map_length(ids, x), ny = map_length(ids, y);
@@ -119,8 +113,7 @@ static int build_compare_ids(const void *a, const void *b, void *arg)
   return order ? order : (nx > ny) - (nx < ny);
 }
 
-static void build_digest(struct build *build)
-{
+static void build_digest(struct build *build) {
   EVP_MD_CTX *context = EVP_MD_CTX_new();
   unsigned bytes = STORE_DIGEST_BYTES;
   bool ok = context && EVP_DigestInit_ex(context, EVP_sha256(), NULL);
@@ -134,8 +127,7 @@ static void build_digest(struct build *build)
   if (!ok) base_die(EXIT_INFRA, "libcrypto: SHA-256 failed");
 }
 
-static void build_number(struct build *build)
-{
+static void build_number(struct build *build) {
   uint32_t count = build->ids.count;
   build->number_of = base_calloc(count + 1, sizeof *build->number_of);
   build->position_of = base_calloc(count + 1, sizeof *build->position_of);
@@ -148,8 +140,7 @@ static void build_number(struct build *build)
   }
 }
 
-void build_set_list(struct build *build, const struct store_list *list)
-{
+void build_set_list(struct build *build, const struct store_list *list) {
   bool added;
   assert(build->ids.count == 0);
   for (uint32_t i = 0; i < list->count; i++) {
@@ -168,8 +159,7 @@ void build_set_list(struct build *build, const struct store_list *list)
 }
 
 // The longest a test may take: what was asked for, else ten times the longest known, at least a minute.
-static uint32_t build_cap_ms(const struct build *build, const struct estimate_history *history)
-{
+static uint32_t build_cap_ms(const struct build *build, const struct estimate_history *history) {
   uint64_t high = estimate_high(history);
   if (build->timeout_per_test_us) return (uint32_t)(build->timeout_per_test_us / 1000);
   if (!high) return LIMIT_CAP_UNSEEN_US / 1000;
@@ -178,8 +168,7 @@ static uint32_t build_cap_ms(const struct build *build, const struct estimate_hi
 }
 
 static void build_expect(const struct store_list *list, const struct store_listed *listed, uint64_t *expected,
-                         uint64_t *order)
-{
+                         uint64_t *order) {
   struct estimate_out *out = base_calloc(list->count + 1, sizeof *out);
   estimate_list(listed->history, list->file_of, list->count, list->file_count, out);
   for (uint32_t i = 0; i < list->count; i++) {
@@ -190,8 +179,7 @@ static void build_expect(const struct store_list *list, const struct store_liste
 }
 
 void build_list_ready(struct server *server, struct build *build, const struct store_list *list,
-                      const struct store_listed *listed)
-{
+                      const struct store_listed *listed) {
   uint64_t *expected = base_calloc(list->count + 1, sizeof *expected);
   uint64_t *order = base_calloc(list->count + 1, sizeof *order);
   assert(listed->count == list->count && build->ids.count == list->count);
@@ -217,16 +205,14 @@ void build_list_ready(struct server *server, struct build *build, const struct s
 
 // ---- eviction
 
-static bool build_quiet(const struct build *build)
-{
+static bool build_quiet(const struct build *build) {
   for (uint32_t i = 0; i < build->session_count; i++) {
     if (build->session[i]->conn) return false;
   }
   return build->pending == 0;
 }
 
-uint64_t build_evict(struct server *server, uint64_t now_us)
-{
+uint64_t build_evict(struct server *server, uint64_t now_us) {
   uint64_t next = UINT64_MAX;
   for (struct build *build = server->builds, *after; build; build = after) {
     after = build->next;

@@ -30,12 +30,12 @@ struct build {
   struct upload *upload;  // UPLOAD, STORING: what was received
   char *listed_by;        // who sent the list
   uint8_t digest[STORE_DIGEST_BYTES];
-  struct map ids, files;  // ids by position in collection order
-  uint32_t *file_of;      // by position; UINT32_MAX: none
-  uint32_t *number_of;    // position → number on the wire (byte order)
-  uint32_t *position_of;  // number → position
-  uint32_t *row_of;       // position → test's row id in the store
-  uint32_t *cap_ms;       // position → longest it may take
+  struct map ids, files;     // ids by position in collection order
+  uint32_t *file_of;         // by position; UINT32_MAX: none
+  uint32_t *number_of;       // position → number on the wire (byte order)
+  uint32_t *position_of;     // number → position
+  uint32_t *row_of;          // position → test's row id in the store
+  uint32_t *cap_ms;          // position → longest it may take
   struct session **session;  // by worker number
   uint32_t session_count;
   uint32_t pending;       // results not yet on disk
@@ -50,15 +50,16 @@ struct session {
   uint8_t token[STORE_SESSION_BYTES];
   char *node, *host;
   uint64_t applied, acked;  // numbers of its Results: taken, on disk
-  uint64_t refused;         // the first of its Results that a full disk refused; 0: none. Nothing behind it is taken before
+  uint64_t refused;  // the first of its Results that a full disk refused; 0: none. Nothing behind it is taken before
   bool wants_names, left, goodbye_due;
-  bool offered;             // its list waits for the build's
+  bool offered;  // its list waits for the build's
   uint32_t offer_count;
   uint8_t offer_digest[STORE_DIGEST_BYTES];
-  struct upload *diff;      // it sends its differing list
+  struct upload *diff;  // it sends its differing list
 };
 
-struct build *build_new(struct server *server, const struct store_build *store_build, const struct queue_policy *policy);
+struct build *build_new(struct server *server, const struct store_build *store_build,
+                        const struct queue_policy *policy);
 void build_free(struct server *server, struct build *build);
 struct build *build_find(struct server *server, const char *project, const char *suite, const char *ext);
 struct build *build_by_id(struct server *server, uint64_t id);

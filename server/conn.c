@@ -25,7 +25,7 @@ struct conn_bytes {
 
 struct conn {
   struct conns *conns;
-  struct conn *next, *prev;        // all
+  struct conn *next, *prev;  // all
   struct conn *next_dirty;
   struct event read, write;
   struct conn_bytes in, out;
@@ -54,13 +54,11 @@ enum { CONN_READ_BYTES = 16384 };
 
 // ---- buffers
 
-static size_t conn_bytes_used(const struct conn_bytes *bytes)
-{
+static size_t conn_bytes_used(const struct conn_bytes *bytes) {
   return bytes->end - bytes->begin;
 }
 
-static uint8_t *conn_bytes_reserve(struct conn_bytes *bytes, size_t n)
-{
+static uint8_t *conn_bytes_reserve(struct conn_bytes *bytes, size_t n) {
   if (bytes->begin && bytes->end + n > bytes->room) {
     memmove(bytes->at, bytes->at + bytes->begin, conn_bytes_used(bytes));
     bytes->end -= bytes->begin;
@@ -74,8 +72,7 @@ static uint8_t *conn_bytes_reserve(struct conn_bytes *bytes, size_t n)
   return bytes->at + bytes->end;
 }
 
-static void conn_bytes_drop(struct conn_bytes *bytes, size_t n)
-{
+static void conn_bytes_drop(struct conn_bytes *bytes, size_t n) {
   assert(n <= conn_bytes_used(bytes));
   bytes->begin += n;
   if (bytes->begin < bytes->end) return;
@@ -85,24 +82,21 @@ static void conn_bytes_drop(struct conn_bytes *bytes, size_t n)
 
 // ---- life
 
-static void conn_mark(struct conn *conn)
-{
+static void conn_mark(struct conn *conn) {
   if (conn->dirty) return;
   conn->dirty = true;
   conn->next_dirty = conn->conns->dirty;
   conn->conns->dirty = conn;
 }
 
-static void conn_die(struct conn *conn)
-{
+static void conn_die(struct conn *conn) {
   conn->dead = true;
   event_del(&conn->read);
   event_del(&conn->write);
   conn_mark(conn);
 }
 
-static void conn_free(struct conn *conn)
-{
+static void conn_free(struct conn *conn) {
   struct conns *conns = conn->conns;
   conns->handler.on_closed(conns->handler.arg, conn);
   event_del(&conn->read);
@@ -122,8 +116,7 @@ static void conn_free(struct conn *conn)
 
 // ---- reading
 
-static void conn_message(struct conn *conn, const uint8_t *body, size_t n)
-{
+static void conn_message(struct conn *conn, const uint8_t *body, size_t n) {
   const char *why = NULL;
   const Shardd__Frame *frame = msg_unpack(conn->conns->arena, body, n, &why);
   if (!frame) {
@@ -135,8 +128,7 @@ static void conn_message(struct conn *conn, const uint8_t *body, size_t n)
 }
 
 // True when a frame was taken from the buffer.
-static bool conn_frame(struct conn *conn)
-{
+static bool conn_frame(struct conn *conn) {
   size_t body = 0, max = conn->let_in ? FRAME_MAX_BYTES : FRAME_SMALL_MAX_BYTES;
   const uint8_t *bytes = conn->in.at + conn->in.begin;
   if (conn_bytes_used(&conn->in) == 0) return false;
@@ -155,15 +147,14 @@ static bool conn_frame(struct conn *conn)
   return false;
 }
 
-static void conn_frames(struct conn *conn)
-{
+static void conn_frames(struct conn *conn) {
   int n = 0;
-  while (!conn->closing && !conn->dead && n < LIMIT_FRAMES_A_TURN && conn_frame(conn)) n++;
+  while (!conn->closing && !conn->dead && n < LIMIT_FRAMES_A_TURN && conn_frame(conn))
+    n++;
   if (n == LIMIT_FRAMES_A_TURN && conn_bytes_used(&conn->in)) event_active(&conn->read, EV_TIMEOUT, 1);
 }
 
-static void on_readable(evutil_socket_t fd, short events, void *arg)
-{
+static void on_readable(evutil_socket_t fd, short events, void *arg) {
   struct conn *conn = arg;
   if (conn->dead) return;
   if (events & EV_READ && (conn->closing || conn_bytes_used(&conn->in) < LIMIT_IN_BYTES)) {
@@ -183,8 +174,7 @@ static void on_readable(evutil_socket_t fd, short events, void *arg)
 
 // ---- writing
 
-static void conn_flush(struct conn *conn)
-{
+static void conn_flush(struct conn *conn) {
   while (conn_bytes_used(&conn->out)) {
     ssize_t n = send(conn->fd, conn->out.at + conn->out.begin, conn_bytes_used(&conn->out), MSG_NOSIGNAL);
     if (n < 0 && errno == EINTR) continue;
@@ -201,16 +191,14 @@ static void conn_flush(struct conn *conn)
   if (conn->closing) conn_die(conn);
 }
 
-static void on_writable(evutil_socket_t fd, short events, void *arg)
-{
+static void on_writable(evutil_socket_t fd, short events, void *arg) {
   (void)fd;
   (void)events;
   struct conn *conn = arg;
   if (!conn->dead) conn_flush(conn);
 }
 
-void conn_send(struct conn *conn, const Shardd__Frame *frame)
-{
+void conn_send(struct conn *conn, const Shardd__Frame *frame) {
   if (conn->closing || conn->dead) return;
   size_t n = msg_packed_bytes(frame);
   if (n == 0 || conn_bytes_used(&conn->out) + n > LIMIT_OUT_BYTES) {
@@ -224,8 +212,7 @@ void conn_send(struct conn *conn, const Shardd__Frame *frame)
   conn_mark(conn);
 }
 
-void conn_error(struct conn *conn, Shardd__ErrorCode code, uint64_t seq, bool closes, const char *fmt, ...)
-{
+void conn_error(struct conn *conn, Shardd__ErrorCode code, uint64_t seq, bool closes, const char *fmt, ...) {
   char text[1024];
   va_list args;
   va_start(args, fmt);
@@ -249,55 +236,45 @@ void conn_error(struct conn *conn, Shardd__ErrorCode code, uint64_t seq, bool cl
 
 // ---- the rest of its life
 
-void conn_close(struct conn *conn)
-{
+void conn_close(struct conn *conn) {
   conn->closing = true;
   conn_mark(conn);
 }
 
-bool conn_closing(const struct conn *conn)
-{
+bool conn_closing(const struct conn *conn) {
   return conn->closing || conn->dead;
 }
 
-void conn_let_in(struct conn *conn)
-{
+void conn_let_in(struct conn *conn) {
   conn->let_in = true;
 }
 
-bool conn_is_in(const struct conn *conn)
-{
+bool conn_is_in(const struct conn *conn) {
   return conn->let_in;
 }
 
-size_t conn_unsent(const struct conn *conn)
-{
+size_t conn_unsent(const struct conn *conn) {
   return conn_bytes_used(&conn->out);
 }
 
-const char *conn_peer(const struct conn *conn)
-{
+const char *conn_peer(const struct conn *conn) {
   return conn->peer;
 }
 
-int64_t conn_uid(const struct conn *conn)
-{
+int64_t conn_uid(const struct conn *conn) {
   return conn->uid;
 }
 
-void conn_set_user(struct conn *conn, void *user, int kind)
-{
+void conn_set_user(struct conn *conn, void *user, int kind) {
   conn->user = user;
   conn->user_kind = kind;
 }
 
-void *conn_user(const struct conn *conn, int kind)
-{
+void *conn_user(const struct conn *conn, int kind) {
   return conn->user_kind == kind ? conn->user : NULL;
 }
 
-static void conn_refuse(struct conns *conns, int fd, const char *peer)
-{
+static void conn_refuse(struct conns *conns, int fd, const char *peer) {
   if (!conns->refusing) {
     base_log(LOG_LEVEL_WARN, "conn_refused", "peer=%s max_connections=%u", peer, conns->max);
   }
@@ -305,8 +282,7 @@ static void conn_refuse(struct conns *conns, int fd, const char *peer)
   close(fd);
 }
 
-void conn_open(struct conns *conns, int fd, const char *peer, int64_t uid)
-{
+void conn_open(struct conns *conns, int fd, const char *peer, int64_t uid) {
   if (conns->count >= conns->max) {
     conn_refuse(conns, fd, peer);
     return;
@@ -333,8 +309,7 @@ void conn_open(struct conns *conns, int fd, const char *peer, int64_t uid)
 // ---- all of them
 
 struct conns *conns_new(struct event_base *base, uint32_t max_connections, uint64_t hello_timeout_us,
-                        const struct conn_handler *handler)
-{
+                        const struct conn_handler *handler) {
   struct conns *conns = base_calloc(1, sizeof *conns);
   conns->base = base;
   conns->max = max_connections;
@@ -345,8 +320,7 @@ struct conns *conns_new(struct event_base *base, uint32_t max_connections, uint6
   return conns;
 }
 
-void conns_free(struct conns *conns)
-{
+void conns_free(struct conns *conns) {
   if (!conns) return;
   conns_end_turn(conns);
   while (conns->first) {
@@ -356,13 +330,11 @@ void conns_free(struct conns *conns)
   free(conns);
 }
 
-uint32_t conns_count(const struct conns *conns)
-{
+uint32_t conns_count(const struct conns *conns) {
   return conns->count;
 }
 
-void conns_end_turn(struct conns *conns)
-{
+void conns_end_turn(struct conns *conns) {
   while (conns->dirty) {
     struct conn *conn = conns->dirty;
     conns->dirty = conn->next_dirty;
@@ -374,13 +346,13 @@ void conns_end_turn(struct conns *conns)
   }
 }
 
-uint64_t conns_tick(struct conns *conns, uint64_t now_us, uint64_t silence_us)
-{
+uint64_t conns_tick(struct conns *conns, uint64_t now_us, uint64_t silence_us) {
   uint64_t next = now_us + silence_us;
   if (now_us < conns->next_tick_us) return conns->next_tick_us;
   for (struct conn *conn = conns->first; conn; conn = conn->next) {
     uint64_t due = conn->heard_us + (conn->let_in ? silence_us : conns->hello_timeout_us);
-    if (conn->dead || (conn->let_in && !conn->user && !conn->closing)) continue;  // who waits for an answer may be silent
+    if (conn->dead || (conn->let_in && !conn->user && !conn->closing))
+      continue;  // who waits for an answer may be silent
     if (due <= now_us && conn->closing) {
       conn_die(conn);  // it does not even read why
     } else if (due <= now_us) {

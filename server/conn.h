@@ -28,7 +28,8 @@ void conns_free(struct conns *conns);  // closes all, after one try to write wha
 uint32_t conns_count(const struct conns *conns);
 // End of a turn of the loop: writes what was queued, closes and frees what was marked.
 void conns_end_turn(struct conns *conns);
-// Closes those who have said nothing in time: hellos not said, workers silent for silence_us. Returns when to call again.
+// Closes those who have said nothing in time: hellos not said, workers silent for silence_us. Returns when to call
+// again.
 uint64_t conns_tick(struct conns *conns, uint64_t now_us, uint64_t silence_us);
 
 // Takes over a connected descriptor. `peer` describes the other side in logs; uid is -1 when it is not known.
@@ -36,7 +37,8 @@ void conn_open(struct conns *conns, int fd, const char *peer, int64_t uid);
 // Queues a message. A connection over its bound of unsent bytes is marked to close.
 void conn_send(struct conn *conn, const Shardd__Frame *frame);
 // Sends an Error with this text; `closes`: nothing more is read, and the connection ends when it is written.
-void conn_error(struct conn *conn, Shardd__ErrorCode code, uint64_t seq, bool closes, const char *fmt, ...) PRINTF(5, 6);
+void conn_error(struct conn *conn, Shardd__ErrorCode code, uint64_t seq, bool closes, const char *fmt, ...)
+    PRINTF(5, 6);
 void conn_close(struct conn *conn);  // after what is queued was written
 bool conn_closing(const struct conn *conn);
 // The hello was accepted: larger frames may come, the hello timeout is over.

@@ -1,5 +1,5 @@
-// message → handler. Checks that the sender may: before the hello only a hello, after it only what its role sends. The next
-// step of the lease's path is session.c. It must not know what a message does.
+// message → handler. Checks that the sender may: before the hello only a hello, after it only what its role sends. The
+// next step of the lease's path is session.c. It must not know what a message does.
 #include "server/dispatch.h"
 
 #include <string.h>
@@ -20,26 +20,25 @@ struct dispatch_call {
 
 // ---- hello
 
-static bool dispatch_version(struct conn *conn, const Shardd__Hello *hello)
-{
+static bool dispatch_version(struct conn *conn, const Shardd__Hello *hello) {
   if (hello->version == MSG_VERSION) return true;
   conn_error(conn, SHARDD__ERROR_CODE__ERROR_VERSION, 0, true,
-             "the client speaks version %u of the protocol, this server (shardd " SHARD_VERSION ") speaks %d: "
+             "the client speaks version %u of the protocol, this server (shardd " SHARD_VERSION
+             ") speaks %d: "
              "install the client of the server's release",
              hello->version, MSG_VERSION);
   return false;
 }
 
-static bool dispatch_token(struct server *server, struct conn *conn, const Shardd__Hello *hello)
-{
+static bool dispatch_token(struct server *server, struct conn *conn, const Shardd__Hello *hello) {
   if (auth_allows(server->auth, hello->token.data, hello->token.len, conn_uid(conn))) return true;
-  conn_error(conn, SHARDD__ERROR_CODE__ERROR_TOKEN, 0, true, "%s",
-             hello->token.len ? "the token is not one of the server's" : "this server asks for a token: set SHARD_TOKEN");
+  conn_error(
+      conn, SHARDD__ERROR_CODE__ERROR_TOKEN, 0, true, "%s",
+      hello->token.len ? "the token is not one of the server's" : "this server asks for a token: set SHARD_TOKEN");
   return false;
 }
 
-static void dispatch_admin(struct server *server, struct conn *conn)
-{
+static void dispatch_admin(struct server *server, struct conn *conn) {
   Shardd__Frame frame = SHARDD__FRAME__INIT;
   Shardd__Welcome welcome = SHARDD__WELCOME__INIT;
   (void)server;
@@ -51,8 +50,7 @@ static void dispatch_admin(struct server *server, struct conn *conn)
   conn_send(conn, &frame);
 }
 
-static void on_hello(const struct dispatch_call *call)
-{
+static void on_hello(const struct dispatch_call *call) {
   const Shardd__Hello *hello = call->frame->hello;
   if (!dispatch_version(call->conn, hello) || !dispatch_token(call->server, call->conn, hello)) return;
   if (call->server->stopping) {
@@ -74,13 +72,11 @@ static void on_hello(const struct dispatch_call *call)
 
 // ---- the rest
 
-static void on_list_offer(const struct dispatch_call *call)
-{
+static void on_list_offer(const struct dispatch_call *call) {
   listing_offer(call->server, call->session, call->frame->list_offer);
 }
 
-static void on_list_chunk(const struct dispatch_call *call)
-{
+static void on_list_chunk(const struct dispatch_call *call) {
   if (call->session) {
     listing_chunk(call->server, call->session, call->frame->list_chunk);
   } else {
@@ -88,33 +84,27 @@ static void on_list_chunk(const struct dispatch_call *call)
   }
 }
 
-static void on_lease_request(const struct dispatch_call *call)
-{
+static void on_lease_request(const struct dispatch_call *call) {
   session_lease_request(call->server, call->session, call->frame->lease_request);
 }
 
-static void on_started(const struct dispatch_call *call)
-{
+static void on_started(const struct dispatch_call *call) {
   session_started(call->server, call->session, call->frame->started);
 }
 
-static void on_results(const struct dispatch_call *call)
-{
+static void on_results(const struct dispatch_call *call) {
   session_results(call->server, call->session, call->frame->seq, call->frame->results);
 }
 
-static void on_heartbeat(const struct dispatch_call *call)
-{
+static void on_heartbeat(const struct dispatch_call *call) {
   session_heartbeat(call->server, call->session, call->frame->heartbeat);
 }
 
-static void on_bye(const struct dispatch_call *call)
-{
+static void on_bye(const struct dispatch_call *call) {
   session_bye(call->server, call->session, call->frame->bye);
 }
 
-static void on_query(const struct dispatch_call *call)
-{
+static void on_query(const struct dispatch_call *call) {
   query_answer(call->server, call->conn, call->frame->seq, call->frame->query);
 }
 
@@ -135,15 +125,13 @@ static const struct dispatch_entry {
 };
 _Static_assert(COUNT_OF(dispatch_table) == SHARDD__FRAME__BODY_ROWS + 1, "a message has no entry");
 
-static enum dispatch_who dispatch_who(const struct conn *conn, const struct session *session)
-{
+static enum dispatch_who dispatch_who(const struct conn *conn, const struct session *session) {
   if (!conn_is_in(conn)) return WHO_NEW;
   if (session) return WHO_WORKER;
   return conn_user(conn, PLAN_USER) ? WHO_PLAN : WHO_ADMIN;
 }
 
-static void on_message(void *arg, struct conn *conn, const Shardd__Frame *frame)
-{
+static void on_message(void *arg, struct conn *conn, const Shardd__Frame *frame) {
   struct dispatch_call call = {.server = arg, .conn = conn, .session = conn_user(conn, SESSION_USER), .frame = frame};
   const struct dispatch_entry *entry = &dispatch_table[frame->body_case];
   server_begin_turn(call.server);
@@ -158,8 +146,7 @@ static void on_message(void *arg, struct conn *conn, const Shardd__Frame *frame)
   entry->handle(&call);
 }
 
-static void on_closed(void *arg, struct conn *conn)
-{
+static void on_closed(void *arg, struct conn *conn) {
   struct session *session = conn_user(conn, SESSION_USER);
   server_begin_turn(arg);
   if (session) session_closed(arg, session);

@@ -4,8 +4,7 @@
 
 #include <stdlib.h>
 
-void effects_add(struct effects *effects, struct effect effect)
-{
+void effects_add(struct effects *effects, struct effect effect) {
   if (effects->count == effects->room) {
     effects->room = effects->room ? effects->room * 2 : 16;
     effects->item = base_realloc(effects->item, effects->room, sizeof *effects->item);
@@ -13,16 +12,14 @@ void effects_add(struct effects *effects, struct effect effect)
   effects->item[effects->count++] = effect;
 }
 
-void effects_clear(struct effects *effects)
-{
+void effects_clear(struct effects *effects) {
   for (size_t i = 0; i < effects->count; i++) {
     free(effects->item[i].tests);
   }
   effects->count = 0;
 }
 
-void effects_release(struct effects *effects)
-{
+void effects_release(struct effects *effects) {
   effects_clear(effects);
   free(effects->item);
   *effects = (struct effects){0};

@@ -20,11 +20,11 @@ enum effect_drain { EFFECT_DRAIN_SETTLED = 1, EFFECT_DRAIN_LINGER, EFFECT_DRAIN_
 struct effect {
   enum effect_kind kind;
   uint32_t worker;
-  uint32_t test;            // RESULT
-  uint32_t attempt;         // RESULT
-  enum effect_drain reason; // DRAIN
-  uint64_t lease;           // LEASE, REVOKE
-  uint32_t *tests;          // LEASE: positions, owned by the effect
+  uint32_t test;             // RESULT
+  uint32_t attempt;          // RESULT
+  enum effect_drain reason;  // DRAIN
+  uint64_t lease;            // LEASE, REVOKE
+  uint32_t *tests;           // LEASE: positions, owned by the effect
   uint32_t count;
 };
 

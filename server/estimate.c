@@ -1,39 +1,35 @@
-// The duration estimator: what a test will take, from what it took. Called when a list arrives and when a build has closed
-// and teaches. Pure: it must not know where histories are kept. Constants and their measurements: docs/architecture.md.
+// The duration estimator: what a test will take, from what it took. Called when a list arrives and when a build has
+// closed and teaches. Pure: it must not know where histories are kept. Constants and their measurements:
+// docs/architecture.md.
 #include "server/estimate.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-static int estimate_compare(const void *a, const void *b)
-{
+static int estimate_compare(const void *a, const void *b) {
   uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
   return (x > y) - (x < y);
 }
 
-uint64_t estimate_median(uint64_t *values, size_t n)
-{
+uint64_t estimate_median(uint64_t *values, size_t n) {
   if (n == 0) return 0;
   qsort(values, n, sizeof *values, estimate_compare);
   return values[n / 2];
 }
 
-static uint32_t estimate_kept(const struct estimate_history *history)
-{
+static uint32_t estimate_kept(const struct estimate_history *history) {
   return history->n < ESTIMATE_RING ? history->n : ESTIMATE_RING;
 }
 
 // The duration learned `back` steps ago, 0 being the last.
-static uint64_t estimate_back(const struct estimate_history *history, uint32_t back)
-{
+static uint64_t estimate_back(const struct estimate_history *history, uint32_t back) {
   assert(back < estimate_kept(history));
   return (uint64_t)history->ring[(history->n - 1 - back) % ESTIMATE_RING];
 }
 
 uint64_t estimate_learn(struct estimate_history *history, uint64_t setup_us, uint64_t call_us, uint64_t teardown_us,
-                        bool first)
-{
+                        bool first) {
   uint64_t usual = (uint64_t)history->setup_us;
   uint64_t own = first && setup_us > usual ? usual : setup_us;
   if (!first) history->setup_us = history->setup_us > 0 ? (history->setup_us + (float)setup_us) / 2 : (float)setup_us;
@@ -43,13 +39,11 @@ uint64_t estimate_learn(struct estimate_history *history, uint64_t setup_us, uin
   return setup_us - own;
 }
 
-uint64_t estimate_file_setup(uint64_t old_us, uint64_t seen_us)
-{
+uint64_t estimate_file_setup(uint64_t old_us, uint64_t seen_us) {
   return old_us ? (old_us + seen_us) / 2 : seen_us;
 }
 
-uint64_t estimate_expected(const struct estimate_history *history)
-{
+uint64_t estimate_expected(const struct estimate_history *history) {
   uint64_t window[ESTIMATE_WINDOW];
   uint32_t n = estimate_kept(history);
   if (n == 0) return 0;
@@ -61,8 +55,7 @@ uint64_t estimate_expected(const struct estimate_history *history)
   return expected ? expected : 1;
 }
 
-uint64_t estimate_high(const struct estimate_history *history)
-{
+uint64_t estimate_high(const struct estimate_history *history) {
   uint64_t high = 0;
   for (uint32_t i = 0; i < estimate_kept(history); i++) {
     uint64_t value = estimate_back(history, i);
@@ -82,21 +75,19 @@ struct estimate_sample {
   uint64_t us;
 };
 
-static int estimate_compare_sample(const void *a, const void *b)
-{
+static int estimate_compare_sample(const void *a, const void *b) {
   const struct estimate_sample *x = a, *y = b;
   if (x->file != y->file) return x->file < y->file ? -1 : 1;
   return (x->us > y->us) - (x->us < y->us);
 }
 
-static int estimate_compare_us(const void *a, const void *b)
-{
+static int estimate_compare_us(const void *a, const void *b) {
   const struct estimate_sample *x = a, *y = b;
   return (x->us > y->us) - (x->us < y->us);
 }
 
-static void estimate_summarise(struct estimate_suite *suite, struct estimate_sample *sample, size_t n, size_t file_count)
-{
+static void estimate_summarise(struct estimate_suite *suite, struct estimate_sample *sample, size_t n,
+                               size_t file_count) {
   suite->mean = ESTIMATE_DEFAULT_US;
   suite->p95 = ESTIMATE_DEFAULT_US;
   if (n == 0) return;
@@ -115,16 +106,15 @@ static void estimate_summarise(struct estimate_suite *suite, struct estimate_sam
   suite->p95 = sample[n - 1 - (n - 1) / 20].us;
 }
 
-static void estimate_unknown(const struct estimate_suite *suite, uint32_t file, size_t file_count, struct estimate_out *out)
-{
+static void estimate_unknown(const struct estimate_suite *suite, uint32_t file, size_t file_count,
+                             struct estimate_out *out) {
   uint64_t median = file < file_count ? suite->file_median[file] : 0;
   out->expected_us = median ? median : suite->mean;
   out->order_us = out->expected_us > suite->p95 ? out->expected_us : suite->p95;
 }
 
 void estimate_list(const struct estimate_history *history, const uint32_t *file_of, size_t count, size_t file_count,
-                   struct estimate_out *out)
-{
+                   struct estimate_out *out) {
   struct estimate_suite suite = {.file_median = base_calloc(file_count + 1, sizeof *suite.file_median)};
   struct estimate_sample *sample = base_calloc(count + 1, sizeof *sample);
   size_t seen = 0;

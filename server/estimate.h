@@ -1,5 +1,5 @@
-// How long will it take? Pure arithmetic of the duration estimator (scheduling notes, docs/architecture.md "Estimates").
-// Called when a list arrives (expectations of its tests) and by the store when a build closes (learning).
+// How long will it take? Pure arithmetic of the duration estimator (scheduling notes, docs/architecture.md
+// "Estimates"). Called when a list arrives (expectations of its tests) and by the store when a build closes (learning).
 // A ring keeps the last ESTIMATE_RING durations of deciding, passing attempts, in microseconds.
 #ifndef SERVER_ESTIMATE_H
 #define SERVER_ESTIMATE_H
@@ -15,9 +15,10 @@ struct estimate_history {
   float setup_us;             // usual set-up, without what a file or a process costs at its start
 };
 
-// Adds one observation: `usual` durations of a test that was neither first in its file nor in its process pass setup_us as
-// measured and first = false. With first = true the measured set-up belongs to the file or the process: the test's usual
-// set-up stands in for it. Returns the excess set-up in µs, which is what the file's set-up cost (0 when not first).
+// Adds one observation: `usual` durations of a test that was neither first in its file nor in its process pass setup_us
+// as measured and first = false. With first = true the measured set-up belongs to the file or the process: the test's
+// usual set-up stands in for it. Returns the excess set-up in µs, which is what the file's set-up cost (0 when not
+// first).
 uint64_t estimate_learn(struct estimate_history *history, uint64_t setup_us, uint64_t call_us, uint64_t teardown_us,
                         bool first);
 
@@ -33,8 +34,8 @@ uint64_t estimate_high(const struct estimate_history *history);
 uint64_t estimate_median(uint64_t *values, size_t n);
 
 // Fills the expectations of a whole list. For tests never seen: the median of the seen ones of the same file, else the
-// suite's mean, else ESTIMATE_DEFAULT_US; their order key is at least the suite's 95th percentile, so that the unknown come early
-// (a fast test early costs nothing, a slow one late costs the makespan).
+// suite's mean, else ESTIMATE_DEFAULT_US; their order key is at least the suite's 95th percentile, so that the unknown
+// come early (a fast test early costs nothing, a slow one late costs the makespan).
 enum { ESTIMATE_DEFAULT_US = 100000 };
 struct estimate_out {
   uint64_t expected_us;  // e

@@ -1,6 +1,6 @@
-// A binary max-heap of nodes that live inside their owners, so that an owner can be moved or removed in O(log n). Pure. Used
-// by the scheduler to find the file or unit to take next. Equal keys come out by ascending tie, so that the same history
-// gives the same schedule.
+// A binary max-heap of nodes that live inside their owners, so that an owner can be moved or removed in O(log n). Pure.
+// Used by the scheduler to find the file or unit to take next. Equal keys come out by ascending tie, so that the same
+// history gives the same schedule.
 #ifndef SERVER_HEAP_H
 #define SERVER_HEAP_H
 

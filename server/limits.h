@@ -3,28 +3,28 @@
 #define SERVER_LIMITS_H
 
 enum {
-  LIMIT_TESTS = 500000,             // of a build
-  LIMIT_LEASE = 10000,              // tests of a lease; results of a lease fit one frame
-  LIMIT_LIST_BYTES = 256 << 20,     // ids of a list while it is uploaded
-  LIMIT_WORKERS = 20000,            // ever, of a build
-  LIMIT_ATTEMPTS = 200,             // results kept of one test in one build
-  LIMIT_LEASES_HELD = 16,           // of one worker, fenced ones included, as a Hello names them
-  LIMIT_CRASHES = 2,                // confirmed crashes that settle the verdict
-  LIMIT_LOST = 3,                   // vanished workers that settle the verdict
-  LIMIT_NODE_BYTES = 1024,          // node name, attempt token, host
-  LIMIT_OUT_BYTES = 4 << 20,        // unsent bytes of a connection, then it is closed (list and report pages wait for room)
-  LIMIT_IN_BYTES = 2 << 20,         // unread bytes of a connection
-  LIMIT_FRAMES_A_TURN = 64,         // of one connection, so that one cannot starve the rest
-  LIMIT_ACCEPTS_A_TURN = 64,        // of one listener
-  LIMIT_DIFF_NAMES = 20,            // ids named on each side of a list mismatch
-  LIMIT_OWN_NAMES = 20,             // ids named in a Goodbye
-  LIMIT_LATE_BYTES = 64 * 1024,     // text of a worker's late errors
-  LIMIT_WAITS = 16,                 // questions of one connection that wait for a build
-  LIMIT_ROWS = 1000,                // default rows of an admin query
+  LIMIT_TESTS = 500000,          // of a build
+  LIMIT_LEASE = 10000,           // tests of a lease; results of a lease fit one frame
+  LIMIT_LIST_BYTES = 256 << 20,  // ids of a list while it is uploaded
+  LIMIT_WORKERS = 20000,         // ever, of a build
+  LIMIT_ATTEMPTS = 200,          // results kept of one test in one build
+  LIMIT_LEASES_HELD = 16,        // of one worker, fenced ones included, as a Hello names them
+  LIMIT_CRASHES = 2,             // confirmed crashes that settle the verdict
+  LIMIT_LOST = 3,                // vanished workers that settle the verdict
+  LIMIT_NODE_BYTES = 1024,       // node name, attempt token, host
+  LIMIT_OUT_BYTES = 4 << 20,  // unsent bytes of a connection, then it is closed (list and report pages wait for room)
+  LIMIT_IN_BYTES = 2 << 20,   // unread bytes of a connection
+  LIMIT_FRAMES_A_TURN = 64,   // of one connection, so that one cannot starve the rest
+  LIMIT_ACCEPTS_A_TURN = 64,  // of one listener
+  LIMIT_DIFF_NAMES = 20,      // ids named on each side of a list mismatch
+  LIMIT_OWN_NAMES = 20,       // ids named in a Goodbye
+  LIMIT_LATE_BYTES = 64 * 1024,  // text of a worker's late errors
+  LIMIT_WAITS = 16,              // questions of one connection that wait for a build
+  LIMIT_ROWS = 1000,             // default rows of an admin query
   LIMIT_ROWS_MAX = 100000,
   LIMIT_CAP_LEAST_US = 60000000,     // a test's cap from history is never shorter
   LIMIT_CAP_UNSEEN_US = 1800000000,  // cap of a test that was never seen
-  LIMIT_BUILD_KEEP_US = 60000000,   // an ended build without workers leaves memory after this
+  LIMIT_BUILD_KEEP_US = 60000000,    // an ended build without workers leaves memory after this
 };
 
 #endif

@@ -1,5 +1,5 @@
-// Lists of tests: offered, sent, compared. The first list wins; a worker whose list differs is told how and ends (a run over
-// two lists would lose tests). Called by dispatch.c. It must not know what the queue does with the tests.
+// Lists of tests: offered, sent, compared. The first list wins; a worker whose list differs is told how and ends (a run
+// over two lists would lose tests). Called by dispatch.c. It must not know what the queue does with the tests.
 #include "server/listing.h"
 
 #include <assert.h>
@@ -17,16 +17,14 @@ struct upload {
   const char **id, **file;
 };
 
-struct upload *upload_new(uint64_t hash_seed)
-{
+struct upload *upload_new(uint64_t hash_seed) {
   struct upload *upload = base_calloc(1, sizeof *upload);
   map_init(&upload->ids, hash_seed);
   map_init(&upload->files, hash_seed);
   return upload;
 }
 
-void upload_free(struct upload *upload)
-{
+void upload_free(struct upload *upload) {
   if (!upload) return;
   map_release(&upload->ids);
   map_release(&upload->files);
@@ -37,13 +35,11 @@ void upload_free(struct upload *upload)
   free(upload);
 }
 
-uint32_t upload_count(const struct upload *upload)
-{
+uint32_t upload_count(const struct upload *upload) {
   return upload->ids.count;
 }
 
-static int upload_add_files(struct upload *upload, const Shardd__ListChunk *chunk, const char **why)
-{
+static int upload_add_files(struct upload *upload, const Shardd__ListChunk *chunk, const char **why) {
   bool added;
   for (size_t i = 0; i < chunk->n_file; i++) {
     map_add(&upload->files, chunk->file[i].data, chunk->file[i].len, &added);
@@ -54,8 +50,7 @@ static int upload_add_files(struct upload *upload, const Shardd__ListChunk *chun
 }
 
 static int upload_add_test(struct upload *upload, const ProtobufCBinaryData *id, uint32_t file, uint32_t unit,
-                           const char **why)
-{
+                           const char **why) {
   bool added;
   *why = "a test names a file that the list does not";
   if (file != UINT32_MAX && file >= upload->files.count) return -1;
@@ -74,8 +69,7 @@ static int upload_add_test(struct upload *upload, const ProtobufCBinaryData *id,
   return 0;
 }
 
-int upload_add(struct upload *upload, const Shardd__ListChunk *chunk, const char **why)
-{
+int upload_add(struct upload *upload, const Shardd__ListChunk *chunk, const char **why) {
   if (upload_add_files(upload, chunk, why) < 0) return -1;
   for (size_t i = 0; i < chunk->n_id; i++) {
     uint32_t file = chunk->n_file_of ? chunk->file_of[i] : UINT32_MAX;
@@ -85,13 +79,14 @@ int upload_add(struct upload *upload, const Shardd__ListChunk *chunk, const char
   return 0;
 }
 
-const struct store_list *upload_list(struct upload *upload, uint64_t build)
-{
+const struct store_list *upload_list(struct upload *upload, uint64_t build) {
   uint32_t count = upload->ids.count, files = upload->files.count;
   upload->id = base_realloc(upload->id, count + 1, sizeof *upload->id);
   upload->file = base_realloc(upload->file, files + 1, sizeof *upload->file);
-  for (uint32_t i = 0; i < count; i++) upload->id[i] = map_name(&upload->ids, i);
-  for (uint32_t i = 0; i < files; i++) upload->file[i] = map_name(&upload->files, i);
+  for (uint32_t i = 0; i < count; i++)
+    upload->id[i] = map_name(&upload->ids, i);
+  for (uint32_t i = 0; i < files; i++)
+    upload->file[i] = map_name(&upload->files, i);
   upload->list = (struct store_list){.build = build,
                                      .count = count,
                                      .file_count = files,
@@ -104,8 +99,7 @@ const struct store_list *upload_list(struct upload *upload, uint64_t build)
 
 // ---- replies
 
-static void listing_reply(struct session *session, Shardd__ListWant want)
-{
+static void listing_reply(struct session *session, Shardd__ListWant want) {
   Shardd__Frame frame = SHARDD__FRAME__INIT;
   Shardd__ListReply reply = SHARDD__LIST_REPLY__INIT;
   reply.want = want;
@@ -114,15 +108,13 @@ static void listing_reply(struct session *session, Shardd__ListWant want)
   if (session->conn) conn_send(session->conn, &frame);
 }
 
-static bool listing_agrees(const struct build *build, const struct session *session)
-{
+static bool listing_agrees(const struct build *build, const struct session *session) {
   return session->offer_count == build->ids.count &&
          memcmp(session->offer_digest, build->digest, STORE_DIGEST_BYTES) == 0;
 }
 
 // The build has its list: says whether the session's is the same.
-static void listing_compare(struct server *server, struct session *session)
-{
+static void listing_compare(struct server *server, struct session *session) {
   session->offered = false;
   if (listing_agrees(session->build, session)) {
     listing_reply(session, SHARDD__LIST_WANT__LIST_OK);
@@ -133,8 +125,7 @@ static void listing_compare(struct server *server, struct session *session)
   listing_reply(session, SHARDD__LIST_WANT__LIST_SEND);
 }
 
-static void listing_ask(struct server *server, struct session *session)
-{
+static void listing_ask(struct server *server, struct session *session) {
   struct build *build = session->build;
   build->listing = LISTING_UPLOAD;
   build->uploader = session;
@@ -143,8 +134,7 @@ static void listing_ask(struct server *server, struct session *session)
   listing_reply(session, SHARDD__LIST_WANT__LIST_SEND);
 }
 
-void listing_offer(struct server *server, struct session *session, const Shardd__ListOffer *offer)
-{
+void listing_offer(struct server *server, struct session *session, const Shardd__ListOffer *offer) {
   struct build *build = session->build;
   session->offer_count = offer->count;
   memcpy(session->offer_digest, offer->sha256.data, STORE_DIGEST_BYTES);
@@ -165,8 +155,7 @@ struct listing_diff {
   uint32_t named[2], total[2];
 };
 
-static void listing_only_in(const struct map *a, const struct map *b, int side, struct listing_diff *diff)
-{
+static void listing_only_in(const struct map *a, const struct map *b, int side, struct listing_diff *diff) {
   for (uint32_t i = 0; i < a->count; i++) {
     size_t n = map_length(a, i);
     if (map_find(b, map_name(a, i), n) != MAP_NONE) continue;
@@ -175,8 +164,7 @@ static void listing_only_in(const struct map *a, const struct map *b, int side, 
   }
 }
 
-static void listing_mismatch(struct session *session)
-{
+static void listing_mismatch(struct session *session) {
   struct listing_diff diff = {0};
   Shardd__Frame frame = SHARDD__FRAME__INIT;
   Shardd__ListReply reply = SHARDD__LIST_REPLY__INIT;
@@ -197,8 +185,7 @@ static void listing_mismatch(struct session *session)
   conn_send(session->conn, &frame);
 }
 
-static void listing_diff_chunk(struct session *session, const Shardd__ListChunk *chunk)
-{
+static void listing_diff_chunk(struct session *session, const Shardd__ListChunk *chunk) {
   const char *why;
   if (upload_add(session->diff, chunk, &why) < 0) {
     conn_error(session->conn, SHARDD__ERROR_CODE__ERROR_MALFORMED, 0, true, "%s", why);
@@ -212,16 +199,15 @@ static void listing_diff_chunk(struct session *session, const Shardd__ListChunk 
 
 // ---- uploads
 
-static void listing_complete(struct server *server, struct session *session)
-{
+static void listing_complete(struct server *server, struct session *session) {
   struct build *build = session->build;
   const struct store_list *list = upload_list(build->upload, build->id);
   build_set_list(build, list);
   build->listing = LISTING_STORING;
   build->uploader = NULL;
   free(build->listed_by);
-  build->listed_by = base_printf("%s%s%s", session->node[0] ? "node " : "", session->node,
-                                 session->node[0] ? "" : session->host);
+  build->listed_by =
+      base_printf("%s%s%s", session->node[0] ? "node " : "", session->node, session->node[0] ? "" : session->host);
   if (!listing_agrees(build, session)) {
     base_log(LOG_LEVEL_WARN, "list_digest", "build=%llu worker=%u", (unsigned long long)build->id, session->worker);
   }
@@ -229,8 +215,7 @@ static void listing_complete(struct server *server, struct session *session)
   store_put_list(server->store, list);
 }
 
-void listing_chunk(struct server *server, struct session *session, const Shardd__ListChunk *chunk)
-{
+void listing_chunk(struct server *server, struct session *session, const Shardd__ListChunk *chunk) {
   struct build *build = session->build;
   const char *why;
   if (session->diff) {
@@ -244,8 +229,7 @@ void listing_chunk(struct server *server, struct session *session, const Shardd_
   }
 }
 
-void listing_stored(struct server *server, const struct store_listed *listed)
-{
+void listing_stored(struct server *server, const struct store_listed *listed) {
   struct build *build = build_by_id(server, listed->build);
   if (!build || build->listing != LISTING_STORING) return;
   build_list_ready(server, build, upload_list(build->upload, build->id), listed);
@@ -259,8 +243,7 @@ void listing_stored(struct server *server, const struct store_listed *listed)
   deliver_effects(server, build);
 }
 
-void listing_gone(struct server *server, struct session *session)
-{
+void listing_gone(struct server *server, struct session *session) {
   struct build *build = session->build;
   session->offered = false;
   upload_free(session->diff);

@@ -1,11 +1,10 @@
-// shardd: the coordinator. Reads its settings and runs the loop; everything else is below server.c. The right end of the
-// include chain main → server → dispatch → … starts here.
+// shardd: the coordinator. Reads its settings and runs the loop; everything else is below server.c. The right end of
+// the include chain main → server → dispatch → … starts here.
 #include <stdio.h>
 
 #include "server/server.h"
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
   static struct server server;
   struct conf_error error;
   base_log_init("shardd", LOG_LEVEL_INFO);

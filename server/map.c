@@ -1,5 +1,5 @@
-// Interned names: a hash over one arena of bytes. Used by the list of a build (test ids, file names). It must not know what
-// a name stands for, and it never forgets one: the whole map goes with its build.
+// Interned names: a hash over one arena of bytes. Used by the list of a build (test ids, file names). It must not know
+// what a name stands for, and it never forgets one: the whole map goes with its build.
 #include "server/map.h"
 
 #include <assert.h>
@@ -8,16 +8,14 @@
 
 enum { MAP_FIRST_SLOTS = 16 };
 
-// Multiply and fold, eight bytes a step: the construction of the wyhash family. Quality matters more than strength here;
-// the seed is what an attacker does not know.
-static uint64_t map_fold(uint64_t a, uint64_t b)
-{
+// Multiply and fold, eight bytes a step: the construction of the wyhash family. Quality matters more than strength
+// here; the seed is what an attacker does not know.
+static uint64_t map_fold(uint64_t a, uint64_t b) {
   __uint128_t product = (__uint128_t)a * b;
   return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-static uint64_t map_hash(const struct map *map, const char *name, size_t n)
-{
+static uint64_t map_hash(const struct map *map, const char *name, size_t n) {
   uint64_t hash = map->seed ^ (n * UINT64_C(0x9e3779b97f4a7c15));
   uint64_t word;
   for (; n >= sizeof word; name += sizeof word, n -= sizeof word) {
@@ -29,8 +27,7 @@ static uint64_t map_hash(const struct map *map, const char *name, size_t n)
   return map_fold(hash ^ word, UINT64_C(0xe7037ed1a0b428db));
 }
 
-void map_init(struct map *map, uint64_t seed)
-{
+void map_init(struct map *map, uint64_t seed) {
   *map = (struct map){.seed = seed};
   map->slot = base_calloc(MAP_FIRST_SLOTS, sizeof *map->slot);
   map->slot_mask = MAP_FIRST_SLOTS - 1;
@@ -38,29 +35,25 @@ void map_init(struct map *map, uint64_t seed)
   map->room = 1;
 }
 
-void map_release(struct map *map)
-{
+void map_release(struct map *map) {
   free(map->arena);
   free(map->offset);
   free(map->slot);
   *map = (struct map){0};
 }
 
-const char *map_name(const struct map *map, uint32_t number)
-{
+const char *map_name(const struct map *map, uint32_t number) {
   assert(number < map->count);
   return map->arena + map->offset[number];
 }
 
-size_t map_length(const struct map *map, uint32_t number)
-{
+size_t map_length(const struct map *map, uint32_t number) {
   assert(number < map->count);
   return map->offset[number + 1] - map->offset[number] - 1;
 }
 
 // The slot of a name, or the empty slot where it belongs.
-static uint32_t map_slot(const struct map *map, const char *name, size_t n)
-{
+static uint32_t map_slot(const struct map *map, const char *name, size_t n) {
   uint32_t at = (uint32_t)map_hash(map, name, n) & map->slot_mask;
   while (map->slot[at]) {
     uint32_t number = map->slot[at] - 1;
@@ -70,8 +63,7 @@ static uint32_t map_slot(const struct map *map, const char *name, size_t n)
   return at;
 }
 
-static void map_grow_slots(struct map *map)
-{
+static void map_grow_slots(struct map *map) {
   if ((uint64_t)map->count * 4 < ((uint64_t)map->slot_mask + 1) * 3) return;
   uint32_t slots = (map->slot_mask + 1) * 2;
   free(map->slot);
@@ -82,8 +74,7 @@ static void map_grow_slots(struct map *map)
   }
 }
 
-static void map_grow_names(struct map *map, size_t n)
-{
+static void map_grow_names(struct map *map, size_t n) {
   if (map->arena_bytes + n + 1 > map->arena_room) {
     map->arena_room = (map->arena_room + n + 64) * 3 / 2;
     map->arena = base_realloc(map->arena, map->arena_room, 1);
@@ -94,14 +85,12 @@ static void map_grow_names(struct map *map, size_t n)
   }
 }
 
-uint32_t map_find(const struct map *map, const void *name, size_t n)
-{
+uint32_t map_find(const struct map *map, const void *name, size_t n) {
   uint32_t at = map_slot(map, name, n);
   return map->slot[at] ? map->slot[at] - 1 : (uint32_t)MAP_NONE;
 }
 
-uint32_t map_add(struct map *map, const void *name, size_t n, bool *added)
-{
+uint32_t map_add(struct map *map, const void *name, size_t n, bool *added) {
   *added = false;
   uint32_t at = map_slot(map, name, n);
   if (map->slot[at]) return map->slot[at] - 1;
@@ -118,8 +107,7 @@ uint32_t map_add(struct map *map, const void *name, size_t n, bool *added)
   return map->count - 1;
 }
 
-void map_trim(struct map *map)
-{
+void map_trim(struct map *map) {
   if (!map->count) return;
   map->arena = base_realloc(map->arena, map->arena_bytes, 1);
   map->arena_room = map->arena_bytes;

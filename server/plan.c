@@ -1,5 +1,5 @@
-// The dry run: the queue and the scheduler that serve real workers, served with virtual ones whose tests take exactly what
-// is expected, plus a file's set-up whenever a worker changes to it. Called by dispatch.c and query.c.
+// The dry run: the queue and the scheduler that serve real workers, served with virtual ones whose tests take exactly
+// what is expected, plus a file's set-up whenever a worker changes to it. Called by dispatch.c and query.c.
 #include "server/plan.h"
 
 #include <assert.h>
@@ -41,8 +41,7 @@ static const struct rows_column plan_columns[] = {{"worker", ROWS_INT},
                                                   {"tests", ROWS_INT},
                                                   {"what", ROWS_TEXT}};
 
-void plan_open(struct server *server, struct conn *conn, const Shardd__Hello *hello)
-{
+void plan_open(struct server *server, struct conn *conn, const Shardd__Hello *hello) {
   struct plan *plan = base_calloc(1, sizeof *plan);
   plan->server = server;
   plan->upload = upload_new(server->hash_seed);
@@ -51,15 +50,14 @@ void plan_open(struct server *server, struct conn *conn, const Shardd__Hello *he
   conn_set_user(conn, plan, PLAN_USER);
 }
 
-void plan_chunk(struct conn *conn, const Shardd__ListChunk *chunk)
-{
+void plan_chunk(struct conn *conn, const Shardd__ListChunk *chunk) {
   const char *why;
   struct plan *plan = conn_user(conn, PLAN_USER);
-  if (upload_add(plan->upload, chunk, &why) < 0) conn_error(conn, SHARDD__ERROR_CODE__ERROR_MALFORMED, 0, true, "%s", why);
+  if (upload_add(plan->upload, chunk, &why) < 0)
+    conn_error(conn, SHARDD__ERROR_CODE__ERROR_MALFORMED, 0, true, "%s", why);
 }
 
-void plan_close(struct conn *conn)
-{
+void plan_close(struct conn *conn) {
   struct plan *plan = conn_user(conn, PLAN_USER);
   if (!plan) return;
   conn_set_user(conn, NULL, 0);
@@ -72,8 +70,7 @@ void plan_close(struct conn *conn)
 // ---- virtual time
 
 static void plan_row(struct plan_run *run, int64_t worker, uint64_t start_us, uint64_t duration_us, uint32_t tests,
-                     const char *what)
-{
+                     const char *what) {
   run->cut = run->cut || run->rows->bytes > PLAN_BYTES_MAX;
   if (run->cut && worker >= 0) return;
   if (worker >= 0) {
@@ -87,8 +84,7 @@ static void plan_row(struct plan_run *run, int64_t worker, uint64_t start_us, ui
   rows_string(run->rows, what);
 }
 
-static void plan_end_stretch(struct plan_run *run, uint32_t number)
-{
+static void plan_end_stretch(struct plan_run *run, uint32_t number) {
   struct plan_worker *worker = &run->worker[number];
   if (worker->tests == 0) return;
   const char *what = worker->file == UINT32_MAX ? "" : run->list->file[worker->file];
@@ -96,8 +92,7 @@ static void plan_end_stretch(struct plan_run *run, uint32_t number)
   worker->tests = 0;
 }
 
-static void plan_test(struct plan_run *run, uint32_t number, uint32_t position)
-{
+static void plan_test(struct plan_run *run, uint32_t number, uint32_t position) {
   struct plan_worker *worker = &run->worker[number];
   uint32_t file = run->list->file_of[position];
   if (worker->file != file || worker->tests == 0) {
@@ -110,8 +105,7 @@ static void plan_test(struct plan_run *run, uint32_t number, uint32_t position)
   worker->tests++;
 }
 
-static uint32_t plan_next(const struct plan_run *run)
-{
+static uint32_t plan_next(const struct plan_run *run) {
   uint32_t next = 0;
   for (uint32_t i = 1; i < run->workers; i++) {
     if (run->worker[i].free_us < run->worker[next].free_us) next = i;
@@ -119,8 +113,7 @@ static uint32_t plan_next(const struct plan_run *run)
   return next;
 }
 
-static void plan_report(struct plan_run *run, uint32_t number, const struct effect *lease)
-{
+static void plan_report(struct plan_run *run, uint32_t number, const struct effect *lease) {
   uint32_t attempt;
   bool settles;
   struct effects ignored = {0};
@@ -136,8 +129,7 @@ static void plan_report(struct plan_run *run, uint32_t number, const struct effe
 }
 
 // One lease of the worker that is free first; false: nothing is left for it.
-static bool plan_step(struct plan_run *run)
-{
+static bool plan_step(struct plan_run *run) {
   uint32_t number = plan_next(run);
   uint64_t now_us = run->worker[number].free_us;
   bool leased = false;
@@ -146,7 +138,8 @@ static bool plan_step(struct plan_run *run)
   for (size_t i = 0; i < run->effects.count; i++) {
     const struct effect *effect = &run->effects.item[i];
     if (effect->kind != EFFECT_LEASE) continue;
-    for (uint32_t t = 0; t < effect->count; t++) plan_test(run, number, effect->tests[t]);
+    for (uint32_t t = 0; t < effect->count; t++)
+      plan_test(run, number, effect->tests[t]);
     plan_report(run, number, effect);
     leased = true;
   }
@@ -158,8 +151,7 @@ static bool plan_step(struct plan_run *run)
   return true;
 }
 
-static void plan_expect(struct plan_run *run)
-{
+static void plan_expect(struct plan_run *run) {
   struct estimate_out *out = base_calloc(run->list->count + 1, sizeof *out);
   estimate_list(run->listed->history, run->list->file_of, run->list->count, run->list->file_count, out);
   run->expected = base_calloc(run->list->count + 1, sizeof *run->expected);
@@ -171,8 +163,7 @@ static void plan_expect(struct plan_run *run)
   free(out);
 }
 
-static void plan_summary(struct plan_run *run, uint64_t finish_us)
-{
+static void plan_summary(struct plan_run *run, uint64_t finish_us) {
   uint64_t sum = 0, longest = 0;
   uint32_t unseen = 0;
   for (uint32_t i = 0; i < run->list->count; i++) {
@@ -188,8 +179,7 @@ static void plan_summary(struct plan_run *run, uint64_t finish_us)
   if (run->cut) plan_row(run, -1, 0, 0, 0, "cut: too long to show");
 }
 
-static void plan_drive(struct plan_run *run)
-{
+static void plan_drive(struct plan_run *run) {
   struct queue_policy policy = {.lease_ttl_us = UINT64_MAX / 2, .idle_us = UINT64_MAX / 2, .linger_us = UINT64_MAX / 2};
   struct sched_list list = {.count = run->list->count,
                             .file_count = run->list->file_count,
@@ -217,8 +207,7 @@ static void plan_drive(struct plan_run *run)
   queue_free(run->queue);
 }
 
-int plan_rows(struct conn *conn, uint32_t workers, struct rows *rows, const char **why)
-{
+int plan_rows(struct conn *conn, uint32_t workers, struct rows *rows, const char **why) {
   struct plan *plan = conn_user(conn, PLAN_USER);
   *why = "a plan wants 1 to 1024 workers";
   if (!plan || workers < 1 || workers > PLAN_WORKERS_MAX) return -1;

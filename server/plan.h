@@ -1,4 +1,5 @@
-// `shard local --dry-run`: a list comes up, and the shipped scheduler is driven through it in virtual time. Nothing is kept.
+// `shard local --dry-run`: a list comes up, and the shipped scheduler is driven through it in virtual time. Nothing is
+// kept.
 #ifndef SERVER_PLAN_H
 #define SERVER_PLAN_H
 

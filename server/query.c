@@ -1,5 +1,5 @@
-// Questions of people and commands. Called by dispatch.c. Reads, changes nothing; what stands in the database is read by the
-// store. The answer is one Rows message, whatever the question.
+// Questions of people and commands. Called by dispatch.c. Reads, changes nothing; what stands in the database is read
+// by the store. The answer is one Rows message, whatever the question.
 #include "server/query.h"
 
 #include <stdlib.h>
@@ -30,8 +30,7 @@ struct query_call {
 
 // ---- answers
 
-static void query_send(struct conn *conn, uint64_t seq, const struct rows *rows)
-{
+static void query_send(struct conn *conn, uint64_t seq, const struct rows *rows) {
   Shardd__Frame frame = SHARDD__FRAME__INIT;
   Shardd__Rows message = SHARDD__ROWS__INIT;
   ProtobufCBinaryData *bytes = base_calloc(rows->column_count + rows->cell_count + 1, sizeof *bytes);
@@ -53,7 +52,8 @@ static void query_send(struct conn *conn, uint64_t seq, const struct rows *rows)
   frame.body_case = SHARDD__FRAME__BODY_ROWS;
   frame.rows = &message;
   if (msg_packed_bytes(&frame) == 0) {
-    conn_error(conn, SHARDD__ERROR_CODE__ERROR_TOO_LARGE, seq, false, "the answer is too large: ask with a smaller --limit");
+    conn_error(conn, SHARDD__ERROR_CODE__ERROR_TOO_LARGE, seq, false,
+               "the answer is too large: ask with a smaller --limit");
   } else {
     conn_send(conn, &frame);
   }
@@ -61,8 +61,7 @@ static void query_send(struct conn *conn, uint64_t seq, const struct rows *rows)
   free(type);
 }
 
-static const char *query_state_name(enum queue_state state)
-{
+static const char *query_state_name(enum queue_state state) {
   switch (state) {
     case QUEUE_COLLECTING: return "collecting";
     case QUEUE_RUNNING: return "running";
@@ -76,15 +75,15 @@ static const char *query_state_name(enum queue_state state)
 // ---- status
 
 static const struct rows_column query_status_columns[] = {
-    {"build", ROWS_TEXT},   {"project", ROWS_TEXT},        {"suite", ROWS_TEXT},      {"state", ROWS_TEXT},
-    {"total", ROWS_INT},    {"done", ROWS_INT},            {"failing", ROWS_INT},     {"leased", ROWS_INT},
-    {"workers", ROWS_INT},  {"elapsed", ROWS_DURATION_US}, {"eta", ROWS_DURATION_US}, {"running", ROWS_TEXT},
+    {"build", ROWS_TEXT},          {"project", ROWS_TEXT},    {"suite", ROWS_TEXT},
+    {"state", ROWS_TEXT},          {"total", ROWS_INT},       {"done", ROWS_INT},
+    {"failing", ROWS_INT},         {"leased", ROWS_INT},      {"workers", ROWS_INT},
+    {"elapsed", ROWS_DURATION_US}, {"eta", ROWS_DURATION_US}, {"running", ROWS_TEXT},
 };
 
 enum { QUERY_RUNNING_SHOWN = 8 };
 
-static void query_running(struct rows *rows, const struct build *build)
-{
+static void query_running(struct rows *rows, const struct build *build) {
   size_t room = QUERY_RUNNING_SHOWN * (MSG_ID_MAX_BYTES + 1), n = 0, shown = 0;
   char *text = base_malloc(room);
   for (uint32_t i = build->session_count; i > 0 && shown < QUERY_RUNNING_SHOWN; i--) {
@@ -99,8 +98,7 @@ static void query_running(struct rows *rows, const struct build *build)
   free(text);
 }
 
-static void query_status_row(struct rows *rows, const struct build *build)
-{
+static void query_status_row(struct rows *rows, const struct build *build) {
   struct queue_counts counts;
   queue_counts(build->queue, &counts);
   uint64_t now_ms = server_wall_ms();
@@ -118,13 +116,11 @@ static void query_status_row(struct rows *rows, const struct build *build)
   query_running(rows, build);
 }
 
-static bool query_matches(const char *asked, const char *name)
-{
+static bool query_matches(const char *asked, const char *name) {
   return !asked[0] || strcmp(asked, name) == 0;
 }
 
-static void query_status(const struct query_call *call)
-{
+static void query_status(const struct query_call *call) {
   struct rows rows;
   rows_init(&rows, query_status_columns, COUNT_OF(query_status_columns));
   for (const struct build *build = call->server->builds; build; build = build->next) {
@@ -143,8 +139,7 @@ static const struct rows_column query_wait_columns[] = {
     {"failing", ROWS_INT}, {"flaky", ROWS_INT},     {"missing", ROWS_INT}, {"text", ROWS_TEXT},
 };
 
-static void query_wait_answer(struct conn *conn, uint64_t seq, const struct build *build)
-{
+static void query_wait_answer(struct conn *conn, uint64_t seq, const struct build *build) {
   struct queue_counts counts;
   struct rows rows;
   const char *why;
@@ -164,8 +159,7 @@ static void query_wait_answer(struct conn *conn, uint64_t seq, const struct buil
 }
 
 // Over for good: ended, on disk, and no worker there that could still bring a late error.
-static bool query_over(const struct server *server, const struct build *build)
-{
+static bool query_over(const struct server *server, const struct build *build) {
   if (queue_state(build->queue) < QUEUE_COMPLETE || build->pending) return false;
   if (store_durable(server->store) < build->state_ticket) return false;
   for (uint32_t i = 0; i < build->session_count; i++) {
@@ -174,16 +168,14 @@ static bool query_over(const struct server *server, const struct build *build)
   return true;
 }
 
-static void query_waiter_free(struct query_waiter *waiter)
-{
+static void query_waiter_free(struct query_waiter *waiter) {
   free(waiter->project);
   free(waiter->suite);
   free(waiter->build);
   free(waiter);
 }
 
-void query_waiters(struct server *server)
-{
+void query_waiters(struct server *server) {
   for (struct query_waiter **at = &server->waiters; *at;) {
     struct query_waiter *waiter = *at;
     const struct build *build = build_find(server, waiter->project, waiter->suite, waiter->build);
@@ -197,8 +189,7 @@ void query_waiters(struct server *server)
   }
 }
 
-void query_forget(struct server *server, struct conn *conn)
-{
+void query_forget(struct server *server, struct conn *conn) {
   for (struct query_waiter **at = &server->waiters; *at;) {
     struct query_waiter *waiter = *at;
     if (waiter->conn != conn) {
@@ -210,13 +201,12 @@ void query_forget(struct server *server, struct conn *conn)
   }
 }
 
-void query_release(struct server *server)
-{
-  while (server->waiters) query_forget(server, server->waiters->conn);
+void query_release(struct server *server) {
+  while (server->waiters)
+    query_forget(server, server->waiters->conn);
 }
 
-static uint32_t query_waits_of(const struct query_call *call)
-{
+static uint32_t query_waits_of(const struct query_call *call) {
   uint32_t n = 0;
   for (const struct query_waiter *waiter = call->server->waiters; waiter; waiter = waiter->next) {
     n += waiter->conn == call->conn;
@@ -224,11 +214,10 @@ static uint32_t query_waits_of(const struct query_call *call)
   return n;
 }
 
-static void query_wait(const struct query_call *call)
-{
+static void query_wait(const struct query_call *call) {
   if (query_waits_of(call) >= LIMIT_WAITS) {
-    conn_error(call->conn, SHARDD__ERROR_CODE__ERROR_BUSY, call->seq, false, "%d questions wait on this connection already",
-               LIMIT_WAITS);
+    conn_error(call->conn, SHARDD__ERROR_CODE__ERROR_BUSY, call->seq, false,
+               "%d questions wait on this connection already", LIMIT_WAITS);
     return;
   }
   if (!build_find(call->server, call->project, call->suite, call->build)) {
@@ -249,14 +238,12 @@ static void query_wait(const struct query_call *call)
 
 static const struct rows_column query_server_columns[] = {{"key", ROWS_TEXT}, {"value", ROWS_TEXT}};
 
-static void query_pair(struct rows *rows, const char *key, uint64_t value)
-{
+static void query_pair(struct rows *rows, const char *key, uint64_t value) {
   rows_string(rows, key);
   rows_int(rows, (int64_t)value);
 }
 
-static void query_server(const struct query_call *call)
-{
+static void query_server(const struct query_call *call) {
   struct rows rows;
   rows_init(&rows, query_server_columns, COUNT_OF(query_server_columns));
   rows_string(&rows, "version");
@@ -271,8 +258,7 @@ static void query_server(const struct query_call *call)
   rows_release(&rows);
 }
 
-static void query_plan(const struct query_call *call)
-{
+static void query_plan(const struct query_call *call) {
   struct rows rows;
   const char *why;
   if (plan_rows(call->conn, call->workers, &rows, &why) < 0) {
@@ -285,17 +271,14 @@ static void query_plan(const struct query_call *call)
 
 // ---- the store's tables
 
-typedef int query_table(struct store *store, const struct store_query *query, struct rows *rows, struct store_error *error);
+typedef int query_table(struct store *store, const struct store_query *query, struct rows *rows,
+                        struct store_error *error);
 
-static void query_store(const struct query_call *call, query_table *table, bool of_build)
-{
+static void query_store(const struct query_call *call, query_table *table, bool of_build) {
   struct rows rows;
   struct store_error error;
-  struct store_query query = {.project = call->project,
-                              .suite = call->suite,
-                              .test = call->test,
-                              .limit = call->limit,
-                              .after = call->after};
+  struct store_query query = {
+      .project = call->project, .suite = call->suite, .test = call->test, .limit = call->limit, .after = call->after};
   if (of_build) query.build = store_find(call->server->store, call->project, call->suite, call->build);
   if (of_build && !query.build) {
     conn_error(call->conn, SHARDD__ERROR_CODE__ERROR_UNKNOWN, call->seq, false,
@@ -311,8 +294,7 @@ static void query_store(const struct query_call *call, query_table *table, bool 
   rows_release(&rows);
 }
 
-static void query_run(const struct query_call *call, Shardd__QueryKind kind)
-{
+static void query_run(const struct query_call *call, Shardd__QueryKind kind) {
   switch (kind) {
     case SHARDD__QUERY_KIND__QUERY_STATUS: query_status(call); return;
     case SHARDD__QUERY_KIND__QUERY_BUILDS: query_store(call, store_query_builds, false); return;
@@ -330,8 +312,7 @@ static void query_run(const struct query_call *call, Shardd__QueryKind kind)
   conn_error(call->conn, SHARDD__ERROR_CODE__ERROR_UNKNOWN, call->seq, false, "no such query");
 }
 
-void query_answer(struct server *server, struct conn *conn, uint64_t seq, const Shardd__Query *query)
-{
+void query_answer(struct server *server, struct conn *conn, uint64_t seq, const Shardd__Query *query) {
   uint32_t limit = query->limit ? query->limit : LIMIT_ROWS;
   struct query_call call = {.server = server,
                             .conn = conn,

@@ -2,8 +2,8 @@
 // now_us (monotonic, without the gaps of a stalled loop), everything to be done goes out as effects.
 //
 // Each test is READY (free in the scheduler, or waiting in the list of those to run again), LEASED (in exactly one live
-// lease) or DONE (it has its verdict). queue_move is the one function that changes that. Invariants: docs/reliability of
-// the protocol notes; queue_check asserts them.
+// lease) or DONE (it has its verdict). queue_move is the one function that changes that. Invariants: docs/reliability
+// of the protocol notes; queue_check asserts them.
 //
 // Tests are named by position in collection order. Workers are numbered in the order they joined.
 #ifndef SERVER_QUEUE_H
@@ -68,8 +68,8 @@ struct queue_join {
 };
 
 // A worker comes. A job that is run again (its node was here with another attempt, or it says so) makes its unresolved
-// tests READY again, as the policy's on_retry says; *reopened receives their positions (caller frees), *reopened_count their
-// number. Returns the worker's number; UINT32_MAX when the build holds LIMIT_WORKERS.
+// tests READY again, as the policy's on_retry says; *reopened receives their positions (caller frees), *reopened_count
+// their number. Returns the worker's number; UINT32_MAX when the build holds LIMIT_WORKERS.
 uint32_t queue_join(struct queue *queue, uint64_t now_us, const struct queue_join *join, uint32_t **reopened,
                     uint32_t *reopened_count, struct effects *effects);
 // Its connection is lost; its leases live on until their deadline.
@@ -77,8 +77,8 @@ void queue_detach(struct queue *queue, uint64_t now_us, uint32_t worker);
 // It is back on a new connection; an INCOMPLETE build goes on.
 void queue_attach(struct queue *queue, uint64_t now_us, uint32_t worker, struct effects *effects);
 // It names a lease that it still holds, from before a lost connection or a restart: what is READY becomes its again.
-// False: nothing of it is the worker's any more (its results are accepted as late ones), or the lease cannot be one: its id
-// was never granted, or its tests are not the list's, each once.
+// False: nothing of it is the worker's any more (its results are accepted as late ones), or the lease cannot be one:
+// its id was never granted, or its tests are not the list's, each once.
 bool queue_adopt(struct queue *queue, uint64_t now_us, uint32_t worker, uint64_t lease, const uint32_t *tests,
                  uint32_t count);
 // It is back and names the leases it holds: any other live one never reached it, its tests are READY again, uncharged.
@@ -89,7 +89,8 @@ void queue_heard(struct queue *queue, uint64_t now_us, uint32_t worker);
 // It wants tests: ends in exactly one LEASE, PARK or DRAIN effect now, and after a PARK later in a LEASE or DRAIN.
 void queue_lease(struct queue *queue, uint64_t now_us, uint32_t worker, struct effects *effects);
 void queue_started(struct queue *queue, uint32_t worker, uint64_t lease, uint32_t test);
-// It leaves for good: what it holds goes back at once, uncharged. A runner that failed on its own is parted from its build.
+// It leaves for good: what it holds goes back at once, uncharged. A runner that failed on its own is parted from its
+// build.
 void queue_leave(struct queue *queue, uint64_t now_us, uint32_t worker, bool late_errors, struct effects *effects);
 
 // ---- results
@@ -125,8 +126,8 @@ uint64_t queue_deadline(const struct queue *queue);
 
 uint32_t queue_restore_worker(struct queue *queue, const struct queue_join *join, bool late_errors);
 void queue_restore_left(struct queue *queue, uint32_t worker);
-void queue_restore_result(struct queue *queue, uint32_t worker, uint32_t test, enum queue_status status, uint32_t attempt,
-                          bool settles, bool lost);
+void queue_restore_result(struct queue *queue, uint32_t worker, uint32_t test, enum queue_status status,
+                          uint32_t attempt, bool settles, bool lost);
 // A stored EXTRA: only its number matters, which is not given again.
 void queue_restore_extra(struct queue *queue, uint32_t test, uint32_t attempt);
 void queue_restore_round(struct queue *queue, uint32_t round, const uint32_t *tests, uint32_t count);

@@ -4,8 +4,7 @@
 
 #include "server/queue_impl.h"
 
-static void queue_check_test(const struct queue *queue, uint32_t number)
-{
+static void queue_check_test(const struct queue *queue, uint32_t number) {
   const struct queue_test *test = &queue->test[number];
   bool free = sched_is_free(queue->sched, number);
   assert(!test->again || (test->place == PLACE_READY && !free));
@@ -22,8 +21,7 @@ static void queue_check_test(const struct queue *queue, uint32_t number)
   assert(found == 1);
 }
 
-static void queue_check_tests(const struct queue *queue)
-{
+static void queue_check_tests(const struct queue *queue) {
   uint32_t place[PLACE_DONE + 1] = {0}, verdict[VERDICT_CRASHED + 1] = {0}, again = 0;
   uint32_t retried = 0, settled = 0;
   uint64_t leased_us = 0;
@@ -36,16 +34,18 @@ static void queue_check_tests(const struct queue *queue)
     if (queue->test[i].place == PLACE_LEASED) leased_us += sched_expected_us(queue->sched, i);
   }
   assert(again == queue->again_count && leased_us == queue->leased_us);
-  for (size_t i = 0; i < COUNT_OF(place); i++) assert(place[i] == queue->place_count[i]);
-  for (size_t i = 0; i < COUNT_OF(verdict); i++) assert(verdict[i] == queue->by_verdict[i]);
+  for (size_t i = 0; i < COUNT_OF(place); i++)
+    assert(place[i] == queue->place_count[i]);
+  for (size_t i = 0; i < COUNT_OF(verdict); i++)
+    assert(verdict[i] == queue->by_verdict[i]);
   assert(queue->state != QUEUE_COMPLETE || place[PLACE_DONE] == queue->total);
   assert(retried == queue->retried);
-  for (size_t i = 0; i < COUNT_OF(queue->by_status); i++) settled += queue->by_status[i];
+  for (size_t i = 0; i < COUNT_OF(queue->by_status); i++)
+    settled += queue->by_status[i];
   assert(settled == place[PLACE_DONE]);
 }
 
-static void queue_check_list(const struct queue *queue, enum queue_list list)
-{
+static void queue_check_list(const struct queue *queue, enum queue_list list) {
   uint32_t previous = QUEUE_NOBODY, n = 0;
   for (uint32_t i = queue->fifo[list].head; i != QUEUE_NOBODY; i = queue->worker[i].link[list].next) {
     const struct queue_link *link = &queue->worker[i].link[list];
@@ -59,8 +59,7 @@ static void queue_check_list(const struct queue *queue, enum queue_list list)
   assert(list != LIST_PARKED || n == queue->parked);
 }
 
-static void queue_check_lease(const struct queue *queue, uint32_t slot)
-{
+static void queue_check_lease(const struct queue *queue, uint32_t slot) {
   const struct queue_lease *lease = queue->lease[slot];
   uint32_t held = 0, open = 0;
   for (uint32_t i = 0; i < lease->count; i++) {
@@ -71,8 +70,7 @@ static void queue_check_lease(const struct queue *queue, uint32_t slot)
   assert(held == lease->held && open == lease->open);
 }
 
-static void queue_check_worker(const struct queue *queue, uint32_t number, uint32_t *failing)
-{
+static void queue_check_worker(const struct queue *queue, uint32_t number, uint32_t *failing) {
   const struct queue_worker *worker = &queue->worker[number];
   assert(!worker->left || (!worker->connected && !worker->link[LIST_HEARD].in));
   assert(!worker->drained || !worker->connected);
@@ -88,8 +86,7 @@ static void queue_check_worker(const struct queue *queue, uint32_t number, uint3
   *failing += worker->own_failing;
 }
 
-void queue_check(const struct queue *queue)
-{
+void queue_check(const struct queue *queue) {
   if (queue->sched) {
     sched_check(queue->sched);
     queue_check_tests(queue);

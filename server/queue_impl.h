@@ -1,5 +1,5 @@
-// The queue's inside, shared by queue.c (states, leases, time), queue_worker.c (coming, going, re-runs) and queue_verdict.c
-// (results). Nobody else includes it.
+// The queue's inside, shared by queue.c (states, leases, time), queue_worker.c (coming, going, re-runs) and
+// queue_verdict.c (results). Nobody else includes it.
 #ifndef SERVER_QUEUE_IMPL_H
 #define SERVER_QUEUE_IMPL_H
 
@@ -23,10 +23,10 @@ struct queue_test {
 struct queue_lease {
   uint64_t id;
   uint32_t worker;
-  bool live;  // some test is LEASED in it; false: kept so that late results are known
+  bool live;                   // some test is LEASED in it; false: kept so that late results are known
   uint32_t count, open, held;  // tests; of those not reported by this lease; LEASED in it
-  uint32_t hint;         // where the next result is looked for first
-  uint32_t started;      // position in `test` begun last
+  uint32_t hint;               // where the next result is looked for first
+  uint32_t started;            // position in `test` begun last
   uint32_t *test;
   bool *reported;
 };
@@ -100,10 +100,11 @@ bool queue_ended(const struct queue *queue);
 void queue_go_on(struct queue *queue, bool rerun, struct effects *effects);
 
 // queue_lease.c
-struct queue_lease *queue_lease_new(struct queue *queue, uint64_t id, uint32_t worker, const uint32_t *tests, uint32_t count,
-                                    uint32_t *slot);
+struct queue_lease *queue_lease_new(struct queue *queue, uint64_t id, uint32_t worker, const uint32_t *tests,
+                                    uint32_t count, uint32_t *slot);
 void queue_lease_drop(struct queue *queue, uint32_t slot);
-// Ends the worker's live leases: what was not reported is READY again. `lost`: it vanished, and the test it was in is charged.
+// Ends the worker's live leases: what was not reported is READY again. `lost`: it vanished, and the test it was in is
+// charged.
 void queue_lease_end_all(struct queue *queue, uint32_t worker, bool lost, struct effects *effects);
 struct queue_lease *queue_lease_find(struct queue *queue, uint32_t worker, uint64_t id, uint32_t *slot);
 uint32_t queue_lease_place(struct queue_lease *lease, uint32_t test);  // UINT32_MAX: not in it

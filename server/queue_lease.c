@@ -1,13 +1,12 @@
-// The queue's leases: granted to a worker, adopted by one that returns, ended by its death. A lease id never repeats: the
-// daemon's epoch above a counter. Called by queue.c, queue_worker.c and queue_verdict.c; pure like them.
+// The queue's leases: granted to a worker, adopted by one that returns, ended by its death. A lease id never repeats:
+// the daemon's epoch above a counter. Called by queue.c, queue_worker.c and queue_verdict.c; pure like them.
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "server/queue_impl.h"
 
-static uint32_t queue_lease_slot(struct queue *queue)
-{
+static uint32_t queue_lease_slot(struct queue *queue) {
   for (uint32_t i = queue->lease_count; i > 0 && i + 64 > queue->lease_count; i--) {
     if (!queue->lease[i - 1]) return i - 1;
   }
@@ -21,17 +20,15 @@ static uint32_t queue_lease_slot(struct queue *queue)
 
 // A worker holds few leases; when it would hold too many, the oldest ended one is forgotten.
 // False: all of them are live.
-static bool queue_lease_make_room(struct queue *queue, struct queue_worker *worker)
-{
+static bool queue_lease_make_room(struct queue *queue, struct queue_worker *worker) {
   for (uint32_t i = 0; worker->slot_count == LIMIT_LEASES_HELD && i < worker->slot_count; i++) {
     if (!queue->lease[worker->slot[i]]->live) queue_lease_drop(queue, worker->slot[i]);
   }
   return worker->slot_count < LIMIT_LEASES_HELD;
 }
 
-struct queue_lease *queue_lease_new(struct queue *queue, uint64_t id, uint32_t number, const uint32_t *tests, uint32_t count,
-                                    uint32_t *slot)
-{
+struct queue_lease *queue_lease_new(struct queue *queue, uint64_t id, uint32_t number, const uint32_t *tests,
+                                    uint32_t count, uint32_t *slot) {
   struct queue_worker *worker = &queue->worker[number];
   assert(worker->slot_count < LIMIT_LEASES_HELD);
   struct queue_lease *lease = base_calloc(1, sizeof *lease);
@@ -48,22 +45,23 @@ struct queue_lease *queue_lease_new(struct queue *queue, uint64_t id, uint32_t n
   return lease;
 }
 
-void queue_lease_drop(struct queue *queue, uint32_t slot)
-{
+void queue_lease_drop(struct queue *queue, uint32_t slot) {
   struct queue_lease *lease = queue->lease[slot];
   struct queue_worker *worker = &queue->worker[lease->worker];
   uint32_t i = 0;
-  while (worker->slot[i] != slot) i++;
-  for (worker->slot_count--; i < worker->slot_count; i++) worker->slot[i] = worker->slot[i + 1];
+  while (worker->slot[i] != slot)
+    i++;
+  for (worker->slot_count--; i < worker->slot_count; i++)
+    worker->slot[i] = worker->slot[i + 1];
   queue->lease[slot] = NULL;
-  while (queue->lease_count && !queue->lease[queue->lease_count - 1]) queue->lease_count--;
+  while (queue->lease_count && !queue->lease[queue->lease_count - 1])
+    queue->lease_count--;
   free(lease->test);
   free(lease->reported);
   free(lease);
 }
 
-struct queue_lease *queue_lease_find(struct queue *queue, uint32_t worker, uint64_t id, uint32_t *slot)
-{
+struct queue_lease *queue_lease_find(struct queue *queue, uint32_t worker, uint64_t id, uint32_t *slot) {
   for (uint32_t i = 0; i < queue->worker[worker].slot_count; i++) {
     *slot = queue->worker[worker].slot[i];
     if (queue->lease[*slot]->id == id) return queue->lease[*slot];
@@ -71,8 +69,7 @@ struct queue_lease *queue_lease_find(struct queue *queue, uint32_t worker, uint6
   return NULL;
 }
 
-uint32_t queue_lease_place(struct queue_lease *lease, uint32_t test)
-{
+uint32_t queue_lease_place(struct queue_lease *lease, uint32_t test) {
   for (uint32_t i = 0; i < lease->count; i++) {
     uint32_t at = (lease->hint + i) % lease->count;
     if (lease->test[at] != test) continue;
@@ -83,18 +80,17 @@ uint32_t queue_lease_place(struct queue_lease *lease, uint32_t test)
 }
 
 // The test a vanished worker was in: the one it began last, else the first it has not reported.
-static uint32_t queue_lease_suspect(const struct queue_lease *lease)
-{
+static uint32_t queue_lease_suspect(const struct queue_lease *lease) {
   if (lease->started != QUEUE_NO_TEST && !lease->reported[lease->started]) return lease->started;
   uint32_t i = 0;
-  while (i < lease->count && lease->reported[i]) i++;
+  while (i < lease->count && lease->reported[i])
+    i++;
   return i;
 }
 
-// Charges a test with a vanished worker: it is run alone next time; after too many it is held to have killed them. A worker
-// that vanishes again has come back from the first time: the test did not kill it, and is charged once.
-static void queue_lease_charge(struct queue *queue, uint32_t number, uint32_t worker, struct effects *effects)
-{
+// Charges a test with a vanished worker: it is run alone next time; after too many it is held to have killed them. A
+// worker that vanishes again has come back from the first time: the test did not kill it, and is charged once.
+static void queue_lease_charge(struct queue *queue, uint32_t number, uint32_t worker, struct effects *effects) {
   struct queue_test *test = &queue->test[number];
   if (test->lost_by != worker) test->lost++;
   test->lost_by = worker;
@@ -104,11 +100,11 @@ static void queue_lease_charge(struct queue *queue, uint32_t number, uint32_t wo
   }
   test->attempts++;
   queue_set_verdict(queue, number, worker, QUEUE_CRASHED);
-  effects_add(effects, (struct effect){.kind = EFFECT_RESULT, .worker = worker, .test = number, .attempt = test->attempts});
+  effects_add(effects,
+              (struct effect){.kind = EFFECT_RESULT, .worker = worker, .test = number, .attempt = test->attempts});
 }
 
-static void queue_lease_end(struct queue *queue, uint32_t slot, bool lost, struct effects *effects)
-{
+static void queue_lease_end(struct queue *queue, uint32_t slot, bool lost, struct effects *effects) {
   struct queue_lease *lease = queue->lease[slot];
   assert(lease->live);
   uint32_t suspect = lost ? queue_lease_suspect(lease) : (uint32_t)QUEUE_NO_TEST;
@@ -122,8 +118,7 @@ static void queue_lease_end(struct queue *queue, uint32_t slot, bool lost, struc
 }
 
 // The live lease a worker was in: the one with a begun test, else the oldest.
-static uint32_t queue_lease_current(const struct queue *queue, const struct queue_worker *worker)
-{
+static uint32_t queue_lease_current(const struct queue *queue, const struct queue_worker *worker) {
   uint32_t oldest = QUEUE_NO_SLOT;
   for (uint32_t i = 0; i < worker->slot_count; i++) {
     const struct queue_lease *lease = queue->lease[worker->slot[i]];
@@ -134,8 +129,7 @@ static uint32_t queue_lease_current(const struct queue *queue, const struct queu
   return oldest;
 }
 
-void queue_lease_end_all(struct queue *queue, uint32_t number, bool lost, struct effects *effects)
-{
+void queue_lease_end_all(struct queue *queue, uint32_t number, bool lost, struct effects *effects) {
   const struct queue_worker *worker = &queue->worker[number];
   uint32_t current = lost ? queue_lease_current(queue, worker) : (uint32_t)QUEUE_NO_SLOT;
   for (uint32_t i = 0; i < worker->slot_count; i++) {
@@ -146,17 +140,15 @@ void queue_lease_end_all(struct queue *queue, uint32_t number, bool lost, struct
 
 // ---- granting
 
-static uint32_t queue_at_work(const struct queue *queue)
-{
+static uint32_t queue_at_work(const struct queue *queue) {
   uint32_t declared = queue->declared > queue->left ? queue->declared - queue->left : 0;
   uint32_t workers = declared > queue->connected ? declared : queue->connected;
   return workers ? workers : 1;
 }
 
-// Tests to run again that this worker may have: another worker's failures, its own only when nobody else is there. One that
-// is suspected of killing workers goes alone.
-static uint32_t queue_pick_again(struct queue *queue, uint32_t worker, uint32_t *out, uint32_t room)
-{
+// Tests to run again that this worker may have: another worker's failures, its own only when nobody else is there. One
+// that is suspected of killing workers goes alone.
+static uint32_t queue_pick_again(struct queue *queue, uint32_t worker, uint32_t *out, uint32_t room) {
   uint32_t n = 0, share = 1 + queue->again_count / queue_at_work(queue);
   if (share < room) room = share;
   for (uint32_t i = 0; i < queue->again_count && n < room; i++) {
@@ -169,8 +161,7 @@ static uint32_t queue_pick_again(struct queue *queue, uint32_t worker, uint32_t 
   return n;
 }
 
-bool queue_try_grant(struct queue *queue, uint64_t now_us, uint32_t number, struct effects *effects)
-{
+bool queue_try_grant(struct queue *queue, uint64_t now_us, uint32_t number, struct effects *effects) {
   struct queue_worker *worker = &queue->worker[number];
   if (queue->hold_until_us && queue->awaited && now_us < queue->hold_until_us) return false;
   if (queue->state != QUEUE_RUNNING || !queue_lease_make_room(queue, worker)) return false;
@@ -189,15 +180,13 @@ bool queue_try_grant(struct queue *queue, uint64_t now_us, uint32_t number, stru
   return true;
 }
 
-static int queue_compare_test(const void *a, const void *b)
-{
+static int queue_compare_test(const void *a, const void *b) {
   uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
   return (x > y) - (x < y);
 }
 
 // What a worker says it holds is input: an id that was granted, tests of the list, each once.
-static bool queue_adoptable(const struct queue *queue, uint64_t id, const uint32_t *tests, uint32_t count)
-{
+static bool queue_adoptable(const struct queue *queue, uint64_t id, const uint32_t *tests, uint32_t count) {
   if (!queue->sched || count == 0 || id == 0 || id >= queue->next_lease) return false;
   uint32_t *sorted = base_calloc(count, sizeof *sorted);
   memcpy(sorted, tests, count * sizeof *tests);
@@ -210,8 +199,8 @@ static bool queue_adoptable(const struct queue *queue, uint64_t id, const uint32
   return valid;
 }
 
-bool queue_adopt(struct queue *queue, uint64_t now_us, uint32_t number, uint64_t id, const uint32_t *tests, uint32_t count)
-{
+bool queue_adopt(struct queue *queue, uint64_t now_us, uint32_t number, uint64_t id, const uint32_t *tests,
+                 uint32_t count) {
   uint32_t slot;
   assert(number < queue->worker_count && count <= LIMIT_LEASE);
   (void)now_us;
@@ -229,8 +218,7 @@ bool queue_adopt(struct queue *queue, uint64_t now_us, uint32_t number, uint64_t
   return lease->live;
 }
 
-static bool queue_names(const uint64_t *leases, size_t count, uint64_t id)
-{
+static bool queue_names(const uint64_t *leases, size_t count, uint64_t id) {
   for (size_t i = 0; i < count; i++) {
     if (leases[i] == id) return true;
   }
@@ -238,8 +226,7 @@ static bool queue_names(const uint64_t *leases, size_t count, uint64_t id)
 }
 
 void queue_holds_only(struct queue *queue, uint64_t now_us, uint32_t worker, const uint64_t *leases, size_t count,
-                      struct effects *effects)
-{
+                      struct effects *effects) {
   const struct queue_worker *of = &queue->worker[worker];
   for (uint32_t i = 0; i < of->slot_count; i++) {
     uint32_t slot = of->slot[i];
@@ -249,8 +236,7 @@ void queue_holds_only(struct queue *queue, uint64_t now_us, uint32_t worker, con
   queue_settle(queue, now_us, effects);
 }
 
-void queue_started(struct queue *queue, uint32_t worker, uint64_t id, uint32_t test)
-{
+void queue_started(struct queue *queue, uint32_t worker, uint64_t id, uint32_t test) {
   uint32_t slot;
   struct queue_lease *lease = queue_lease_find(queue, worker, id, &slot);
   if (!lease) return;
@@ -259,8 +245,7 @@ void queue_started(struct queue *queue, uint32_t worker, uint64_t id, uint32_t t
   if (place != QUEUE_NO_TEST) lease->started = place;
 }
 
-uint32_t queue_running_test(const struct queue *queue, uint32_t worker)
-{
+uint32_t queue_running_test(const struct queue *queue, uint32_t worker) {
   const struct queue_worker *of = &queue->worker[worker];
   for (uint32_t i = of->slot_count; i > 0; i--) {
     const struct queue_lease *lease = queue->lease[of->slot[i - 1]];

@@ -1,27 +1,23 @@
-// The queue's verdicts: what a result means, when a failing test is tried again, when the build has failed enough. Called
-// by dispatch for live results and by recovery for stored ones: both end in queue_apply, so that a restart comes to the
-// same state. Pure.
+// The queue's verdicts: what a result means, when a failing test is tried again, when the build has failed enough.
+// Called by dispatch for live results and by recovery for stored ones: both end in queue_apply, so that a restart comes
+// to the same state. Pure.
 #include <assert.h>
 
 #include "server/queue_impl.h"
 
-bool queue_failing(enum queue_verdict verdict)
-{
+bool queue_failing(enum queue_verdict verdict) {
   return verdict == VERDICT_FAILED || verdict == VERDICT_CRASHED;
 }
 
-uint32_t queue_failing_count(const struct queue *queue)
-{
+uint32_t queue_failing_count(const struct queue *queue) {
   return queue->by_verdict[VERDICT_FAILED] + queue->by_verdict[VERDICT_CRASHED];
 }
 
-static bool queue_bad(enum queue_status status)
-{
+static bool queue_bad(enum queue_status status) {
   return status == QUEUE_FAILED || status == QUEUE_ERROR || status == QUEUE_CRASHED || status == QUEUE_TIMED_OUT;
 }
 
-static enum queue_verdict queue_verdict_of(const struct queue_test *test, enum queue_status status)
-{
+static enum queue_verdict queue_verdict_of(const struct queue_test *test, enum queue_status status) {
   switch (status) {
     case QUEUE_SKIPPED: return VERDICT_SKIPPED;
     case QUEUE_CRASHED: return VERDICT_CRASHED;
@@ -35,8 +31,7 @@ static enum queue_verdict queue_verdict_of(const struct queue_test *test, enum q
   return test->failures || test->crashes ? VERDICT_FLAKY : VERDICT_PASSED;
 }
 
-void queue_set_verdict(struct queue *queue, uint32_t number, uint32_t worker, enum queue_status status)
-{
+void queue_set_verdict(struct queue *queue, uint32_t number, uint32_t worker, enum queue_status status) {
   struct queue_test *test = &queue->test[number];
   assert(test->verdict == VERDICT_NONE);
   enum queue_verdict verdict = queue_verdict_of(test, status);
@@ -50,8 +45,7 @@ void queue_set_verdict(struct queue *queue, uint32_t number, uint32_t worker, en
   if (queue_failing(verdict) && worker < queue->worker_count) queue->worker[worker].own_failing++;
 }
 
-void queue_clear_verdict(struct queue *queue, uint32_t number)
-{
+void queue_clear_verdict(struct queue *queue, uint32_t number) {
   struct queue_test *test = &queue->test[number];
   assert(test->verdict != VERDICT_NONE);
   bool failing = queue_failing((enum queue_verdict)test->verdict);
@@ -68,23 +62,20 @@ void queue_clear_verdict(struct queue *queue, uint32_t number)
 // ---- deciding
 
 // Retries stop when the build is plainly broken: at most 10 % of the tests, but always ten, are tried again.
-static bool queue_may_retry(const struct queue *queue, const struct queue_test *test)
-{
+static bool queue_may_retry(const struct queue *queue, const struct queue_test *test) {
   uint32_t budget = queue->total / 10 > 10 ? queue->total / 10 : 10;
   return test->failures < queue->policy.retries && queue->retried < budget;
 }
 
 // A crash is tried once more whatever the policy, and never oftener: a poison test costs few workers.
-static bool queue_decides(const struct queue *queue, const struct queue_test *test, enum queue_status status)
-{
+static bool queue_decides(const struct queue *queue, const struct queue_test *test, enum queue_status status) {
   if (!queue_bad(status) || test->attempts + 1 >= LIMIT_ATTEMPTS) return true;
   if (status == QUEUE_CRASHED) return test->crashes + 1 >= LIMIT_CRASHES;
   return !queue_may_retry(queue, test);
 }
 
 // One attempt, live or replayed: counts it, and settles the verdict or sends the test round again.
-static void queue_apply(struct queue *queue, uint32_t worker, uint32_t number, enum queue_status status, bool settles)
-{
+static void queue_apply(struct queue *queue, uint32_t worker, uint32_t number, enum queue_status status, bool settles) {
   struct queue_test *test = &queue->test[number];
   if (settles) {
     queue_set_verdict(queue, number, worker, status);
@@ -100,16 +91,14 @@ static void queue_apply(struct queue *queue, uint32_t worker, uint32_t number, e
   if (!test->again) queue_put_again(queue, number, worker, status == QUEUE_CRASHED);
 }
 
-static void queue_teach(struct queue *queue, const struct queue_result *result)
-{
+static void queue_teach(struct queue *queue, const struct queue_result *result) {
   if (result->status == QUEUE_CRASHED || result->status == QUEUE_TIMED_OUT) return;
   sched_worker_learn(&queue->worker[result->worker].sched, result->duration_us,
                      sched_expected_us(queue->sched, result->test));
 }
 
 // Takes the test out of a newer lease, whose worker is told when nothing of it is left.
-static void queue_displace(struct queue *queue, uint32_t number, struct effects *effects)
-{
+static void queue_displace(struct queue *queue, uint32_t number, struct effects *effects) {
   struct queue_lease *newer = queue->lease[queue->test[number].slot];
   uint32_t place = queue_lease_place(newer, number);
   assert(place != QUEUE_NO_TEST && !newer->reported[place]);
@@ -119,24 +108,21 @@ static void queue_displace(struct queue *queue, uint32_t number, struct effects 
 }
 
 static enum queue_accept queue_classify(const struct queue *queue, const struct queue_lease *lease, uint32_t slot,
-                                        uint32_t test)
-{
+                                        uint32_t test) {
   const struct queue_test *of = &queue->test[test];
   if (queue->state == QUEUE_COMPLETE || queue->state == QUEUE_INCOMPLETE) return ACCEPT_SEALED;
   if (of->place == PLACE_DONE) return ACCEPT_EXTRA;
   return lease->live && of->place == PLACE_LEASED && of->slot == slot ? ACCEPT_CURRENT : ACCEPT_LATE;
 }
 
-static void queue_report(struct queue_lease *lease, uint32_t place)
-{
+static void queue_report(struct queue_lease *lease, uint32_t place) {
   assert(!lease->reported[place] && lease->open > 0);
   lease->reported[place] = true;
   lease->open--;
 }
 
 enum queue_accept queue_result(struct queue *queue, uint64_t now_us, const struct queue_result *result,
-                               uint32_t *attempt, bool *settles, struct effects *effects)
-{
+                               uint32_t *attempt, bool *settles, struct effects *effects) {
   uint32_t slot, number = result->test;
   assert(result->worker < queue->worker_count && number < queue->total);
   struct queue_lease *lease = queue_lease_find(queue, result->worker, result->lease, &slot);
@@ -160,9 +146,8 @@ enum queue_accept queue_result(struct queue *queue, uint64_t now_us, const struc
   return accept;
 }
 
-void queue_restore_result(struct queue *queue, uint32_t worker, uint32_t number, enum queue_status status, uint32_t attempt,
-                          bool settles, bool lost)
-{
+void queue_restore_result(struct queue *queue, uint32_t worker, uint32_t number, enum queue_status status,
+                          uint32_t attempt, bool settles, bool lost) {
   assert(number < queue->total);
   struct queue_test *test = &queue->test[number];
   queue_restore_extra(queue, number, attempt);
@@ -170,8 +155,7 @@ void queue_restore_result(struct queue *queue, uint32_t worker, uint32_t number,
   if (test->place != PLACE_DONE) queue_apply(queue, worker, number, status, settles);
 }
 
-void queue_restore_extra(struct queue *queue, uint32_t number, uint32_t attempt)
-{
+void queue_restore_extra(struct queue *queue, uint32_t number, uint32_t attempt) {
   assert(number < queue->total);
   struct queue_test *test = &queue->test[number];
   if (attempt > test->attempts) test->attempts = (uint16_t)(attempt < UINT16_MAX ? attempt : UINT16_MAX);

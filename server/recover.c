@@ -1,5 +1,5 @@
-// Restart: the store's records, replayed. READY is rebuilt from the list and the verdicts; leases are not on disk, workers
-// name them when they reconnect (session.c). Nothing is granted before they had the time to (queue_restored).
+// Restart: the store's records, replayed. READY is rebuilt from the list and the verdicts; leases are not on disk,
+// workers name them when they reconnect (session.c). Nothing is granted before they had the time to (queue_restored).
 #include "server/recover.h"
 
 #include <stdlib.h>
@@ -18,22 +18,19 @@ struct recover {
   uint32_t count, state, round;
 };
 
-static int recover_compare(const void *a, const void *b)
-{
+static int recover_compare(const void *a, const void *b) {
   uint32_t x = ((const struct recover_row *)a)->row, y = ((const struct recover_row *)b)->row;
   return (x > y) - (x < y);
 }
 
-static uint32_t recover_position(const struct recover *recover, uint32_t row)
-{
+static uint32_t recover_position(const struct recover *recover, uint32_t row) {
   struct recover_row key = {.row = row};
   if (!recover->count) return UINT32_MAX;
   const struct recover_row *found = bsearch(&key, recover->rows, recover->count, sizeof key, recover_compare);
   return found ? found->position : UINT32_MAX;
 }
 
-static void on_build(void *arg, const struct store_build *record, uint32_t state, uint32_t round)
-{
+static void on_build(void *arg, const struct store_build *record, uint32_t state, uint32_t round) {
   struct recover *recover = arg;
   const struct settings *settings = &recover->server->settings;
   struct queue_policy policy = {.retries = record->retries,
@@ -48,8 +45,7 @@ static void on_build(void *arg, const struct store_build *record, uint32_t state
   recover->round = round;
 }
 
-static void on_worker(void *arg, const struct store_worker *record, uint64_t acked, bool left, const char *late)
-{
+static void on_worker(void *arg, const struct store_worker *record, uint64_t acked, bool left, const char *late) {
   struct build *build = ((struct recover *)arg)->build;
   struct queue_join join = {.node = record->node, .attempt = record->attempt};
   uint32_t worker = queue_restore_worker(build->queue, &join, late != NULL);
@@ -60,8 +56,7 @@ static void on_worker(void *arg, const struct store_worker *record, uint64_t ack
   if (left) queue_restore_left(build->queue, worker);
 }
 
-static void on_list(void *arg, const struct store_list *list, const struct store_listed *listed)
-{
+static void on_list(void *arg, const struct store_list *list, const struct store_listed *listed) {
   struct recover *recover = arg;
   build_set_list(recover->build, list);
   recover->build->listed_by = base_strdup("an earlier worker");
@@ -75,17 +70,16 @@ static void on_list(void *arg, const struct store_list *list, const struct store
   qsort(recover->rows, recover->count, sizeof *recover->rows, recover_compare);
 }
 
-static void on_round(void *arg, uint32_t round, const uint32_t *tests, size_t count)
-{
+static void on_round(void *arg, uint32_t round, const uint32_t *tests, size_t count) {
   struct recover *recover = arg;
   uint32_t *positions = base_calloc(count + 1, sizeof *positions);
-  for (size_t i = 0; i < count; i++) positions[i] = recover_position(recover, tests[i]);
+  for (size_t i = 0; i < count; i++)
+    positions[i] = recover_position(recover, tests[i]);
   queue_restore_round(recover->build->queue, round, positions, (uint32_t)count);
   free(positions);
 }
 
-static void on_result(void *arg, const struct store_result *result)
-{
+static void on_result(void *arg, const struct store_result *result) {
   struct recover *recover = arg;
   uint32_t position = recover_position(recover, result->test);
   if (position == UINT32_MAX) return;
@@ -97,8 +91,7 @@ static void on_result(void *arg, const struct store_result *result)
                        result->attempt, result->flags & STORE_SETTLES, result->flags & STORE_LOST);
 }
 
-struct build *recover_build(struct server *server, uint64_t id)
-{
+struct build *recover_build(struct server *server, uint64_t id) {
   struct recover recover = {.server = server};
   struct store_replay replay = {.on_build = on_build,
                                 .on_worker = on_worker,
@@ -124,12 +117,12 @@ struct build *recover_build(struct server *server, uint64_t id)
   return recover.build;
 }
 
-int recover_all(struct server *server)
-{
+int recover_all(struct server *server) {
   uint64_t *ids;
   size_t count, i = 0;
   if (store_unfinished(server->store, &ids, &count) < 0) return -1;
-  while (i < count && recover_build(server, ids[i])) i++;
+  while (i < count && recover_build(server, ids[i]))
+    i++;
   free(ids);
   return i == count ? 0 : -1;
 }

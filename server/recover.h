@@ -1,5 +1,5 @@
-// Brings a build back from the store: the running ones at start, an ended one when a worker or a query asks for it. Replays
-// its records through the same functions that live results go through.
+// Brings a build back from the store: the running ones at start, an ended one when a worker or a query asks for it.
+// Replays its records through the same functions that live results go through.
 #ifndef SERVER_RECOVER_H
 #define SERVER_RECOVER_H
 

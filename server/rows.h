@@ -19,7 +19,7 @@ struct rows {
   struct rows_cell {
     char *bytes;  // owned
     size_t n;
-  } *cells;
+  } * cells;
   size_t cell_count;
   size_t bytes;   // of all cells, to keep a page within its frame
   uint64_t next;  // paging: continue behind this; 0: that was all

@@ -1,10 +1,10 @@
-// The scheduler: keeps the free tests by file and unit, and picks the next lease. queue.c is the caller; the lease's path goes
-// queue_lease → sched_grant. It must not know of leases, verdicts, time or connections: only which tests are free, what
-// they are expected to take, and which worker sits in which file.
+// The scheduler: keeps the free tests by file and unit, and picks the next lease. queue.c is the caller; the lease's
+// path goes queue_lease → sched_grant. It must not know of leases, verdicts, time or connections: only which tests are
+// free, what they are expected to take, and which worker sits in which file.
 //
-// A file that nobody sits in stands in two heaps (by its longest free test, by its work), a file with owners in two others
-// (by its longest free test when that is worth the set-up, by its work per owner). Its units with free tests stand in the
-// file's own heap by their longest free test.
+// A file that nobody sits in stands in two heaps (by its longest free test, by its work), a file with owners in two
+// others (by its longest free test when that is worth the set-up, by its work per owner). Its units with free tests
+// stand in the file's own heap by their longest free test.
 #include "server/sched.h"
 
 #include <assert.h>
@@ -20,11 +20,11 @@ struct sched_test {
 };
 
 struct sched_unit {
-  uint32_t begin, end;   // tests
-  uint32_t cursor;       // no test before it is free
-  uint32_t free;         // free tests
+  uint32_t begin, end;  // tests
+  uint32_t cursor;      // no test before it is free
+  uint32_t free;        // free tests
   uint32_t file;
-  uint32_t next, prev;   // units of the file
+  uint32_t next, prev;  // units of the file
   struct heap_node longest;
 };
 
@@ -53,17 +53,20 @@ enum { NONE = UINT32_MAX };
 
 // ---- building
 
-static uint32_t sched_clamp_us(uint64_t us)
-{
+static uint32_t sched_clamp_us(uint64_t us) {
   return us > UINT32_MAX ? UINT32_MAX : (uint32_t)us;
 }
 
-static void sched_open_unit(struct sched *sched, uint32_t begin, uint32_t file)
-{
+static void sched_open_unit(struct sched *sched, uint32_t begin, uint32_t file) {
   uint32_t number = sched->unit_count++;
   struct sched_file *owner = &sched->file[file];
-  sched->unit[number] = (struct sched_unit){
-      .begin = begin, .end = begin, .cursor = begin, .file = file, .next = NONE, .prev = owner->last, .longest.tie = number};
+  sched->unit[number] = (struct sched_unit){.begin = begin,
+                                            .end = begin,
+                                            .cursor = begin,
+                                            .file = file,
+                                            .next = NONE,
+                                            .prev = owner->last,
+                                            .longest.tie = number};
   if (owner->last != NONE) sched->unit[owner->last].next = number;
   if (owner->first == NONE) owner->first = number;
   owner->last = number;
@@ -71,15 +74,13 @@ static void sched_open_unit(struct sched *sched, uint32_t begin, uint32_t file)
   owner->tail = NONE;
 }
 
-static bool sched_unit_continues(const struct sched *sched, const struct sched_list *list, uint32_t test)
-{
+static bool sched_unit_continues(const struct sched *sched, const struct sched_list *list, uint32_t test) {
   if (test == 0 || list->file_of[test] == SCHED_NO_FILE) return false;
   return list->file_of[test] == list->file_of[test - 1] && list->unit_of[test] == list->unit_of[test - 1] &&
          test - sched->unit[sched->unit_count - 1].begin < SCHED_UNIT_MAX;
 }
 
-static uint32_t sched_count_loose(const struct sched_list *list)
-{
+static uint32_t sched_count_loose(const struct sched_list *list) {
   uint32_t loose = 0;
   for (uint32_t i = 0; i < list->count; i++) {
     loose += list->file_of[i] == SCHED_NO_FILE;
@@ -87,8 +88,7 @@ static uint32_t sched_count_loose(const struct sched_list *list)
   return loose;
 }
 
-static void sched_make_files(struct sched *sched, const struct sched_list *list)
-{
+static void sched_make_files(struct sched *sched, const struct sched_list *list) {
   sched->file_count = list->file_count + sched_count_loose(list);
   sched->file = base_calloc(sched->file_count + 1, sizeof *sched->file);
   for (uint32_t i = 0; i < sched->file_count; i++) {
@@ -99,8 +99,7 @@ static void sched_make_files(struct sched *sched, const struct sched_list *list)
   }
 }
 
-static void sched_make_tests(struct sched *sched, const struct sched_list *list)
-{
+static void sched_make_tests(struct sched *sched, const struct sched_list *list) {
   uint32_t loose = list->file_count;
   sched->test_count = list->count;
   sched->test = base_calloc(list->count + 1, sizeof *sched->test);
@@ -118,8 +117,7 @@ static void sched_make_tests(struct sched *sched, const struct sched_list *list)
   sched->unit = base_realloc(sched->unit, sched->unit_count + 1, sizeof *sched->unit);
 }
 
-struct sched *sched_new(const struct sched_list *list)
-{
+struct sched *sched_new(const struct sched_list *list) {
   struct sched *sched = base_calloc(1, sizeof *sched);
   sched->whole_files = list->whole_files;
   sched_make_files(sched, list);
@@ -127,8 +125,7 @@ struct sched *sched_new(const struct sched_list *list)
   return sched;
 }
 
-void sched_free(struct sched *sched)
-{
+void sched_free(struct sched *sched) {
   if (!sched) return;
   for (uint32_t i = 0; i < sched->file_count; i++) {
     heap_release(&sched->file[i].units);
@@ -145,34 +142,29 @@ void sched_free(struct sched *sched)
 
 // ---- workers
 
-void sched_worker_init(struct sched_worker *worker)
-{
+void sched_worker_init(struct sched_worker *worker) {
   *worker = (struct sched_worker){.file = SCHED_NO_FILE};
 }
 
-void sched_worker_learn(struct sched_worker *worker, uint64_t observed_us, uint64_t expected_us)
-{
+void sched_worker_learn(struct sched_worker *worker, uint64_t observed_us, uint64_t expected_us) {
   worker->observed_us += observed_us;
   worker->expected_us += expected_us;
 }
 
-double sched_worker_slowness(const struct sched_worker *worker)
-{
+double sched_worker_slowness(const struct sched_worker *worker) {
   const double ballast_us = 5e6;
   return ((double)worker->observed_us + ballast_us) / ((double)worker->expected_us + ballast_us);
 }
 
 // ---- the heaps follow the counters
 
-static void sched_file_unlist(struct sched *sched, struct sched_file *file)
-{
+static void sched_file_unlist(struct sched *sched, struct sched_file *file) {
   bool open = file->owners > 0;
   heap_remove(open ? &sched->open_longest : &sched->idle_longest, &file->longest);
   heap_remove(open ? &sched->open_share : &sched->idle_work, &file->work);
 }
 
-static void sched_file_list(struct sched *sched, struct sched_file *file)
-{
+static void sched_file_list(struct sched *sched, struct sched_file *file) {
   struct heap_node *top = heap_top(&file->units);
   if (!top) {
     sched_file_unlist(sched, file);
@@ -185,8 +177,7 @@ static void sched_file_list(struct sched *sched, struct sched_file *file)
   }
 }
 
-static void sched_file_own(struct sched *sched, struct sched_file *file, int change)
-{
+static void sched_file_own(struct sched *sched, struct sched_file *file, int change) {
   assert(change > 0 || file->owners > 0);
   sched_file_unlist(sched, file);
   file->owners += (uint32_t)change;
@@ -194,8 +185,7 @@ static void sched_file_own(struct sched *sched, struct sched_file *file, int cha
 }
 
 // The unit's heap key and its file's, after its free tests changed.
-static void sched_unit_refresh(struct sched *sched, struct sched_unit *unit)
-{
+static void sched_unit_refresh(struct sched *sched, struct sched_unit *unit) {
   struct sched_file *file = &sched->file[unit->file];
   uint32_t longest = 0;
   for (uint32_t i = unit->cursor; unit->free && i < unit->end; i++) {
@@ -209,8 +199,7 @@ static void sched_unit_refresh(struct sched *sched, struct sched_unit *unit)
   sched_file_list(sched, file);
 }
 
-static void sched_count(struct sched *sched, uint32_t number, int change)
-{
+static void sched_count(struct sched *sched, uint32_t number, int change) {
   struct sched_test *test = &sched->test[number];
   struct sched_unit *unit = &sched->unit[test->unit];
   struct sched_file *file = &sched->file[unit->file];
@@ -224,8 +213,7 @@ static void sched_count(struct sched *sched, uint32_t number, int change)
   sched->free_us += us;
 }
 
-void sched_free_test(struct sched *sched, uint32_t test)
-{
+void sched_free_test(struct sched *sched, uint32_t test) {
   assert(test < sched->test_count);
   uint32_t number = sched->test[test].unit;
   struct sched_unit *unit = &sched->unit[number];
@@ -237,43 +225,37 @@ void sched_free_test(struct sched *sched, uint32_t test)
   sched_unit_refresh(sched, unit);
 }
 
-void sched_take_test(struct sched *sched, uint32_t test)
-{
+void sched_take_test(struct sched *sched, uint32_t test) {
   assert(test < sched->test_count);
   sched_count(sched, test, -1);
   sched_unit_refresh(sched, &sched->unit[sched->test[test].unit]);
 }
 
-bool sched_is_free(const struct sched *sched, uint32_t test)
-{
+bool sched_is_free(const struct sched *sched, uint32_t test) {
   assert(test < sched->test_count);
   return sched->test[test].free;
 }
 
 // ---- choosing
 
-static void sched_enter(struct sched *sched, struct sched_worker *worker, struct sched_file *file, bool far_end)
-{
+static void sched_enter(struct sched *sched, struct sched_worker *worker, struct sched_file *file, bool far_end) {
   worker->file = (uint32_t)(file - sched->file);
   worker->far_end = far_end;
   sched_file_own(sched, file, 1);
 }
 
-void sched_worker_leave(struct sched *sched, struct sched_worker *worker)
-{
+void sched_worker_leave(struct sched *sched, struct sched_worker *worker) {
   if (worker->file == SCHED_NO_FILE) return;
   sched_file_own(sched, &sched->file[worker->file], -1);
   worker->file = SCHED_NO_FILE;
 }
 
-bool sched_worker_has_more(const struct sched *sched, const struct sched_worker *worker)
-{
+bool sched_worker_has_more(const struct sched *sched, const struct sched_worker *worker) {
   return worker->file != SCHED_NO_FILE && sched->file[worker->file].free > 0;
 }
 
 // The next unit of a file with free tests, from the worker's end; the file's cursors move past what is used up.
-static struct sched_unit *sched_next_unit(struct sched *sched, struct sched_file *file, bool far_end)
-{
+static struct sched_unit *sched_next_unit(struct sched *sched, struct sched_file *file, bool far_end) {
   assert(file->free > 0);
   while (sched->unit[file->head].free == 0) {
     file->head = sched->unit[file->head].next;
@@ -284,16 +266,14 @@ static struct sched_unit *sched_next_unit(struct sched *sched, struct sched_file
   return &sched->unit[far_end ? file->tail : file->head];
 }
 
-static struct sched_unit *sched_unit_in(struct sched *sched, struct sched_file *file, bool far_end, uint64_t long_us)
-{
+static struct sched_unit *sched_unit_in(struct sched *sched, struct sched_file *file, bool far_end, uint64_t long_us) {
   struct heap_node *longest = heap_top(&file->units);
   if (longest && longest->key > long_us) return OWNER(longest, sched_unit, longest);
   return sched_next_unit(sched, file, far_end);
 }
 
 // Rules (1) and (2): a file with a long test, idle or worth its set-up again; else the idle file with most work.
-static struct sched_file *sched_fresh_file(struct sched *sched, uint64_t long_us, bool *far_end)
-{
+static struct sched_file *sched_fresh_file(struct sched *sched, uint64_t long_us, bool *far_end) {
   struct heap_node *idle = heap_top(&sched->idle_longest), *open = heap_top(&sched->open_longest);
   if (sched->whole_files) open = NULL;
   *far_end = false;
@@ -307,8 +287,7 @@ static struct sched_file *sched_fresh_file(struct sched *sched, uint64_t long_us
 }
 
 // Rule (3): the open file with most work per owner, if that exceeds what its set-up costs once more.
-static struct sched_file *sched_shared_file(struct sched *sched)
-{
+static struct sched_file *sched_shared_file(struct sched *sched) {
   struct heap_node *share = sched->whole_files ? NULL : heap_top(&sched->open_share);
   if (!share) return NULL;
   struct sched_file *file = OWNER(share, sched_file, work);
@@ -321,14 +300,12 @@ struct sched_lease {
 };
 
 // A further file fills up a lease only when its set-up fits in too: what is leased cannot be done elsewhere.
-static bool sched_fits(const struct sched_lease *lease, const struct sched_file *file)
-{
+static bool sched_fits(const struct sched_lease *lease, const struct sched_file *file) {
   return lease->count == 0 || lease->sum_us + file->setup_us < lease->budget_us;
 }
 
 static struct sched_unit *sched_pick(struct sched *sched, struct sched_worker *worker, uint64_t long_us,
-                                     struct sched_lease *lease)
-{
+                                     struct sched_lease *lease) {
   if (worker->file != SCHED_NO_FILE) {
     struct sched_file *own = &sched->file[worker->file];
     if (own->free) return sched_unit_in(sched, own, worker->far_end, long_us);
@@ -346,13 +323,11 @@ static struct sched_unit *sched_pick(struct sched *sched, struct sched_worker *w
   return sched_unit_in(sched, file, far_end, long_us);
 }
 
-static bool sched_lease_full(const struct sched_lease *lease)
-{
+static bool sched_lease_full(const struct sched_lease *lease) {
   return lease->count >= lease->room || (lease->count && lease->sum_us >= lease->budget_us);
 }
 
-static void sched_take_unit(struct sched *sched, struct sched_unit *unit, struct sched_lease *lease)
-{
+static void sched_take_unit(struct sched *sched, struct sched_unit *unit, struct sched_lease *lease) {
   uint32_t i = unit->cursor;
   for (; i < unit->end && !sched_lease_full(lease); i++) {
     if (!sched->test[i].free) continue;
@@ -364,28 +339,24 @@ static void sched_take_unit(struct sched *sched, struct sched_unit *unit, struct
   sched_unit_refresh(sched, unit);
 }
 
-static uint64_t sched_budget(const struct sched *sched, const struct sched_worker *worker, uint32_t workers)
-{
+static uint64_t sched_budget(const struct sched *sched, const struct sched_worker *worker, uint32_t workers) {
   uint64_t budget = sched->free_us / (4 * (uint64_t)workers);
   if (budget < SCHED_MIN_US) budget = SCHED_MIN_US;
   if (budget > SCHED_MAX_US) budget = SCHED_MAX_US;
   return (uint64_t)((double)budget / sched_worker_slowness(worker));
 }
 
-static uint32_t sched_count_cap(const struct sched *sched, uint32_t workers, uint32_t room)
-{
+static uint32_t sched_count_cap(const struct sched *sched, uint32_t workers, uint32_t room) {
   uint64_t cap = sched->free / (4 * (uint64_t)workers);
   if (cap < 1) cap = 1;
   if (cap > SCHED_LEASE_MAX) cap = SCHED_LEASE_MAX;
   return cap < room ? (uint32_t)cap : room;
 }
 
-uint32_t sched_grant(struct sched *sched, struct sched_worker *worker, uint32_t workers, uint32_t *out, uint32_t room)
-{
+uint32_t sched_grant(struct sched *sched, struct sched_worker *worker, uint32_t workers, uint32_t *out, uint32_t room) {
   assert(workers > 0 && room > 0);
-  struct sched_lease lease = {.out = out,
-                              .room = sched_count_cap(sched, workers, room),
-                              .budget_us = sched_budget(sched, worker, workers)};
+  struct sched_lease lease = {
+      .out = out, .room = sched_count_cap(sched, workers, room), .budget_us = sched_budget(sched, worker, workers)};
   uint64_t long_us = sched->free_us / (3 * (uint64_t)workers);
   while (!sched_lease_full(&lease)) {
     struct sched_unit *unit = sched_pick(sched, worker, long_us, &lease);
@@ -395,26 +366,22 @@ uint32_t sched_grant(struct sched *sched, struct sched_worker *worker, uint32_t 
   return lease.count;
 }
 
-uint32_t sched_free_count(const struct sched *sched)
-{
+uint32_t sched_free_count(const struct sched *sched) {
   return sched->free;
 }
 
-uint64_t sched_free_us(const struct sched *sched)
-{
+uint64_t sched_free_us(const struct sched *sched) {
   return sched->free_us;
 }
 
-uint64_t sched_expected_us(const struct sched *sched, uint32_t test)
-{
+uint64_t sched_expected_us(const struct sched *sched, uint32_t test) {
   assert(test < sched->test_count);
   return sched->test[test].expected_us;
 }
 
 // ---- checking
 
-static void sched_check_file(const struct sched *sched, const struct sched_file *file)
-{
+static void sched_check_file(const struct sched *sched, const struct sched_file *file) {
   uint32_t free = 0;
   uint64_t work = 0;
   for (uint32_t u = file->first; u != NONE; u = sched->unit[u].next) {
@@ -432,8 +399,7 @@ static void sched_check_file(const struct sched *sched, const struct sched_file 
   assert((free > 0) == (file->longest.place > 0) && (free > 0) == (file->work.place > 0));
 }
 
-void sched_check(const struct sched *sched)
-{
+void sched_check(const struct sched *sched) {
   uint64_t free = 0, work = 0;
   for (uint32_t i = 0; i < sched->file_count; i++) {
     sched_check_file(sched, &sched->file[i]);

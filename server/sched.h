@@ -1,14 +1,16 @@
-// Which tests a worker gets next: file-affine guided leasing, long tests first, unknown tests early, collection order inside
-// a file. Pure. The queue owns the tests' states and tells the scheduler which of them are free; the scheduler picks.
+// Which tests a worker gets next: file-affine guided leasing, long tests first, unknown tests early, collection order
+// inside a file. Pure. The queue owns the tests' states and tells the scheduler which of them are free; the scheduler
+// picks.
 //
 // Policy and constants (measured over real timing histories; docs/architecture.md tells the figures):
 //   R = expected time of the free tests, P = their number, W = workers at work
-//   a lease is worth g = R/4W, at least SCHED_MIN_US and at most SCHED_MAX_US, divided by the worker's slowness, and holds
-//   at most P/4W tests, always one; a test is "long" when its order key is over L = R/3W
-//   a worker stays in its file: first the unit that holds a long test, else the next in collection order
-//   then: a file with a long test; then the untouched or abandoned file with most work; then it shares the open file with most
-//   work per owner, from its far end, if that is worth the file's set-up (never to fill up a lease)
-// A unit is a class, or a function with all its parameters: the piece of a file that is moved as a whole when pieces move.
+//   a lease is worth g = R/4W, at least SCHED_MIN_US and at most SCHED_MAX_US, divided by the worker's slowness, and
+//   holds at most P/4W tests, always one; a test is "long" when its order key is over L = R/3W a worker stays in its
+//   file: first the unit that holds a long test, else the next in collection order then: a file with a long test; then
+//   the untouched or abandoned file with most work; then it shares the open file with most work per owner, from its far
+//   end, if that is worth the file's set-up (never to fill up a lease)
+// A unit is a class, or a function with all its parameters: the piece of a file that is moved as a whole when pieces
+// move.
 #ifndef SERVER_SCHED_H
 #define SERVER_SCHED_H
 
@@ -26,13 +28,14 @@ struct sched;
 
 // What the scheduler keeps of a worker; embedded in the queue's. Zero it with sched_worker_init.
 struct sched_worker {
-  uint32_t file;                // the file it is in, SCHED_NO_FILE: none
-  bool far_end;                 // it came to share: takes from the file's end
+  uint32_t file;                      // the file it is in, SCHED_NO_FILE: none
+  bool far_end;                       // it came to share: takes from the file's end
   uint64_t observed_us, expected_us;  // of its finished tests: their ratio is its slowness
 };
 
-// A scheduler for `count` tests in collection order, all taken (sched_free_test makes them free). file_of: SCHED_NO_FILE
-// makes the test a file of its own. whole_files: a file is never shared. Arrays are read during the call only.
+// A scheduler for `count` tests in collection order, all taken (sched_free_test makes them free). file_of:
+// SCHED_NO_FILE makes the test a file of its own. whole_files: a file is never shared. Arrays are read during the call
+// only.
 struct sched_list {
   uint32_t count, file_count;
   const uint32_t *file_of, *unit_of;

@@ -1,9 +1,9 @@
 // The loop: one turn after another, and what happens between them. Called by main.c. A turn: libevent's callbacks bring
-// messages and signals; then, in this order, what the store has on disk is released, those who wait are answered, what was
-// queued is written and dead connections are reaped, and one timer is armed for the next deadline of all.
+// messages and signals; then, in this order, what the store has on disk is released, those who wait are answered, what
+// was queued is written and dead connections are reaped, and one timer is armed for the next deadline of all.
 //
-// Time: the core is told monotonic time without the gaps of a stalled loop, so that a daemon that was stopped for a minute
-// does not take its workers for dead.
+// Time: the core is told monotonic time without the gaps of a stalled loop, so that a daemon that was stopped for a
+// minute does not take its workers for dead.
 #include "server/server.h"
 
 #include <signal.h>
@@ -21,21 +21,19 @@
 #include "server/recover.h"
 
 enum {
-  SERVER_TICK_US = 1000000,        // the timer is never armed for later than this
-  SERVER_SILENCE_TTLS = 4,         // a worker silent for so many lease times loses its connection
-  SERVER_STOP_WAIT_US = 5000000,   // to write what is pending at the end
+  SERVER_TICK_US = 1000000,       // the timer is never armed for later than this
+  SERVER_SILENCE_TTLS = 4,        // a worker silent for so many lease times loses its connection
+  SERVER_STOP_WAIT_US = 5000000,  // to write what is pending at the end
 };
 
-uint64_t server_wall_ms(void)
-{
+uint64_t server_wall_ms(void) {
   return base_wall_us() / 1000;
 }
 
 // ---- time
 
 // The part of the wait that was longer than planned is a gap: the loop did not run, its workers were not heard.
-void server_begin_turn(struct server *server)
-{
+void server_begin_turn(struct server *server) {
   if (server->in_turn) return;
   server->in_turn = true;
   uint64_t mono = base_now_us();
@@ -47,8 +45,7 @@ void server_begin_turn(struct server *server)
   server->now_us = mono - server->gaps_us;
 }
 
-static uint64_t server_tick_builds(struct server *server)
-{
+static uint64_t server_tick_builds(struct server *server) {
   uint64_t next = UINT64_MAX;
   for (struct build *build = server->builds; build; build = build->next) {
     if (queue_deadline(build->queue) <= server->now_us) {
@@ -61,13 +58,11 @@ static uint64_t server_tick_builds(struct server *server)
   return next;
 }
 
-static uint64_t server_earliest(uint64_t a, uint64_t b)
-{
+static uint64_t server_earliest(uint64_t a, uint64_t b) {
   return a < b ? a : b;
 }
 
-static void server_arm(struct server *server, uint64_t next)
-{
+static void server_arm(struct server *server, uint64_t next) {
   uint64_t wait = next > server->now_us ? next - server->now_us : 0;
   if (wait > SERVER_TICK_US) wait = SERVER_TICK_US;
   struct timeval after = {.tv_sec = (time_t)(wait / 1000000), .tv_usec = (suseconds_t)(wait % 1000000)};
@@ -76,15 +71,13 @@ static void server_arm(struct server *server, uint64_t next)
   server->in_turn = false;
 }
 
-static void on_timer(evutil_socket_t fd, short what, void *arg)
-{
+static void on_timer(evutil_socket_t fd, short what, void *arg) {
   (void)fd;
   (void)what;
   (void)arg;  // the end of the turn does what is due
 }
 
-static void on_store(evutil_socket_t fd, short what, void *arg)
-{
+static void on_store(evutil_socket_t fd, short what, void *arg) {
   (void)fd;
   (void)what;
   struct server *server = arg;
@@ -96,8 +89,7 @@ static void on_store(evutil_socket_t fd, short what, void *arg)
   }
 }
 
-static void server_end_turn(struct server *server)
-{
+static void server_end_turn(struct server *server) {
   deliver_durable(server);
   uint64_t next = server_tick_builds(server);
   query_waiters(server);
@@ -111,8 +103,7 @@ static void server_end_turn(struct server *server)
 
 // ---- signals
 
-static void on_stop(evutil_socket_t signo, short what, void *arg)
-{
+static void on_stop(evutil_socket_t signo, short what, void *arg) {
   (void)what;
   struct server *server = arg;
   if (!server->stopping) {
@@ -123,15 +114,13 @@ static void on_stop(evutil_socket_t signo, short what, void *arg)
   sd_notify(0, "STOPPING=1");
 }
 
-static void server_reload_builds(struct server *server)
-{
+static void server_reload_builds(struct server *server) {
   for (struct build *build = server->builds; build; build = build->next) {
     queue_set_times(build->queue, server->settings.lease_ttl_us, server->settings.idle_timeout_us);
   }
 }
 
-static void on_reload(evutil_socket_t signo, short what, void *arg)
-{
+static void on_reload(evutil_socket_t signo, short what, void *arg) {
   (void)signo;
   (void)what;
   struct server *server = arg;
@@ -157,27 +146,25 @@ static void on_reload(evutil_socket_t signo, short what, void *arg)
   sd_notify(0, "READY=1");
 }
 
-static void server_signal(struct server *server, struct event **event, int signo, event_callback_fn callback)
-{
+static void server_signal(struct server *server, struct event **event, int signo, event_callback_fn callback) {
   *event = evsignal_new(server->base, signo, callback, server);
   if (!*event || event_add(*event, NULL) != 0) base_die(EXIT_INFRA, "cannot watch signal %d", signo);
 }
 
 // ---- opening
 
-static void on_accept(int fd, const char *peer, int64_t uid, void *arg)
-{
+static void on_accept(int fd, const char *peer, int64_t uid, void *arg) {
   struct server *server = arg;
   conn_open(server->conns, fd, peer, uid);
 }
 
 // The exit code of what went wrong, or EXIT_OK.
-static int server_listen(struct server *server)
-{
+static int server_listen(struct server *server) {
   struct net_error error;
   struct net_handler handler = {.on_accept = on_accept, .arg = server};
   const struct conf_list *listen = &server->settings.listen;
-  if (net_activated(server->base, &handler, server->listener, SERVER_LISTENERS_MAX, &server->listener_count, &error) < 0) {
+  if (net_activated(server->base, &handler, server->listener, SERVER_LISTENERS_MAX, &server->listener_count, &error) <
+      0) {
     fprintf(stderr, "shardd: %s\n", error.text);
     return EXIT_INFRA;
   }
@@ -192,7 +179,8 @@ static int server_listen(struct server *server)
   }
   for (size_t i = 0; i < server->listener_count; i++) {
     if (net_exposed(server->listener[i]) && !server->settings.token_file[0]) {
-      fprintf(stderr, "shardd: %s can be reached from other machines: set token-file\n", net_address(server->listener[i]));
+      fprintf(stderr, "shardd: %s can be reached from other machines: set token-file\n",
+              net_address(server->listener[i]));
       return EXIT_USAGE;
     }
     base_log(LOG_LEVEL_INFO, "listening", "address=%s", net_address(server->listener[i]));
@@ -200,8 +188,7 @@ static int server_listen(struct server *server)
   return EXIT_OK;
 }
 
-static int server_open_store(struct server *server)
-{
+static int server_open_store(struct server *server) {
   struct store_error error;
   struct store_options options = {.path = server->settings.database,
                                   .ballast_bytes = server->settings.ballast_bytes,
@@ -212,22 +199,19 @@ static int server_open_store(struct server *server)
     return -1;
   }
   server->next_build = store_next_build(server->store);
-  server->store_ready =
-      event_new(server->base, store_eventfd(server->store), EV_READ | EV_PERSIST, on_store, server);
+  server->store_ready = event_new(server->base, store_eventfd(server->store), EV_READ | EV_PERSIST, on_store, server);
   return server->store_ready && event_add(server->store_ready, NULL) == 0 ? 0 : -1;
 }
 
 // The one who started us is gone, or goes: then so do we.
-static int server_watch_parent(const struct server *server)
-{
+static int server_watch_parent(const struct server *server) {
   if (!server->settings.exit_with_parent) return 0;
   if (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || getppid() == 1) return -1;
   return 0;
 }
 
 // EXIT_OK, or the exit code.
-static int server_open(struct server *server)
-{
+static int server_open(struct server *server) {
   struct auth_error auth_error;
   struct event_config *config = event_config_new();
   event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER);
@@ -249,30 +233,29 @@ static int server_open(struct server *server)
   if (server_watch_parent(server) < 0 || server_open_store(server) < 0) return EXIT_INFRA;
   struct conn_handler handler = dispatch_handler;
   handler.arg = server;
-  server->conns = conns_new(server->base, (uint32_t)server->settings.max_connections, server->settings.hello_timeout_us,
-                            &handler);
+  server->conns =
+      conns_new(server->base, (uint32_t)server->settings.max_connections, server->settings.hello_timeout_us, &handler);
   return recover_all(server) < 0 ? EXIT_INFRA : server_listen(server);
 }
 
 // ---- closing
 
-static void server_close_listeners(struct server *server)
-{
-  for (size_t i = 0; i < server->listener_count; i++) net_close(server->listener[i]);
+static void server_close_listeners(struct server *server) {
+  for (size_t i = 0; i < server->listener_count; i++)
+    net_close(server->listener[i]);
   server->listener_count = 0;
 }
 
-static void server_free_event(struct event *event)
-{
+static void server_free_event(struct event *event) {
   if (event) event_free(event);
 }
 
-static void server_close(struct server *server)
-{
+static void server_close(struct server *server) {
   server_close_listeners(server);
   conns_free(server->conns);
   query_release(server);
-  while (server->builds) build_free(server, server->builds);
+  while (server->builds)
+    build_free(server, server->builds);
   store_close(server->store);
   auth_free(server->auth);
   effects_release(&server->effects);
@@ -287,28 +270,24 @@ static void server_close(struct server *server)
 
 // ---- running
 
-static void server_turn(struct server *server)
-{
+static void server_turn(struct server *server) {
   event_base_loop(server->base, EVLOOP_ONCE);
   server_begin_turn(server);
   server_end_turn(server);
 }
 
-static bool server_has_pending(const struct server *server)
-{
+static bool server_has_pending(const struct server *server) {
   return server->pending_begin < server->pending_end;
 }
 
-static void server_watchdog(uint64_t every_us, uint64_t *last_us)
-{
+static void server_watchdog(uint64_t every_us, uint64_t *last_us) {
   uint64_t now = base_now_us();
   if (!every_us || now - *last_us < every_us / 3) return;
   *last_us = now;
   sd_notify(0, "WATCHDOG=1");
 }
 
-int server_run(struct server *server)
-{
+int server_run(struct server *server) {
   uint64_t watchdog_us = 0, watchdog_last = 0;
   int code = server_open(server);
   if (code == EXIT_OK) {
@@ -321,7 +300,8 @@ int server_run(struct server *server)
     }
     server_close_listeners(server);
     uint64_t until = base_now_us() + SERVER_STOP_WAIT_US;
-    while (server_has_pending(server) && base_now_us() < until) server_turn(server);
+    while (server_has_pending(server) && base_now_us() < until)
+      server_turn(server);
   }
   server_close(server);
   return code;

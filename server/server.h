@@ -36,16 +36,16 @@ struct server {
   struct server_pending {
     uint64_t ticket, seq;
     struct session *session;
-  } *pending;
+  } * pending;
   size_t pending_begin, pending_end, pending_room;
-  uint64_t now_us;      // monotonic without the gaps of a stalled loop: what the core is told
-  uint64_t gaps_us;     // the sum of those gaps
-  uint64_t wake_us;     // when the timer was to wake the loop, monotonic
+  uint64_t now_us;   // monotonic without the gaps of a stalled loop: what the core is told
+  uint64_t gaps_us;  // the sum of those gaps
+  uint64_t wake_us;  // when the timer was to wake the loop, monotonic
   uint64_t hash_seed;
   struct net_listener *listener[SERVER_LISTENERS_MAX];
   size_t listener_count;
   struct event *timer, *store_ready, *on_term, *on_int, *on_hup;
-  uint64_t last_ticket;  // of the last record handed to the store
+  uint64_t last_ticket;          // of the last record handed to the store
   struct query_waiter *waiters;  // who wait for a build to end
   bool stopping, in_turn;
 };

@@ -1,5 +1,5 @@
-// Workers: hello (a new worker, or one that returns), lease requests, heartbeats, goodbye. Results: session_results.c. Called
-// by dispatch.c. It translates between the wire's numbers and the queue's positions, and decides nothing else.
+// Workers: hello (a new worker, or one that returns), lease requests, heartbeats, goodbye. Results: session_results.c.
+// Called by dispatch.c. It translates between the wire's numbers and the queue's positions, and decides nothing else.
 #include "server/session.h"
 
 #include <stdlib.h>
@@ -11,15 +11,13 @@
 #include "server/listing.h"
 #include "server/recover.h"
 
-static char *session_text(const ProtobufCBinaryData *bytes)
-{
+static char *session_text(const ProtobufCBinaryData *bytes) {
   return base_memdup0(bytes->data, bytes->len);
 }
 
 // ---- builds
 
-static struct queue_policy session_policy(const struct server *server, const Shardd__Policy *asked)
-{
+static struct queue_policy session_policy(const struct server *server, const Shardd__Policy *asked) {
   static const Shardd__Policy none = SHARDD__POLICY__INIT;
   if (!asked) asked = &none;
   return (struct queue_policy){.retries = asked->retries,
@@ -35,15 +33,13 @@ struct session_key {
   char *project, *suite, *ext, *commit, *branch, *node, *attempt, *host;
 };
 
-static void session_key_read(struct session_key *key, const Shardd__Hello *hello)
-{
-  *key = (struct session_key){session_text(&hello->project), session_text(&hello->suite), session_text(&hello->build),
+static void session_key_read(struct session_key *key, const Shardd__Hello *hello) {
+  *key = (struct session_key){session_text(&hello->project), session_text(&hello->suite),  session_text(&hello->build),
                               session_text(&hello->commit),  session_text(&hello->branch), session_text(&hello->node),
                               session_text(&hello->attempt), session_text(&hello->host)};
 }
 
-static void session_key_release(struct session_key *key)
-{
+static void session_key_release(struct session_key *key) {
   free(key->project);
   free(key->suite);
   free(key->ext);
@@ -54,8 +50,8 @@ static void session_key_release(struct session_key *key)
   free(key->host);
 }
 
-static struct build *session_new_build(struct server *server, const struct session_key *key, const Shardd__Hello *hello)
-{
+static struct build *session_new_build(struct server *server, const struct session_key *key,
+                                       const Shardd__Hello *hello) {
   struct queue_policy policy = session_policy(server, hello->policy);
   struct store_build record = {.build = server->next_build++,
                                .project = key->project,
@@ -77,8 +73,7 @@ static struct build *session_new_build(struct server *server, const struct sessi
   return build_new(server, &record, &policy);
 }
 
-static uint32_t session_running(const struct server *server)
-{
+static uint32_t session_running(const struct server *server) {
   uint32_t n = 0;
   for (const struct build *build = server->builds; build; build = build->next) {
     n += queue_state(build->queue) < QUEUE_COMPLETE;
@@ -87,8 +82,7 @@ static uint32_t session_running(const struct server *server)
 }
 
 static struct build *session_find_build(struct server *server, struct conn *conn, const struct session_key *key,
-                                        const Shardd__Hello *hello)
-{
+                                        const Shardd__Hello *hello) {
   struct build *build = build_find(server, key->project, key->suite, key->ext);
   if (build) return build;
   uint64_t id = store_find(server->store, key->project, key->suite, key->ext);
@@ -101,8 +95,8 @@ static struct build *session_find_build(struct server *server, struct conn *conn
 
 // ---- welcome
 
-static void session_welcome(struct server *server, struct session *session, const uint64_t *revoked, size_t revoked_count)
-{
+static void session_welcome(struct server *server, struct session *session, const uint64_t *revoked,
+                            size_t revoked_count) {
   struct build *build = session->build;
   Shardd__Frame frame = SHARDD__FRAME__INIT;
   Shardd__Welcome welcome = SHARDD__WELCOME__INIT;
@@ -125,8 +119,7 @@ static void session_welcome(struct server *server, struct session *session, cons
   conn_send(session->conn, &frame);
 }
 
-static void session_bind(struct session *session, struct conn *conn)
-{
+static void session_bind(struct session *session, struct conn *conn) {
   if (session->conn && session->conn != conn) {
     conn_set_user(session->conn, NULL, 0);
     conn_close(session->conn);
@@ -138,17 +131,16 @@ static void session_bind(struct session *session, struct conn *conn)
 
 // ---- a new worker
 
-static void session_put_round(struct server *server, struct build *build, const uint32_t *tests, uint32_t count)
-{
+static void session_put_round(struct server *server, struct build *build, const uint32_t *tests, uint32_t count) {
   uint32_t *rows = base_calloc(count + 1, sizeof *rows);
-  for (uint32_t i = 0; i < count; i++) rows[i] = build->row_of[tests[i]];
+  for (uint32_t i = 0; i < count; i++)
+    rows[i] = build->row_of[tests[i]];
   store_put_round(server->store, build->id, queue_round(build->queue), rows, count, server_wall_ms());
   free(rows);
 }
 
 static struct session *session_record(struct server *server, struct build *build, uint32_t worker,
-                                      const struct session_key *key)
-{
+                                      const struct session_key *key) {
   struct session *session = build_add_session(build, worker, key->node, key->host);
   if (getrandom(session->token, sizeof session->token, 0) != (ssize_t)sizeof session->token) {
     base_die(EXIT_INFRA, "getrandom failed");
@@ -165,8 +157,7 @@ static struct session *session_record(struct server *server, struct build *build
 }
 
 static void session_join(struct server *server, struct build *build, struct conn *conn, const struct session_key *key,
-                         const Shardd__Hello *hello)
-{
+                         const Shardd__Hello *hello) {
   uint32_t *reopened, count;
   struct queue_join join = {.node = key->node,
                             .attempt = key->attempt,
@@ -193,8 +184,7 @@ static void session_join(struct server *server, struct build *build, struct conn
 
 // Translates a held lease; false when its numbers are not the list's.
 static bool session_adopt(struct server *server, struct session *session, uint64_t lease, const uint32_t *numbers,
-                          size_t count)
-{
+                          size_t count) {
   struct build *build = session->build;
   uint32_t *positions = base_calloc(count + 1, sizeof *positions);
   bool valid = build->listing == LISTING_READY && count <= LIMIT_LEASE;
@@ -207,8 +197,8 @@ static bool session_adopt(struct server *server, struct session *session, uint64
   return adopted;
 }
 
-static void session_resume(struct server *server, struct session *session, struct conn *conn, const Shardd__Hello *hello)
-{
+static void session_resume(struct server *server, struct session *session, struct conn *conn,
+                           const Shardd__Hello *hello) {
   uint64_t revoked[MSG_HELD_MAX];
   size_t revoked_count = 0, at = 0;
   queue_attach(session->build->queue, server->now_us, session->worker, &server->effects);
@@ -229,8 +219,7 @@ static void session_resume(struct server *server, struct session *session, struc
   deliver_effects(server, session->build);
 }
 
-void session_hello(struct server *server, struct conn *conn, const Shardd__Hello *hello)
-{
+void session_hello(struct server *server, struct conn *conn, const Shardd__Hello *hello) {
   struct session_key key;
   session_key_read(&key, hello);
   struct build *build = session_find_build(server, conn, &key, hello);
@@ -246,31 +235,28 @@ void session_hello(struct server *server, struct conn *conn, const Shardd__Hello
 
 // ---- at work
 
-void session_lease_request(struct server *server, struct session *session, const Shardd__LeaseRequest *request)
-{
+void session_lease_request(struct server *server, struct session *session, const Shardd__LeaseRequest *request) {
   session->wants_names = request->names;
   queue_lease(session->build->queue, server->now_us, session->worker, &server->effects);
   deliver_effects(server, session->build);
 }
 
-static bool session_knows(const struct session *session, uint32_t number)
-{
+static bool session_knows(const struct session *session, uint32_t number) {
   return session->build->listing == LISTING_READY && number < session->build->ids.count;
 }
 
-void session_started(struct server *server, struct session *session, const Shardd__Started *started)
-{
+void session_started(struct server *server, struct session *session, const Shardd__Started *started) {
   (void)server;
   if (!session_knows(session, started->test)) return;
   queue_started(session->build->queue, session->worker, started->lease, session->build->position_of[started->test]);
 }
 
-void session_heartbeat(struct server *server, struct session *session, const Shardd__Heartbeat *heartbeat)
-{
+void session_heartbeat(struct server *server, struct session *session, const Shardd__Heartbeat *heartbeat) {
   Shardd__Frame frame = SHARDD__FRAME__INIT;
   Shardd__Ack ack = SHARDD__ACK__INIT;
   if (heartbeat->running_us && session_knows(session, heartbeat->test)) {
-    queue_started(session->build->queue, session->worker, heartbeat->lease, session->build->position_of[heartbeat->test]);
+    queue_started(session->build->queue, session->worker, heartbeat->lease,
+                  session->build->position_of[heartbeat->test]);
   }
   if (session->applied > session->acked && store_full(server->store)) {
     conn_error(session->conn, SHARDD__ERROR_CODE__ERROR_DISK, 0, false, "the server's disk is full");
@@ -283,8 +269,7 @@ void session_heartbeat(struct server *server, struct session *session, const Sha
 
 // ---- leaving
 
-static char *session_late_text(const Shardd__Bye *bye)
-{
+static char *session_late_text(const Shardd__Bye *bye) {
   size_t bytes = 0;
   char *text = base_calloc(1, LIMIT_LATE_BYTES + 1);
   for (size_t i = 0; i < bye->n_late && bytes < LIMIT_LATE_BYTES; i++) {
@@ -297,8 +282,7 @@ static char *session_late_text(const Shardd__Bye *bye)
   return text;
 }
 
-void session_bye(struct server *server, struct session *session, const Shardd__Bye *bye)
-{
+void session_bye(struct server *server, struct session *session, const Shardd__Bye *bye) {
   struct build *build = session->build;
   if (session->left) {
     deliver_when_durable(server, session, server->last_ticket, 0);
@@ -318,8 +302,7 @@ void session_bye(struct server *server, struct session *session, const Shardd__B
   deliver_when_durable(server, session, ticket, 0);
 }
 
-void session_closed(struct server *server, struct session *session)
-{
+void session_closed(struct server *server, struct session *session) {
   listing_gone(server, session);
   session->conn = NULL;
   if (!session->left) queue_detach(session->build->queue, server->now_us, session->worker);

@@ -1,5 +1,5 @@
-// Results: each row goes through the queue, what is to be kept goes to the store, and the message is acknowledged when its
-// last record is on disk. A message that was taken before is acknowledged again, and nothing else happens.
+// Results: each row goes through the queue, what is to be kept goes to the store, and the message is acknowledged when
+// its last record is on disk. A message that was taken before is acknowledged again, and nothing else happens.
 #include <stdlib.h>
 
 #include "server/deliver.h"
@@ -16,8 +16,7 @@ struct session_batch {
 };
 
 // The text of a row, or NULL. Rows that have one come in ascending order.
-static const ProtobufCBinaryData *session_text_of(const Shardd__Results *results, size_t row)
-{
+static const ProtobufCBinaryData *session_text_of(const Shardd__Results *results, size_t row) {
   size_t low = 0, high = results->n_text_of;
   while (low < high) {
     size_t middle = (low + high) / 2;
@@ -30,8 +29,7 @@ static const ProtobufCBinaryData *session_text_of(const Shardd__Results *results
   return low < results->n_text_of && results->text_of[low] == row ? &results->text[low] : NULL;
 }
 
-static void session_keep(struct session_batch *batch, size_t row, uint32_t position, uint32_t attempt, uint32_t flags)
-{
+static void session_keep(struct session_batch *batch, size_t row, uint32_t position, uint32_t attempt, uint32_t flags) {
   const Shardd__Results *results = batch->results;
   const struct build *build = batch->session->build;
   const ProtobufCBinaryData *text = session_text_of(results, row);
@@ -51,18 +49,17 @@ static void session_keep(struct session_batch *batch, size_t row, uint32_t posit
                                                         .text_bytes = text ? text->len : 0};
 }
 
-static void session_row(struct session_batch *batch, size_t row)
-{
+static void session_row(struct session_batch *batch, size_t row) {
   const Shardd__Results *results = batch->results;
   struct build *build = batch->session->build;
   uint32_t attempt = 0, position = build->position_of[results->test[row]];
   bool settles = false;
-  struct queue_result result = {.worker = batch->session->worker,
-                                .test = position,
-                                .lease = results->lease,
-                                .status = (enum queue_status)results->status[row],
-                                .duration_us = (uint64_t)results->setup_us[row] + results->call_us[row] +
-                                               results->teardown_us[row]};
+  struct queue_result result = {
+      .worker = batch->session->worker,
+      .test = position,
+      .lease = results->lease,
+      .status = (enum queue_status)results->status[row],
+      .duration_us = (uint64_t)results->setup_us[row] + results->call_us[row] + results->teardown_us[row]};
   uint32_t flags = 0;
   switch (queue_result(build->queue, batch->server->now_us, &result, &attempt, &settles, &batch->server->effects)) {
     case ACCEPT_CURRENT: break;
@@ -81,8 +78,7 @@ static void session_row(struct session_batch *batch, size_t row)
   session_keep(batch, row, position, attempt, flags | (settles ? STORE_SETTLES : 0));
 }
 
-static void session_log(const struct session_batch *batch)
-{
+static void session_log(const struct session_batch *batch) {
   if (batch->unknown + batch->late + batch->extra + batch->sealed == 0) return;
   base_log(LOG_LEVEL_INFO, "results_odd", "build=%llu worker=%u unknown=%u late=%u extra=%u sealed=%u",
            (unsigned long long)batch->session->build->id, batch->session->worker, batch->unknown, batch->late,
@@ -90,8 +86,7 @@ static void session_log(const struct session_batch *batch)
 }
 
 // Only the last record carries the message's number: the number on disk means the whole message is.
-static uint64_t session_store(const struct session_batch *batch, uint64_t seq)
-{
+static uint64_t session_store(const struct session_batch *batch, uint64_t seq) {
   uint64_t ticket = batch->server->last_ticket;
   for (size_t i = 0; i < batch->count; i++) {
     if (i + 1 == batch->count) batch->record[i].seq = seq;
@@ -100,8 +95,7 @@ static uint64_t session_store(const struct session_batch *batch, uint64_t seq)
   return batch->server->last_ticket = ticket;
 }
 
-static bool session_valid(const struct session *session, const Shardd__Results *results)
-{
+static bool session_valid(const struct session *session, const Shardd__Results *results) {
   if (session->build->listing != LISTING_READY) return false;
   for (size_t i = 0; i < results->n_test; i++) {
     if (results->test[i] >= session->build->ids.count) return false;
@@ -109,9 +103,9 @@ static bool session_valid(const struct session *session, const Shardd__Results *
   return true;
 }
 
-// A full disk takes nothing, and then nothing behind the first that was refused: an acknowledgement speaks for all before it.
-static bool session_refuses(struct server *server, struct session *session, uint64_t seq)
-{
+// A full disk takes nothing, and then nothing behind the first that was refused: an acknowledgement speaks for all
+// before it.
+static bool session_refuses(struct server *server, struct session *session, uint64_t seq) {
   bool behind = session->refused && seq > session->refused;
   if (!behind && !store_full(server->store)) {
     session->refused = 0;
@@ -123,15 +117,15 @@ static bool session_refuses(struct server *server, struct session *session, uint
   return true;
 }
 
-void session_results(struct server *server, struct session *session, uint64_t seq, const Shardd__Results *results)
-{
+void session_results(struct server *server, struct session *session, uint64_t seq, const Shardd__Results *results) {
   if (seq <= session->applied) {  // taken before; if it is not on disk yet, its acknowledgement is on the way
     if (seq <= session->acked) deliver_ack(session, seq);
     return;
   }
   if (session_refuses(server, session, seq)) return;
   if (!session_valid(session, results)) {
-    conn_error(session->conn, SHARDD__ERROR_CODE__ERROR_STATE, seq, true, "results of tests that the list does not hold");
+    conn_error(session->conn, SHARDD__ERROR_CODE__ERROR_STATE, seq, true,
+               "results of tests that the list does not hold");
     return;
   }
   struct session_batch batch = {.server = server, .session = session, .results = results};

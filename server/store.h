@@ -1,10 +1,10 @@
 // The database of builds, results and history: one SQLite file, one writing connection on a thread of its own.
 //
 // The loop hands over records; the thread takes what has accumulated about every STORE_WINDOW_US, writes it in one
-// transaction (BEGIN IMMEDIATE, WAL, synchronous=FULL), and after COMMIT publishes the ticket of the last record and wakes
-// the loop by an eventfd. Only then does the loop acknowledge. Reads go through a second, read-only connection of the loop
-// thread, and are short. A failed commit ends the process; a full disk does not (store_full).
-// SQL stands in store_*.c and schema.sql alone.
+// transaction (BEGIN IMMEDIATE, WAL, synchronous=FULL), and after COMMIT publishes the ticket of the last record and
+// wakes the loop by an eventfd. Only then does the loop acknowledge. Reads go through a second, read-only connection of
+// the loop thread, and are short. A failed commit ends the process; a full disk does not (store_full). SQL stands in
+// store_*.c and schema.sql alone.
 #ifndef SERVER_STORE_H
 #define SERVER_STORE_H
 
@@ -22,8 +22,8 @@ enum {
 };
 
 struct store_options {
-  const char *path;        // the database; FILE-wal, FILE-shm, FILE.lock, FILE.ballast stand beside it
-  uint64_t ballast_bytes;  // kept free for the day the disk is full; 0: none
+  const char *path;          // the database; FILE-wal, FILE-shm, FILE.lock, FILE.ballast stand beside it
+  uint64_t ballast_bytes;    // kept free for the day the disk is full; 0: none
   uint64_t keep_results_us;  // raw results older than this go at the next idle hour; 0: kept for ever
 };
 
@@ -31,9 +31,9 @@ struct store_error {
   char text[512];
 };
 
-// Opens or creates the database: takes FILE.lock (a second daemon is refused with a message that names the holder's pid),
-// migrates by user_version, runs quick_check after an unclean stop, raises the epoch by one and writes it, starts the
-// thread. NULL and *error on failure.
+// Opens or creates the database: takes FILE.lock (a second daemon is refused with a message that names the holder's
+// pid), migrates by user_version, runs quick_check after an unclean stop, raises the epoch by one and writes it, starts
+// the thread. NULL and *error on failure.
 struct store *store_open(const struct store_options *options, struct store_error *error);
 // Writes what is pending, checkpoints, stops the thread, closes.
 void store_close(struct store *store);
@@ -102,15 +102,15 @@ uint64_t store_put_result(struct store *store, const struct store_result *result
 // A re-run of part of a build: these tests (row ids) lose their verdict. round counts from 2.
 uint64_t store_put_round(struct store *store, uint64_t build, uint32_t round, const uint32_t *tests, size_t count,
                          uint64_t at_ms);
-// The build's state (BuildState). An ended state also teaches durations and flakiness, in slices between commits, exactly
-// once per round however often the daemon is killed meanwhile. `text` may be NULL: why it ended so.
+// The build's state (BuildState). An ended state also teaches durations and flakiness, in slices between commits,
+// exactly once per round however often the daemon is killed meanwhile. `text` may be NULL: why it ended so.
 uint64_t store_put_state(struct store *store, uint64_t build, uint32_t state, uint64_t at_ms, const char *text);
 // A worker left; `late`: errors that belong to no running test, they make the build fail. NULL: none.
 uint64_t store_put_left(struct store *store, uint64_t build, uint32_t worker, uint64_t at_ms, const char *late);
 
-// True when the disk is full, or records have waited in a commit for longer than STORE_STALL_US: the loop then refuses new
-// results with ERROR_DISK. The eventfd tells of both edges of a full disk. Pending records are kept and tried again each
-// second, after giving up the ballast and running retention.
+// True when the disk is full, or records have waited in a commit for longer than STORE_STALL_US: the loop then refuses
+// new results with ERROR_DISK. The eventfd tells of both edges of a full disk. Pending records are kept and tried again
+// each second, after giving up the ballast and running retention.
 bool store_full(const struct store *store);
 size_t store_pending(const struct store *store);  // records not yet durable
 
@@ -151,7 +151,8 @@ uint64_t store_find(struct store *store, const char *project, const char *suite,
 int store_replay_build(struct store *store, uint64_t build, const struct store_replay *replay);  // 0 or -1 (logged)
 
 // Estimates for ids that are in no build: for `shard local --dry-run`. NULL on failure; freed by the caller.
-struct store_listed *store_lookup(struct store *store, const char *project, const char *suite, const struct store_list *list);
+struct store_listed *store_lookup(struct store *store, const char *project, const char *suite,
+                                  const struct store_list *list);
 
 // Admin tables. rows is initialised by the call and released by the caller. 0; -1 and *error.
 struct store_query {
@@ -161,17 +162,23 @@ struct store_query {
   uint32_t limit;
   uint64_t after;  // report: row id of the test to continue behind
 };
-int store_query_builds(struct store *store, const struct store_query *query, struct rows *rows, struct store_error *error);
-int store_query_workers(struct store *store, const struct store_query *query, struct rows *rows, struct store_error *error);
-int store_query_slow(struct store *store, const struct store_query *query, struct rows *rows, struct store_error *error);
-int store_query_flaky(struct store *store, const struct store_query *query, struct rows *rows, struct store_error *error);
-int store_query_test(struct store *store, const struct store_query *query, struct rows *rows, struct store_error *error);
+int store_query_builds(struct store *store, const struct store_query *query, struct rows *rows,
+                       struct store_error *error);
+int store_query_workers(struct store *store, const struct store_query *query, struct rows *rows,
+                        struct store_error *error);
+int store_query_slow(struct store *store, const struct store_query *query, struct rows *rows,
+                     struct store_error *error);
+int store_query_flaky(struct store *store, const struct store_query *query, struct rows *rows,
+                      struct store_error *error);
+int store_query_test(struct store *store, const struct store_query *query, struct rows *rows,
+                     struct store_error *error);
 // The five above end early where the answer would not fit a frame: rows->next is then the number of rows to skip, as
 // `after`, for what follows.
 //
-// One row per attempt, and one with attempt 0 for a test without any, in collection order, at most `limit` tests and about
-// 900 KiB a page; rows->next continues. Columns: position (from 0), id, file, attempt, status (number of Status), flags
-// (store_result_flags), round, worker, node, host, start, setup, call, teardown, text.
-int store_query_report(struct store *store, const struct store_query *query, struct rows *rows, struct store_error *error);
+// One row per attempt, and one with attempt 0 for a test without any, in collection order, at most `limit` tests and
+// about 900 KiB a page; rows->next continues. Columns: position (from 0), id, file, attempt, status (number of Status),
+// flags (store_result_flags), round, worker, node, host, start, setup, call, teardown, text.
+int store_query_report(struct store *store, const struct store_query *query, struct rows *rows,
+                       struct store_error *error);
 
 #endif

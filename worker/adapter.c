@@ -1,5 +1,5 @@
-// JSON lines over a Unix socket in a private folder. One connection at a time: the first process that connects is the test
-// process; its children have no business here (the adapter closes the socket in them).
+// JSON lines over a Unix socket in a private folder. One connection at a time: the first process that connects is the
+// test process; its children have no business here (the adapter closes the socket in them).
 #include "worker/adapter.h"
 
 #include <errno.h>
@@ -24,15 +24,13 @@ struct adapter {
 
 // ---- reading
 
-static void adapter_break(struct adapter *adapter, const char *why)
-{
+static void adapter_break(struct adapter *adapter, const char *why) {
   if (adapter->broken) return;
   adapter->broken = true;
   adapter->events.on_broken(adapter->events.arg, why);
 }
 
-static void adapter_line(struct adapter *adapter, const char *text, size_t n)
-{
+static void adapter_line(struct adapter *adapter, const char *text, size_t n) {
   json_error_t error;
   json_t *line = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
   if (json_is_object(line)) {
@@ -43,8 +41,7 @@ static void adapter_line(struct adapter *adapter, const char *text, size_t n)
   json_decref(line);
 }
 
-static void adapter_lines(struct adapter *adapter)
-{
+static void adapter_lines(struct adapter *adapter) {
   size_t n;
   char *text;
   while (!adapter->broken && (text = evbuffer_readln(adapter->in, &n, EVBUFFER_EOL_LF))) {
@@ -54,8 +51,7 @@ static void adapter_lines(struct adapter *adapter)
   if (evbuffer_get_length(adapter->in) > ADAPTER_LINE_MAX_BYTES) adapter_break(adapter, "a line over 1 MiB");
 }
 
-static void adapter_disconnect(struct adapter *adapter)
-{
+static void adapter_disconnect(struct adapter *adapter) {
   if (adapter->fd < 0) return;
   event_free(adapter->on_read);
   event_free(adapter->on_write);
@@ -66,8 +62,7 @@ static void adapter_disconnect(struct adapter *adapter)
 }
 
 // Reads until the socket has no more for now; false: the other side is gone.
-static bool adapter_read(struct adapter *adapter)
-{
+static bool adapter_read(struct adapter *adapter) {
   for (;;) {
     int n = evbuffer_read(adapter->in, adapter->fd, 65536);
     if (n > 0) {
@@ -81,8 +76,7 @@ static bool adapter_read(struct adapter *adapter)
 }
 
 // The end of the stream proves nothing (a daemon forked by a test may hold it open): the process's end is what counts.
-static void on_readable(evutil_socket_t fd, short what, void *arg)
-{
+static void on_readable(evutil_socket_t fd, short what, void *arg) {
   struct adapter *adapter = arg;
   (void)fd;
   (void)what;
@@ -91,8 +85,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 
 // ---- writing
 
-static void adapter_write(struct adapter *adapter)
-{
+static void adapter_write(struct adapter *adapter) {
   while (evbuffer_get_length(adapter->out)) {
     int n = evbuffer_write(adapter->out, adapter->fd);
     if (n > 0 || (n < 0 && errno == EINTR)) continue;
@@ -105,15 +98,13 @@ static void adapter_write(struct adapter *adapter)
   }
 }
 
-static void on_writable(evutil_socket_t fd, short what, void *arg)
-{
+static void on_writable(evutil_socket_t fd, short what, void *arg) {
   (void)fd;
   (void)what;
   adapter_write(arg);
 }
 
-void adapter_send(struct adapter *adapter, json_t *line)
-{
+void adapter_send(struct adapter *adapter, json_t *line) {
   char *text = json_dumps(line, JSON_COMPACT);
   json_decref(line);
   if (text && adapter->fd >= 0 && evbuffer_get_length(adapter->out) < ADAPTER_BACKLOG_MAX_BYTES) {
@@ -124,8 +115,7 @@ void adapter_send(struct adapter *adapter, json_t *line)
   free(text);
 }
 
-void adapter_finish(struct adapter *adapter)
-{
+void adapter_finish(struct adapter *adapter) {
   if (adapter->fd < 0) return;
   (void)adapter_read(adapter);
   adapter_disconnect(adapter);
@@ -134,8 +124,7 @@ void adapter_finish(struct adapter *adapter)
 
 // ---- life
 
-static void on_connect(evutil_socket_t listener, short what, void *arg)
-{
+static void on_connect(evutil_socket_t listener, short what, void *arg) {
   struct adapter *adapter = arg;
   (void)what;
   int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -150,8 +139,7 @@ static void on_connect(evutil_socket_t listener, short what, void *arg)
   event_add(adapter->on_read, NULL);
 }
 
-static int adapter_make_folder(struct adapter *adapter, char *why, size_t why_size)
-{
+static int adapter_make_folder(struct adapter *adapter, char *why, size_t why_size) {
   const char *below = getenv("TMPDIR");
   if (!below || !below[0] || strlen(below) > 70) below = "/tmp";  // a socket's path holds 107 bytes
   adapter->folder = base_printf("%s/shard.XXXXXX", below);
@@ -163,8 +151,8 @@ static int adapter_make_folder(struct adapter *adapter, char *why, size_t why_si
   return 0;
 }
 
-static int adapter_write_file(const struct adapter *adapter, const struct adapter_file *from, char *why, size_t why_size)
-{
+static int adapter_write_file(const struct adapter *adapter, const struct adapter_file *from, char *why,
+                              size_t why_size) {
   char *path = base_printf("%s/%s", adapter->folder, from->name);
   size_t n = (size_t)(from->end - from->begin);
   FILE *file = fopen(path, "we");
@@ -176,16 +164,14 @@ static int adapter_write_file(const struct adapter *adapter, const struct adapte
 }
 
 static int adapter_write_files(const struct adapter *adapter, const struct adapter_file *files, size_t count, char *why,
-                               size_t why_size)
-{
+                               size_t why_size) {
   for (size_t i = 0; i < count; i++) {
     if (adapter_write_file(adapter, &files[i], why, why_size) < 0) return -1;
   }
   return 0;
 }
 
-static int adapter_listen(struct adapter *adapter, char *why, size_t why_size)
-{
+static int adapter_listen(struct adapter *adapter, char *why, size_t why_size) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   snprintf(address.sun_path, sizeof address.sun_path, "%s", adapter->socket);
   adapter->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -200,8 +186,7 @@ static int adapter_listen(struct adapter *adapter, char *why, size_t why_size)
 }
 
 struct adapter *adapter_new(struct event_base *base, const struct adapter_file *files, size_t file_count,
-                            const struct adapter_events *events, char *why, size_t why_size)
-{
+                            const struct adapter_events *events, char *why, size_t why_size) {
   struct adapter *adapter = base_calloc(1, sizeof *adapter);
   adapter->base = base;
   adapter->events = *events;
@@ -218,16 +203,14 @@ struct adapter *adapter_new(struct event_base *base, const struct adapter_file *
 }
 
 // Removes the folder with all that is in it: Python leaves its compiled copy beside the adapter's file.
-static int on_entry(const char *path, const struct stat *status, int type, struct FTW *where)
-{
+static int on_entry(const char *path, const struct stat *status, int type, struct FTW *where) {
   (void)status;
   (void)type;
   (void)where;
   return remove(path);
 }
 
-void adapter_free(struct adapter *adapter)
-{
+void adapter_free(struct adapter *adapter) {
   if (!adapter) return;
   adapter_disconnect(adapter);
   if (adapter->on_accept) event_free(adapter->on_accept);
@@ -240,12 +223,10 @@ void adapter_free(struct adapter *adapter)
   free(adapter);
 }
 
-const char *adapter_folder(const struct adapter *adapter)
-{
+const char *adapter_folder(const struct adapter *adapter) {
   return adapter->folder;
 }
 
-const char *adapter_socket(const struct adapter *adapter)
-{
+const char *adapter_socket(const struct adapter *adapter) {
   return adapter->socket;
 }

@@ -1,5 +1,5 @@
-// The worker's end of a test process that stays alive: a private folder with the adapter and a Unix socket, JSON lines both
-// ways (docs/adapters.md). Used by runner_pytest.c; knows lines, not what they mean to a run.
+// The worker's end of a test process that stays alive: a private folder with the adapter and a Unix socket, JSON lines
+// both ways (docs/adapters.md). Used by runner_pytest.c; knows lines, not what they mean to a run.
 #ifndef WORKER_ADAPTER_H
 #define WORKER_ADAPTER_H
 

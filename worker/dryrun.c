@@ -26,33 +26,28 @@ struct dryrun {
   int code;
 };
 
-static void on_listed(void *arg, struct testlist *list)
-{
+static void on_listed(void *arg, struct testlist *list) {
   struct dryrun *dryrun = arg;
   testlist_seal(list);
   dryrun->list = list;
   event_base_loopbreak(dryrun->base);
 }
 
-static void on_started(void *arg, uint32_t tag)
-{
+static void on_started(void *arg, uint32_t tag) {
   (void)arg;
   (void)tag;
 }
 
-static void on_result(void *arg, const struct runner_result *result)
-{
+static void on_result(void *arg, const struct runner_result *result) {
   (void)arg;
   (void)result;
 }
 
-static void on_need(void *arg)
-{
+static void on_need(void *arg) {
   (void)arg;  // it gets nothing
 }
 
-static void on_end(void *arg, const struct runner_end *end)
-{
+static void on_end(void *arg, const struct runner_end *end) {
   struct dryrun *dryrun = arg;
   int empty = dryrun->options->allow_empty ? EXIT_OK : EXIT_EMPTY;
   dryrun->code = end->kind == RUNNER_END_EMPTY ? empty : end->kind == RUNNER_END_USAGE ? EXIT_USAGE : EXIT_INFRA;
@@ -60,8 +55,7 @@ static void on_end(void *arg, const struct runner_end *end)
   event_base_loopbreak(dryrun->base);
 }
 
-static int dryrun_collect(struct dryrun *dryrun, char **command)
-{
+static int dryrun_collect(struct dryrun *dryrun, char **command) {
   static char *list_argv[4];
   char why[512];
   struct runner_spec spec = {.argv = command,
@@ -89,8 +83,7 @@ static int dryrun_collect(struct dryrun *dryrun, char **command)
   return dryrun->list ? 0 : -1;
 }
 
-static int dryrun_print(const struct dryrun *dryrun, const Shardd__Rows *rows)
-{
+static int dryrun_print(const struct dryrun *dryrun, const Shardd__Rows *rows) {
   struct answer answer;
   struct table_look look = {.empty = "no tests"};
   if (answer_init(&answer, rows) < 0) return -1;
@@ -100,15 +93,13 @@ static int dryrun_print(const struct dryrun *dryrun, const Shardd__Rows *rows)
   return table_json_finish(stdout, array);
 }
 
-static void on_chunk(void *arg, const Shardd__Frame *frame)
-{
+static void on_chunk(void *arg, const Shardd__Frame *frame) {
   struct dryrun *dryrun = arg;
   if (dryrun->send_failed) return;
   dryrun->send_failed = client_send(dryrun->client, frame, &dryrun->error) < 0;
 }
 
-static int dryrun_hello(struct dryrun *dryrun)
-{
+static int dryrun_hello(struct dryrun *dryrun) {
   const Shardd__Frame *reply;
   Shardd__Frame frame = SHARDD__FRAME__INIT;
   Shardd__Hello hello = SHARDD__HELLO__INIT;
@@ -128,8 +119,7 @@ static int dryrun_hello(struct dryrun *dryrun)
   return -1;
 }
 
-static int dryrun_ask(struct dryrun *dryrun, uint32_t workers)
-{
+static int dryrun_ask(struct dryrun *dryrun, uint32_t workers) {
   const Shardd__Frame *reply;
   Shardd__Frame frame = SHARDD__FRAME__INIT;
   Shardd__Query query = SHARDD__QUERY__INIT;
@@ -147,8 +137,7 @@ static int dryrun_ask(struct dryrun *dryrun, uint32_t workers)
   return -1;
 }
 
-int dryrun_main(const struct options *options, char **command, const char *workers)
-{
+int dryrun_main(const struct options *options, char **command, const char *workers) {
   uint64_t n;
   struct dryrun dryrun = {.options = options, .code = EXIT_INFRA, .base = event_base_new()};
   if (base_parse_u64(workers, 1, DRYRUN_WORKERS_MAX, &n) < 0) {

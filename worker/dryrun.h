@@ -1,5 +1,5 @@
-// `shard local --dry-run`: collects, asks the server who would run what, prints it, runs nothing. Called by run.c when local.c
-// has set SHARD_PLAN to the number of workers.
+// `shard local --dry-run`: collects, asks the server who would run what, prints it, runs nothing. Called by run.c when
+// local.c has set SHARD_PLAN to the number of workers.
 #ifndef WORKER_DRYRUN_H
 #define WORKER_DRYRUN_H
 

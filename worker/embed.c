@@ -2,13 +2,16 @@
 // files; the Makefile rebuilds this when they change.
 #include "worker/embed.h"
 
-#define EMBED(name, path)                 \
-  __asm__(                                \
-      ".pushsection .rodata\n"            \
-      ".global " #name "\n"               \
-      ".global " #name "_end\n" #name ":\n" \
-      ".incbin \"" path "\"\n" #name "_end:\n" \
-      ".byte 0\n"                         \
+#define EMBED(name, path)             \
+  __asm__(                            \
+      ".pushsection .rodata\n"        \
+      ".global " #name                \
+      "\n"                            \
+      ".global " #name "_end\n" #name \
+      ":\n"                           \
+      ".incbin \"" path "\"\n" #name  \
+      "_end:\n"                       \
+      ".byte 0\n"                     \
       ".popsection\n")
 
 EMBED(embed_shard_pytest_py, "worker/adapters/shard_pytest.py");

@@ -6,13 +6,11 @@
 
 #include "worker/human.h"
 
-static char *held_text(const ProtobufCBinaryData *bytes)
-{
+static char *held_text(const ProtobufCBinaryData *bytes) {
   return bytes->len ? base_memdup0(bytes->data, bytes->len) : NULL;
 }
 
-static void held_free_lease(struct held_lease *lease)
-{
+static void held_free_lease(struct held_lease *lease) {
   for (uint32_t i = 0; i < lease->count; i++) {
     free(lease->test[i].id);
     free(lease->test[i].file);
@@ -22,8 +20,7 @@ static void held_free_lease(struct held_lease *lease)
 }
 
 static bool held_fill(struct held_lease *lease, const Shardd__Lease *from, const struct testlist *list, uint32_t i,
-                      struct runner_test *out)
-{
+                      struct runner_test *out) {
   struct held_test *test = &lease->test[i];
   test->number = from->test[i];
   if (from->n_name) {
@@ -42,8 +39,7 @@ static bool held_fill(struct held_lease *lease, const Shardd__Lease *from, const
   return out->id != NULL;
 }
 
-struct runner_test *held_take(struct held *held, const Shardd__Lease *from, const struct testlist *list)
-{
+struct runner_test *held_take(struct held *held, const Shardd__Lease *from, const struct testlist *list) {
   struct held_lease *lease = base_calloc(1, sizeof *lease);
   struct runner_test *out = base_calloc(from->n_test + 1, sizeof *out);
   bool valid = true;
@@ -51,7 +47,8 @@ struct runner_test *held_take(struct held *held, const Shardd__Lease *from, cons
   lease->base = held->next_tag;
   lease->count = lease->open = (uint32_t)from->n_test;
   lease->test = base_calloc(from->n_test + 1, sizeof *lease->test);
-  for (uint32_t i = 0; i < lease->count; i++) valid = held_fill(lease, from, list, i, &out[i]) && valid;
+  for (uint32_t i = 0; i < lease->count; i++)
+    valid = held_fill(lease, from, list, i, &out[i]) && valid;
   if (!valid) {
     held_free_lease(lease);
     free(out);
@@ -61,13 +58,13 @@ struct runner_test *held_take(struct held *held, const Shardd__Lease *from, cons
   held->leases++;
   held->tests += lease->count;
   struct held_lease **at = &held->first;
-  while (*at) at = &(*at)->next;
+  while (*at)
+    at = &(*at)->next;
   *at = lease;
   return out;
 }
 
-struct held_test *held_find(struct held *held, uint32_t tag, uint64_t *id)
-{
+struct held_test *held_find(struct held *held, uint32_t tag, uint64_t *id) {
   for (struct held_lease *lease = held->first; lease; lease = lease->next) {
     if (tag - lease->base >= lease->count) continue;
     *id = lease->id;
@@ -76,16 +73,14 @@ struct held_test *held_find(struct held *held, uint32_t tag, uint64_t *id)
   return NULL;
 }
 
-static bool held_done(const struct held_lease *lease, uint64_t seq)
-{
+static bool held_done(const struct held_lease *lease, uint64_t seq) {
   for (uint32_t i = 0; i < lease->count; i++) {
     if (lease->test[i].seq == 0 || lease->test[i].seq > seq) return false;
   }
   return true;
 }
 
-void held_ack(struct held *held, uint64_t seq)
-{
+void held_ack(struct held *held, uint64_t seq) {
   if (seq > held->acked) held->acked = seq;
   for (struct held_lease **at = &held->first; *at;) {
     struct held_lease *lease = *at;
@@ -98,10 +93,10 @@ void held_ack(struct held *held, uint64_t seq)
   }
 }
 
-void held_hello(struct held *held, Shardd__Hello *hello, uint64_t *leases, uint32_t *counts, uint32_t **tests)
-{
+void held_hello(struct held *held, Shardd__Hello *hello, uint64_t *leases, uint32_t *counts, uint32_t **tests) {
   size_t n = 0, total = 0;
-  for (const struct held_lease *lease = held->first; lease; lease = lease->next) total += lease->count;
+  for (const struct held_lease *lease = held->first; lease; lease = lease->next)
+    total += lease->count;
   *tests = base_realloc(*tests, total + 1, sizeof **tests);
   total = 0;
   for (const struct held_lease *lease = held->first; lease && n < MSG_HELD_MAX; lease = lease->next, n++) {
@@ -120,25 +115,23 @@ void held_hello(struct held *held, Shardd__Hello *hello, uint64_t *leases, uint3
   hello->held_test = *tests;
 }
 
-uint32_t held_open(const struct held *held)
-{
+uint32_t held_open(const struct held *held) {
   uint32_t open = 0;
   for (const struct held_lease *lease = held->first; lease; lease = lease->next) {
-    for (uint32_t i = 0; i < lease->count; i++) open += lease->test[i].seq == 0;
+    for (uint32_t i = 0; i < lease->count; i++)
+      open += lease->test[i].seq == 0;
   }
   return open;
 }
 
-static void held_print(const struct held_test *test, const struct testlist *list, FILE *out)
-{
+static void held_print(const struct held_test *test, const struct testlist *list, FILE *out) {
   const char *id = test->id ? test->id : testlist_id(list, testlist_position(list, test->number));
   char *safe = human_safe(id, strlen(id), ESCAPE_LINE);
   fprintf(out, "shard:   not handed over: %s\n", safe);
   free(safe);
 }
 
-void held_print_unacked(const struct held *held, const struct testlist *list, FILE *out)
-{
+void held_print_unacked(const struct held *held, const struct testlist *list, FILE *out) {
   size_t n = 0;
   for (const struct held_lease *lease = held->first; lease; lease = lease->next) {
     for (uint32_t i = 0; i < lease->count; i++) {
@@ -149,15 +142,14 @@ void held_print_unacked(const struct held *held, const struct testlist *list, FI
   if (n > MSG_FEW_MAX) fprintf(out, "shard:   … and %zu more\n", n - MSG_FEW_MAX);
 }
 
-uint32_t held_leases(const struct held *held)
-{
+uint32_t held_leases(const struct held *held) {
   uint32_t n = 0;
-  for (const struct held_lease *lease = held->first; lease; lease = lease->next) n++;
+  for (const struct held_lease *lease = held->first; lease; lease = lease->next)
+    n++;
   return n;
 }
 
-void held_release(struct held *held)
-{
+void held_release(struct held *held) {
   while (held->first) {
     struct held_lease *lease = held->first;
     held->first = lease->next;

@@ -1,5 +1,5 @@
-// The leases in a worker's hands: which tests, which are reported in which message. Used by run.c; a lease is gone when the
-// server has every result of it on disk.
+// The leases in a worker's hands: which tests, which are reported in which message. Used by run.c; a lease is gone when
+// the server has every result of it on disk.
 #ifndef WORKER_HELD_H
 #define WORKER_HELD_H
 
@@ -10,9 +10,9 @@
 #include "worker/testlist.h"
 
 struct held_test {
-  uint32_t number;   // on the wire
-  uint64_t seq;      // message with its result; 0: not reported
-  char *id, *file;   // owned when the lease brought names
+  uint32_t number;  // on the wire
+  uint64_t seq;     // message with its result; 0: not reported
+  char *id, *file;  // owned when the lease brought names
 };
 
 struct held_lease {
@@ -38,8 +38,8 @@ struct held_test *held_find(struct held *held, uint32_t tag, uint64_t *lease);  
 void held_ack(struct held *held, uint64_t seq);
 // For a hello: leases and tests not acknowledged; the arrays live until the next call or held_release.
 void held_hello(struct held *held, Shardd__Hello *hello, uint64_t *lease, uint32_t *count, uint32_t **tests);
-uint32_t held_open(const struct held *held);      // tests without a result
-uint32_t held_leases(const struct held *held);    // now
+uint32_t held_open(const struct held *held);    // tests without a result
+uint32_t held_leases(const struct held *held);  // now
 // Names the tests whose results the server has not acknowledged, at most MSG_FEW_MAX of them, a line each.
 void held_print_unacked(const struct held *held, const struct testlist *list, FILE *out);
 void held_release(struct held *held);

@@ -8,25 +8,23 @@
 
 #include "worker/human.h"
 
-static void identity_choose(char *out, size_t out_size, const char *option, const char *ci)
-{
+static void identity_choose(char *out, size_t out_size, const char *option, const char *ci) {
   snprintf(out, out_size, "%s", option[0] ? option : ci);
 }
 
-static int identity_build(struct identity *identity, const struct options *options, struct conf_error *error)
-{
+static int identity_build(struct identity *identity, const struct options *options, struct conf_error *error) {
   identity_choose(identity->build, sizeof identity->build, options->build, identity->ci.build);
   if (identity->build[0]) return 0;
   snprintf(error->text, sizeof error->text,
-           "which build is this? %s%s%s does not tell: set --build or SHARD_BUILD to something that all parallel jobs of one "
+           "which build is this? %s%s%s does not tell: set --build or SHARD_BUILD to something that all parallel jobs "
+           "of one "
            "CI run share and no other run has",
            strcmp(identity->ci.name, "none") == 0 ? "no CI was recognised; the environment" : "the environment of ",
            strcmp(identity->ci.name, "none") == 0 ? "" : identity->ci.name, "");
   return -1;
 }
 
-int identity_make(struct identity *identity, const struct options *options, struct conf_error *error)
-{
+int identity_make(struct identity *identity, const struct options *options, struct conf_error *error) {
   *identity = (struct identity){0};
   if (ci_detect(ci_getenv, NULL, &identity->ci, error->text, sizeof error->text) < 0) return -1;
   if (identity_build(identity, options, error) < 0) return -1;
@@ -39,8 +37,7 @@ int identity_make(struct identity *identity, const struct options *options, stru
   return 0;
 }
 
-void identity_say(const struct identity *identity, const struct options *options)
-{
+void identity_say(const struct identity *identity, const struct options *options) {
   if (options->build[0] || options->quiet) return;
   char *build = human_safe(identity->build, strlen(identity->build), ESCAPE_LINE);
   char *node = human_safe(identity->node, strlen(identity->node), ESCAPE_LINE);
@@ -51,8 +48,7 @@ void identity_say(const struct identity *identity, const struct options *options
 }
 
 void identity_hello(const struct identity *identity, const struct options *options, Shardd__Hello *hello,
-                    Shardd__Policy *policy)
-{
+                    Shardd__Policy *policy) {
   policy->retries = (uint32_t)options->retries;
   policy->max_failures = (uint32_t)options->max_failures;
   policy->linger_us = options->linger_us;

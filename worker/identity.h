@@ -1,5 +1,5 @@
-// Who this worker is: explicit options first, then what the CI says, then what the machine says. Built once by run.c and
-// sent in every hello.
+// Who this worker is: explicit options first, then what the CI says, then what the machine says. Built once by run.c
+// and sent in every hello.
 #ifndef WORKER_IDENTITY_H
 #define WORKER_IDENTITY_H
 

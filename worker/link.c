@@ -27,35 +27,30 @@ struct link {
 
 static void link_lost(struct link *link, const char *why);
 
-static struct timeval link_after(uint64_t us)
-{
+static struct timeval link_after(uint64_t us) {
   return (struct timeval){.tv_sec = (time_t)(us / 1000000), .tv_usec = (suseconds_t)(us % 1000000)};
 }
 
 // ---- events of the socket
 
-static void link_unwatch(struct link *link)
-{
+static void link_unwatch(struct link *link) {
   if (link->read) event_free(link->read);
   if (link->write) event_free(link->write);
   link->read = link->write = NULL;
 }
 
-static void link_arm_write(struct link *link)
-{
+static void link_arm_write(struct link *link) {
   if (link->write && client_wants_write(link->client)) event_add(link->write, NULL);
 }
 
-static void link_fail(struct link *link, enum link_failure failure, const char *why)
-{
+static void link_fail(struct link *link, enum link_failure failure, const char *why) {
   if (link->failed) return;
   link->failed = true;
   link->events.on_failed(link->events.arg, failure, why);
 }
 
 // LINK_REFUSED and LINK_BROKEN end all hope; the others are for the caller, or the connection's end will follow.
-static enum link_failure link_failure_of(const Shardd__Error *error)
-{
+static enum link_failure link_failure_of(const Shardd__Error *error) {
   switch (error->code) {
     case SHARDD__ERROR_CODE__ERROR_VERSION:
     case SHARDD__ERROR_CODE__ERROR_TOKEN: return LINK_REFUSED;
@@ -73,8 +68,7 @@ static enum link_failure link_failure_of(const Shardd__Error *error)
   return LINK_LOST;
 }
 
-static void link_frame(struct link *link, const Shardd__Frame *frame)
-{
+static void link_frame(struct link *link, const Shardd__Frame *frame) {
   link->heard_us = base_now_us();
   if (frame->body_case == SHARDD__FRAME__BODY_ERROR && link_failure_of(frame->error) != LINK_LOST) {
     char *why = human_safe(frame->error->text.data, frame->error->text.len, ESCAPE_LINE);
@@ -85,8 +79,7 @@ static void link_frame(struct link *link, const Shardd__Frame *frame)
   link->events.on_frame(link->events.arg, frame);
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *arg)
-{
+static void on_readable(evutil_socket_t fd, short what, void *arg) {
   struct link *link = arg;
   struct client_error error;
   const Shardd__Frame *frame;
@@ -104,8 +97,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
   }
 }
 
-static void on_writable(evutil_socket_t fd, short what, void *arg)
-{
+static void on_writable(evutil_socket_t fd, short what, void *arg) {
   struct link *link = arg;
   struct client_error error;
   (void)fd;
@@ -117,8 +109,7 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
   }
 }
 
-static void link_watch(struct link *link)
-{
+static void link_watch(struct link *link) {
   link_unwatch(link);
   link->read = event_new(link->base, client_fd(link->client), EV_READ | EV_PERSIST, on_readable, link);
   link->write = event_new(link->base, client_fd(link->client), EV_WRITE, on_writable, link);
@@ -129,21 +120,18 @@ static void link_watch(struct link *link)
 // ---- hello
 
 // A server that gives another session has forgotten the build: another database, or a build older than it keeps.
-static bool link_forgotten(const struct link *link, const Shardd__Welcome *welcome)
-{
+static bool link_forgotten(const struct link *link, const Shardd__Welcome *welcome) {
   return link->session_bytes && (link->session_bytes != welcome->session.len ||
                                  memcmp(link->session, welcome->session.data, link->session_bytes) != 0);
 }
 
-static void link_remember(struct link *link, const Shardd__Welcome *welcome)
-{
+static void link_remember(struct link *link, const Shardd__Welcome *welcome) {
   link->session_bytes = welcome->session.len < sizeof link->session ? welcome->session.len : 0;
   memcpy(link->session, welcome->session.data, link->session_bytes);
   link->heartbeat_us = welcome->heartbeat_us ? welcome->heartbeat_us : 5000000;
 }
 
-static int link_error(const Shardd__Error *from, enum link_failure *failure, struct client_error *error)
-{
+static int link_error(const Shardd__Error *from, enum link_failure *failure, struct client_error *error) {
   *failure = link_failure_of(from);
   char *safe = human_safe(from->text.data, from->text.len, ESCAPE_LINE);
   snprintf(error->text, sizeof error->text, "the server refuses: %s", safe);
@@ -152,8 +140,7 @@ static int link_error(const Shardd__Error *from, enum link_failure *failure, str
 }
 
 // One attempt: connect, hello, welcome.
-static int link_try(struct link *link, enum link_failure *failure, struct client_error *error)
-{
+static int link_try(struct link *link, enum link_failure *failure, struct client_error *error) {
   const Shardd__Frame *reply;
   Shardd__Frame frame = SHARDD__FRAME__INIT;
   Shardd__Hello hello = SHARDD__HELLO__INIT;
@@ -190,14 +177,12 @@ static int link_try(struct link *link, enum link_failure *failure, struct client
 
 // ---- losing and coming back
 
-static void link_schedule(struct link *link)
-{
+static void link_schedule(struct link *link) {
   struct timeval after = link_after((uint64_t)client_backoff_ms(link->tries++) * 1000);
   event_add(link->again, &after);
 }
 
-static void link_lost(struct link *link, const char *why)
-{
+static void link_lost(struct link *link, const char *why) {
   link_unwatch(link);
   client_close(link->client);
   if (link->failed) return;
@@ -210,8 +195,7 @@ static void link_lost(struct link *link, const char *why)
   link_schedule(link);
 }
 
-static void on_again(evutil_socket_t fd, short what, void *arg)
-{
+static void on_again(evutil_socket_t fd, short what, void *arg) {
   struct link *link = arg;
   struct client_error error;
   enum link_failure failure;
@@ -231,8 +215,7 @@ static void on_again(evutil_socket_t fd, short what, void *arg)
   }
 }
 
-static void on_beat(evutil_socket_t fd, short what, void *arg)
-{
+static void on_beat(evutil_socket_t fd, short what, void *arg) {
   struct link *link = arg;
   (void)fd;
   (void)what;
@@ -253,8 +236,7 @@ static void on_beat(evutil_socket_t fd, short what, void *arg)
 
 // ---- sending
 
-void link_send(struct link *link, const Shardd__Frame *frame)
-{
+void link_send(struct link *link, const Shardd__Frame *frame) {
   struct client_error error;
   if (!link->welcomed) return;
   if (client_send(link->client, frame, &error) < 0) {
@@ -264,8 +246,7 @@ void link_send(struct link *link, const Shardd__Frame *frame)
   }
 }
 
-void link_send_packed(struct link *link, const uint8_t *bytes, size_t n)
-{
+void link_send_packed(struct link *link, const uint8_t *bytes, size_t n) {
   struct client_error error;
   if (!link->welcomed) return;
   if (client_send_packed(link->client, bytes, n, &error) < 0) {
@@ -275,15 +256,13 @@ void link_send_packed(struct link *link, const uint8_t *bytes, size_t n)
   }
 }
 
-bool link_up(const struct link *link)
-{
+bool link_up(const struct link *link) {
   return link->welcomed;
 }
 
 // ---- life
 
-static int link_first(struct link *link, enum link_failure *failure, struct client_error *error)
-{
+static int link_first(struct link *link, enum link_failure *failure, struct client_error *error) {
   uint64_t until = base_now_us() + link->options->connect_timeout_us;
   for (;;) {
     if (link_try(link, failure, error) == 0) return 0;
@@ -295,8 +274,7 @@ static int link_first(struct link *link, enum link_failure *failure, struct clie
 }
 
 struct link *link_open(struct event_base *base, const struct options *options, const struct identity *identity,
-                       const struct link_events *events, enum link_failure *failure, struct client_error *error)
-{
+                       const struct link_events *events, enum link_failure *failure, struct client_error *error) {
   struct link *link = base_calloc(1, sizeof *link);
   link->base = base;
   link->options = options;
@@ -315,8 +293,7 @@ struct link *link_open(struct event_base *base, const struct options *options, c
   return NULL;
 }
 
-void link_close(struct link *link)
-{
+void link_close(struct link *link) {
   if (!link) return;
   link_unwatch(link);
   event_free(link->beat);

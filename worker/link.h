@@ -15,7 +15,8 @@ enum link_failure {
 };
 
 struct link_events {
-  // The hello is complete but for what only the caller knows: the leases in hand. Pointers must live until the next call.
+  // The hello is complete but for what only the caller knows: the leases in hand. Pointers must live until the next
+  // call.
   void (*on_hello)(void *arg, Shardd__Hello *hello);
   // Let in, for the first time or again.
   void (*on_welcome)(void *arg, const Shardd__Welcome *welcome, bool again);
@@ -29,8 +30,8 @@ struct link_events {
 
 struct link;
 
-// Connects and waits for the welcome, trying again until the connect timeout. NULL with *error and *failure. The callbacks
-// on_hello and on_welcome come before it returns.
+// Connects and waits for the welcome, trying again until the connect timeout. NULL with *error and *failure. The
+// callbacks on_hello and on_welcome come before it returns.
 struct link *link_open(struct event_base *base, const struct options *options, const struct identity *identity,
                        const struct link_events *events, enum link_failure *failure, struct client_error *error);
 void link_close(struct link *link);

@@ -8,8 +8,7 @@
 
 enum { LISTING_CHUNK_TESTS = 5000, LISTING_CHUNK_BYTES = 256 * 1024 };
 
-void listing_offer(const struct testlist *list, struct link *link)
-{
+void listing_offer(const struct testlist *list, struct link *link) {
   Shardd__Frame frame = SHARDD__FRAME__INIT;
   Shardd__ListOffer offer = SHARDD__LIST_OFFER__INIT;
   offer.count = (uint32_t)testlist_count(list);
@@ -32,8 +31,7 @@ struct listing_files {
   size_t sent;
 };
 
-static void listing_fill(const struct testlist *list, size_t from, struct listing_chunk *chunk)
-{
+static void listing_fill(const struct testlist *list, size_t from, struct listing_chunk *chunk) {
   chunk->count = chunk->bytes = 0;
   for (size_t i = from; i < testlist_count(list) && chunk->count < LISTING_CHUNK_TESTS; i++) {
     const char *id = testlist_id(list, i);
@@ -45,20 +43,19 @@ static void listing_fill(const struct testlist *list, size_t from, struct listin
   }
 }
 
-static size_t listing_files_needed(const struct listing_chunk *chunk, size_t sent)
-{
+static size_t listing_files_needed(const struct listing_chunk *chunk, size_t sent) {
   for (size_t i = 0; i < chunk->count; i++) {
     if (chunk->file_of[i] != TESTLIST_NO_FILE && chunk->file_of[i] >= sent) sent = chunk->file_of[i] + 1;
   }
   return sent;
 }
 
-void listing_send_to(const struct testlist *list, void (*send)(void *arg, const Shardd__Frame *frame), void *arg)
-{
+void listing_send_to(const struct testlist *list, void (*send)(void *arg, const Shardd__Frame *frame), void *arg) {
   struct listing_chunk *chunk = base_malloc(sizeof *chunk);
   struct listing_files files = {.name = base_calloc(testlist_file_count(list) + 1, sizeof *files.name)};
   size_t at = 0;
-  for (size_t i = 0; i < testlist_file_count(list); i++) files.name[i] = msg_text(testlist_file_name(list, i));
+  for (size_t i = 0; i < testlist_file_count(list); i++)
+    files.name[i] = msg_text(testlist_file_name(list, i));
   do {
     Shardd__Frame frame = SHARDD__FRAME__INIT;
     Shardd__ListChunk message = SHARDD__LIST_CHUNK__INIT;
@@ -81,20 +78,17 @@ void listing_send_to(const struct testlist *list, void (*send)(void *arg, const 
   free(files.name);
 }
 
-static void listing_to_link(void *arg, const Shardd__Frame *frame)
-{
+static void listing_to_link(void *arg, const Shardd__Frame *frame) {
   link_send(arg, frame);
 }
 
-void listing_send(const struct testlist *list, struct link *link)
-{
+void listing_send(const struct testlist *list, struct link *link) {
   listing_send_to(list, listing_to_link, link);
 }
 
 // ---- mismatch
 
-static void listing_print_ids(FILE *out, const char *sign, const ProtobufCBinaryData *ids, size_t n, uint32_t total)
-{
+static void listing_print_ids(FILE *out, const char *sign, const ProtobufCBinaryData *ids, size_t n, uint32_t total) {
   char text[1024];
   for (size_t i = 0; i < n; i++) {
     fprintf(out, "  %s %s\n", sign, base_quote(text, sizeof text, ids[i].data, ids[i].len));
@@ -102,16 +96,14 @@ static void listing_print_ids(FILE *out, const char *sign, const ProtobufCBinary
   if (total > n) fprintf(out, "  %s … and %u more\n", sign, total - (uint32_t)n);
 }
 
-static bool listing_varies(const ProtobufCBinaryData *ids, size_t n)
-{
+static bool listing_varies(const ProtobufCBinaryData *ids, size_t n) {
   for (size_t i = 0; i < n; i++) {
     if (memmem(ids[i].data, ids[i].len, " at 0x", 6) || memmem(ids[i].data, ids[i].len, "object at", 9)) return true;
   }
   return false;
 }
 
-void listing_print_mismatch(const Shardd__ListReply *reply, FILE *out)
-{
+void listing_print_mismatch(const Shardd__ListReply *reply, FILE *out) {
   char first[256];
   fprintf(out, "shard: this worker collected other tests than %s, who came first:\n",
           base_quote(first, sizeof first, reply->first.data, reply->first.len));
@@ -119,10 +111,12 @@ void listing_print_mismatch(const Shardd__ListReply *reply, FILE *out)
   listing_print_ids(out, "+", reply->extra, reply->n_extra, reply->extra_total);
   fputs("  (- only there, + only here.) ", out);
   if (listing_varies(reply->extra, reply->n_extra) || listing_varies(reply->missing, reply->n_missing)) {
-    fputs("Ids hold addresses of objects, which differ from run to run: give those parameters ids of their own.\n", out);
-  } else {
-    fputs("Usual causes: another commit, command or set of packages on this machine; parameters from a set, a clock or a "
-          "random source (fix PYTHONHASHSEED, give ids); tests deselected by the environment.\n",
+    fputs("Ids hold addresses of objects, which differ from run to run: give those parameters ids of their own.\n",
           out);
+  } else {
+    fputs(
+        "Usual causes: another commit, command or set of packages on this machine; parameters from a set, a clock or a "
+        "random source (fix PYTHONHASHSEED, give ids); tests deselected by the environment.\n",
+        out);
   }
 }

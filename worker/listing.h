@@ -1,5 +1,5 @@
-// The list on its way to the server: offered by digest, sent in chunks when asked for, compared by the server. Used by run.c
-// and dryrun.c.
+// The list on its way to the server: offered by digest, sent in chunks when asked for, compared by the server. Used by
+// run.c and dryrun.c.
 #ifndef WORKER_LISTING_H
 #define WORKER_LISTING_H
 

@@ -402,7 +402,8 @@ static void on_worker_exit(void *arg, int status) {
 
 // ---- stopping
 
-// The first signal is handed on: workers give back what they have not begun. The second ends them, and what does not end.
+// The first signal is handed on: workers give back what they have not begun. The second ends them, and what does not
+// end.
 static void on_signal(evutil_socket_t signo, short what, void *arg) {
   (void)what;
   struct local *local = arg;

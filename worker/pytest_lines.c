@@ -1,5 +1,5 @@
-// What the adapter says, line by line, and what it is told: the tests given, begun and reported. Called by runner_pytest.c. It
-// must not know why a process ended.
+// What the adapter says, line by line, and what it is told: the tests given, begun and reported. Called by
+// runner_pytest.c. It must not know why a process ended.
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,23 +7,20 @@
 
 #include "worker/pytest_impl.h"
 
-void pytest_add_late(struct runner *runner, const char *text)
-{
+void pytest_add_late(struct runner *runner, const char *text) {
   if (runner->late_count < PYTEST_LATE_MAX) runner->late[runner->late_count++] = base_strdup(text);
 }
 
 // ---- what was given
 
-static size_t pytest_find(const struct runner *runner, const char *id)
-{
+static size_t pytest_find(const struct runner *runner, const char *id) {
   for (size_t i = runner->begin; i < runner->end; i++) {
     if (strcmp(runner->given[i].test.id, id) == 0) return i;
   }
   return SIZE_MAX;
 }
 
-static void pytest_forget(struct runner *runner, size_t at)
-{
+static void pytest_forget(struct runner *runner, size_t at) {
   if (at > runner->begin) {
     memmove(&runner->given[runner->begin + 1], &runner->given[runner->begin],
             (at - runner->begin) * sizeof *runner->given);
@@ -34,8 +31,7 @@ static void pytest_forget(struct runner *runner, size_t at)
 }
 
 // Tells the interpreter what it has not been told.
-void pytest_send(struct runner *runner)
-{
+void pytest_send(struct runner *runner) {
   while (runner->wants && runner->begin + runner->sent < runner->end) {
     json_t *ids = json_array(), *line = json_object();
     size_t bytes = 0, n = 0;
@@ -51,16 +47,14 @@ void pytest_send(struct runner *runner)
   }
 }
 
-void pytest_send_word(struct runner *runner, const char *word)
-{
+void pytest_send_word(struct runner *runner, const char *word) {
   json_t *line = json_object();
   json_object_set_new(line, "t", json_string(word));
   adapter_send(runner->adapter, line);
 }
 
 // The interpreter wants tests: those it was not told of (after a crash), else the worker is asked.
-static void pytest_need(struct runner *runner)
-{
+static void pytest_need(struct runner *runner) {
   runner->wants = true;
   if (runner->begin + runner->sent < runner->end) {
     pytest_send(runner);
@@ -72,8 +66,7 @@ static void pytest_need(struct runner *runner)
   }
 }
 
-size_t pytest_begun(const struct runner *runner)
-{
+size_t pytest_begun(const struct runner *runner) {
   for (size_t i = runner->begin; i < runner->end; i++) {
     if (runner->given[i].started) return i;
   }
@@ -82,20 +75,17 @@ size_t pytest_begun(const struct runner *runner)
 
 // ---- lines of the adapter
 
-static const char *pytest_text(json_t *line, const char *key)
-{
+static const char *pytest_text(json_t *line, const char *key) {
   const char *text = json_string_value(json_object_get(line, key));
   return text ? text : "";
 }
 
-static uint64_t pytest_number(json_t *line, const char *key)
-{
+static uint64_t pytest_number(json_t *line, const char *key) {
   json_int_t n = json_integer_value(json_object_get(line, key));
   return n > 0 ? (uint64_t)n : 0;
 }
 
-void pytest_break(struct runner *runner, const char *fmt, ...)
-{
+void pytest_break(struct runner *runner, const char *fmt, ...) {
   char text[1024];
   va_list args;
   if (runner->broken) return;
@@ -106,8 +96,7 @@ void pytest_break(struct runner *runner, const char *fmt, ...)
   if (runner->proc) proc_stop(runner->proc, PYTEST_GRACE_US);
 }
 
-static void on_tests(struct runner *runner, json_t *line)
-{
+static void on_tests(struct runner *runner, json_t *line) {
   json_t *ids = json_object_get(line, "ids"), *files = json_object_get(line, "files");
   json_t *units = json_object_get(line, "units");
   for (size_t i = 0; runner->list && i < json_array_size(ids); i++) {
@@ -115,23 +104,23 @@ static void on_tests(struct runner *runner, json_t *line)
     const char *file = json_string_value(json_array_get(files, i));
     uint32_t unit = (uint32_t)json_integer_value(json_array_get(units, i));
     if (testlist_add(runner->list, json_string_value(id), json_string_length(id), file, unit) < 0) {
-      pytest_break(runner, "a test id is empty, over 4096 bytes or holds a newline, or there are over 500000 tests: %.200s",
+      pytest_break(runner,
+                   "a test id is empty, over 4096 bytes or holds a newline, or there are over 500000 tests: %.200s",
                    json_string_value(id));
     }
   }
 }
 
-static void pytest_name_duplicates(struct runner *runner, json_t *names)
-{
+static void pytest_name_duplicates(struct runner *runner, json_t *names) {
   size_t n = json_array_size(names);
   if (n == 0 || runner->duplicates) return;
   runner->duplicates = base_strdup(json_string_value(json_array_get(names, 0)) ?: "");
-  fprintf(stderr, "shard: %zu%s test id%s occur more than once, beginning with %s; the later ones are called #2, #3 …\n", n,
+  fprintf(stderr,
+          "shard: %zu%s test id%s occur more than once, beginning with %s; the later ones are called #2, #3 …\n", n,
           n == 20 ? " or more" : "", n == 1 ? "" : "s", runner->duplicates);
 }
 
-static void on_listed(struct runner *runner, json_t *line)
-{
+static void on_listed(struct runner *runner, json_t *line) {
   struct testlist *list = runner->list;
   runner->listed = true;
   event_del(runner->start_timer);
@@ -159,8 +148,7 @@ static void on_listed(struct runner *runner, json_t *line)
   runner->spec->events.on_listed(runner->spec->events.arg, list);
 }
 
-static void pytest_arm_cap(struct runner *runner, uint64_t cap_us)
-{
+static void pytest_arm_cap(struct runner *runner, uint64_t cap_us) {
   struct timeval after = {.tv_sec = (time_t)(cap_us / 1000000), .tv_usec = (suseconds_t)(cap_us % 1000000)};
   if (cap_us) {
     event_add(runner->cap, &after);
@@ -169,8 +157,7 @@ static void pytest_arm_cap(struct runner *runner, uint64_t cap_us)
   }
 }
 
-static void on_start(struct runner *runner, json_t *line)
-{
+static void on_start(struct runner *runner, json_t *line) {
   size_t at = pytest_find(runner, pytest_text(line, "id"));
   if (at == SIZE_MAX) {
     pytest_break(runner, "pytest began a test that was not given to it: %.600s", pytest_text(line, "id"));
@@ -183,27 +170,24 @@ static void on_start(struct runner *runner, json_t *line)
   runner->spec->events.on_started(runner->spec->events.arg, given->test.tag);
 }
 
-static enum runner_status pytest_status(const char *name)
-{
-  static const char *const names[] = {[RUNNER_PASSED] = "passed",   [RUNNER_FAILED] = "failed",
-                                      [RUNNER_ERROR] = "error",     [RUNNER_SKIPPED] = "skipped",
-                                      [RUNNER_XFAILED] = "xfailed", [RUNNER_XPASSED] = "xpassed"};
+static enum runner_status pytest_status(const char *name) {
+  static const char *const names[] = {
+      [RUNNER_PASSED] = "passed",   [RUNNER_FAILED] = "failed",   [RUNNER_ERROR] = "error",
+      [RUNNER_SKIPPED] = "skipped", [RUNNER_XFAILED] = "xfailed", [RUNNER_XPASSED] = "xpassed"};
   for (size_t i = RUNNER_PASSED; i < COUNT_OF(names); i++) {
     if (strcmp(names[i], name) == 0) return (enum runner_status)i;
   }
   return RUNNER_ERROR;
 }
 
-void pytest_report(struct runner *runner, size_t at, const struct runner_result *result)
-{
+void pytest_report(struct runner *runner, size_t at, const struct runner_result *result) {
   enum runner_status status = result->status;
   if (status == RUNNER_FAILED || status == RUNNER_ERROR) runner->any_failed = true;
   pytest_forget(runner, at);
   runner->spec->events.on_result(runner->spec->events.arg, result);
 }
 
-static void on_result(struct runner *runner, json_t *line)
-{
+static void on_result(struct runner *runner, json_t *line) {
   size_t at = pytest_find(runner, pytest_text(line, "id"));
   json_t *text = json_object_get(line, "text");
   if (at == SIZE_MAX) {
@@ -224,24 +208,20 @@ static void on_result(struct runner *runner, json_t *line)
   pytest_arm_cap(runner, begun == SIZE_MAX ? 0 : runner->given[begun].test.cap_us);
 }
 
-static void on_need(struct runner *runner, json_t *line)
-{
+static void on_need(struct runner *runner, json_t *line) {
   (void)line;
   pytest_need(runner);
 }
 
-static void on_late(struct runner *runner, json_t *line)
-{
+static void on_late(struct runner *runner, json_t *line) {
   pytest_add_late(runner, pytest_text(line, "text"));
 }
 
-static void on_error(struct runner *runner, json_t *line)
-{
+static void on_error(struct runner *runner, json_t *line) {
   pytest_break(runner, "%.900s", pytest_text(line, "text"));
 }
 
-static void on_bye(struct runner *runner, json_t *line)
-{
+static void on_bye(struct runner *runner, json_t *line) {
   runner->bye = true;
   runner->bye_code = (int)pytest_number(line, "rc");
   runner->stopped = json_is_true(json_object_get(line, "stopped"));
@@ -253,8 +233,7 @@ static const struct {
 } pytest_lines[] = {{"result", on_result}, {"start", on_start}, {"need", on_need}, {"tests", on_tests},
                     {"listed", on_listed}, {"late", on_late},   {"bye", on_bye},   {"error", on_error}};
 
-void pytest_line(struct runner *runner, json_t *line)
-{
+void pytest_line(struct runner *runner, json_t *line) {
   const char *name = pytest_text(line, "t");
   runner->heard = true;
   if (runner->ended || runner->broken) return;

@@ -1,5 +1,5 @@
-// The spool: open batch → packed message → acknowledged and freed. A result that the server has acknowledged is on its disk;
-// one that it has not is here.
+// The spool: open batch → packed message → acknowledged and freed. A result that the server has acknowledged is on its
+// disk; one that it has not is here.
 #include "worker/spool.h"
 
 #include <assert.h>
@@ -33,36 +33,32 @@ struct spool {
   size_t rows;
 };
 
-struct spool *spool_new(void)
-{
+struct spool *spool_new(void) {
   struct spool *spool = base_calloc(1, sizeof *spool);
   spool->tail = &spool->head;
   spool->next_seq = 1;
   return spool;
 }
 
-static void spool_clear_batch(struct spool_batch *batch)
-{
-  for (size_t i = 0; i < batch->texts; i++) free(batch->text[i].data);
+static void spool_clear_batch(struct spool_batch *batch) {
+  for (size_t i = 0; i < batch->texts; i++)
+    free(batch->text[i].data);
   batch->rows = batch->texts = batch->text_bytes = 0;
 }
 
-void spool_free(struct spool *spool)
-{
+void spool_free(struct spool *spool) {
   if (!spool) return;
   spool_ack(spool, UINT64_MAX);
   spool_clear_batch(&spool->batch);
   free(spool);
 }
 
-static uint32_t spool_clamp(uint64_t us)
-{
+static uint32_t spool_clamp(uint64_t us) {
   return us > UINT32_MAX ? UINT32_MAX : (uint32_t)us;
 }
 
 // The wire takes no NUL in a text.
-static ProtobufCBinaryData spool_without_nul(char *text, size_t n)
-{
+static ProtobufCBinaryData spool_without_nul(char *text, size_t n) {
   for (size_t i = 0; i < n; i++) {
     if (!text[i]) text[i] = ' ';
   }
@@ -70,8 +66,7 @@ static ProtobufCBinaryData spool_without_nul(char *text, size_t n)
 }
 
 // Head and tail of a text that is too long.
-static ProtobufCBinaryData spool_text(const char *text, size_t n)
-{
+static ProtobufCBinaryData spool_text(const char *text, size_t n) {
   static const char gap[] = "\n[… cut …]\n";
   const size_t half = (MSG_TEXT_MAX_BYTES - sizeof gap) / 2;
   if (n <= MSG_TEXT_MAX_BYTES) return spool_without_nul(base_memdup0(text, n), n);
@@ -82,10 +77,10 @@ static ProtobufCBinaryData spool_text(const char *text, size_t n)
   return spool_without_nul(cut, 2 * half + sizeof gap - 1);
 }
 
-uint64_t spool_add(struct spool *spool, uint64_t lease, uint32_t number, const struct runner_result *result)
-{
+uint64_t spool_add(struct spool *spool, uint64_t lease, uint32_t number, const struct runner_result *result) {
   struct spool_batch *batch = &spool->batch;
-  if (batch->rows && (batch->lease != lease || batch->rows == SPOOL_ROWS_MAX || batch->text_bytes > SPOOL_TEXT_MAX_BYTES)) {
+  if (batch->rows &&
+      (batch->lease != lease || batch->rows == SPOOL_ROWS_MAX || batch->text_bytes > SPOOL_TEXT_MAX_BYTES)) {
     spool_close(spool);
   }
   if (batch->rows == 0) {
@@ -109,8 +104,7 @@ uint64_t spool_add(struct spool *spool, uint64_t lease, uint32_t number, const s
   return batch->seq;
 }
 
-static void spool_fill(struct spool_batch *batch, Shardd__Results *results)
-{
+static void spool_fill(struct spool_batch *batch, Shardd__Results *results) {
   results->lease = batch->lease;
   results->n_test = results->n_status = results->n_start_us = results->n_setup_us = batch->rows;
   results->n_call_us = results->n_teardown_us = results->n_first = batch->rows;
@@ -126,8 +120,7 @@ static void spool_fill(struct spool_batch *batch, Shardd__Results *results)
   results->text = batch->text;
 }
 
-void spool_close(struct spool *spool)
-{
+void spool_close(struct spool *spool) {
   struct spool_batch *batch = &spool->batch;
   Shardd__Frame frame = SHARDD__FRAME__INIT;
   Shardd__Results results = SHARDD__RESULTS__INIT;
@@ -149,8 +142,7 @@ void spool_close(struct spool *spool)
   spool_clear_batch(batch);
 }
 
-const uint8_t *spool_next(struct spool *spool, size_t *n)
-{
+const uint8_t *spool_next(struct spool *spool, size_t *n) {
   struct spool_message *message = spool->unsent;
   if (!message) return NULL;
   spool->unsent = message->next;
@@ -158,13 +150,11 @@ const uint8_t *spool_next(struct spool *spool, size_t *n)
   return message->packed;
 }
 
-void spool_rewind(struct spool *spool)
-{
+void spool_rewind(struct spool *spool) {
   spool->unsent = spool->head;
 }
 
-void spool_ack(struct spool *spool, uint64_t seq)
-{
+void spool_ack(struct spool *spool, uint64_t seq) {
   while (spool->head && spool->head->seq <= seq) {
     struct spool_message *message = spool->head;
     spool->head = message->next;
@@ -176,12 +166,10 @@ void spool_ack(struct spool *spool, uint64_t seq)
   }
 }
 
-bool spool_empty(const struct spool *spool)
-{
+bool spool_empty(const struct spool *spool) {
   return !spool->head && spool->batch.rows == 0;
 }
 
-size_t spool_rows(const struct spool *spool)
-{
+size_t spool_rows(const struct spool *spool) {
   return spool->rows;
 }

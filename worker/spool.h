@@ -1,6 +1,6 @@
-// Results on their way: kept from the moment the runner told them until the server has them on disk. Rows are gathered into
-// Results messages (one lease each), which keep their number when they are sent again after a lost connection. Used by
-// run.c; knows no connection.
+// Results on their way: kept from the moment the runner told them until the server has them on disk. Rows are gathered
+// into Results messages (one lease each), which keep their number when they are sent again after a lost connection.
+// Used by run.c; knows no connection.
 #ifndef WORKER_SPOOL_H
 #define WORKER_SPOOL_H
 
@@ -20,8 +20,8 @@ void spool_free(struct spool *spool);
 uint64_t spool_add(struct spool *spool, uint64_t lease, uint32_t number, const struct runner_result *result);
 // Ends the message being gathered, so that it can be sent.
 void spool_close(struct spool *spool);
-// The next message that was not sent on this connection, packed with its header, or NULL; marks it sent. Lives until it is
-// acknowledged.
+// The next message that was not sent on this connection, packed with its header, or NULL; marks it sent. Lives until it
+// is acknowledged.
 const uint8_t *spool_next(struct spool *spool, size_t *n);
 // A new connection: everything not acknowledged is to be sent again.
 void spool_rewind(struct spool *spool);

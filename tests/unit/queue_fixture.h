@@ -24,7 +24,8 @@ static uint32_t *reopened, reopened_count;
 static uint32_t attempt;
 static bool settles;
 
-static const struct queue_policy usual = {.linger_us = 60 * SECOND, .lease_ttl_us = 15 * SECOND, .idle_us = 600 * SECOND};
+static const struct queue_policy usual = {
+    .linger_us = 60 * SECOND, .lease_ttl_us = 15 * SECOND, .idle_us = 600 * SECOND};
 
 // What the last call granted to one worker.
 struct grant {
@@ -32,9 +33,13 @@ struct grant {
   uint32_t count, test[TESTS_MAX];
 };
 
-static inline void begin(void) { effects_clear(&fx); }
+static inline void begin(void) {
+  effects_clear(&fx);
+}
 
-static inline void end(void) { queue_check(queue); }
+static inline void end(void) {
+  queue_check(queue);
+}
 
 static inline void open_queue(const struct queue_policy *policy, uint32_t epoch) {
   now = 1000 * SECOND;
@@ -184,7 +189,8 @@ static inline void expect_parked(uint32_t worker) {
 }
 
 static inline enum queue_accept report(uint32_t worker, uint64_t lease_id, uint32_t test, enum queue_status status) {
-  struct queue_result result = {.worker = worker, .test = test, .lease = lease_id, .status = status, .duration_us = SECOND};
+  struct queue_result result = {
+      .worker = worker, .test = test, .lease = lease_id, .status = status, .duration_us = SECOND};
   begin();
   enum queue_accept accept = queue_result(queue, now, &result, &attempt, &settles, &fx);
   end();

@@ -216,14 +216,10 @@ static void test_many_and_full_disk(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_shape),
-      cmocka_unit_test(test_module),
-      cmocka_unit_test(test_attempts),
-      cmocka_unit_test(test_colliding_names),
-      cmocka_unit_test(test_hostile_text),
-      cmocka_unit_test(test_every_byte),
-      cmocka_unit_test(test_cap),
-      cmocka_unit_test(test_many_and_full_disk),
+      cmocka_unit_test(test_shape),        cmocka_unit_test(test_module),
+      cmocka_unit_test(test_attempts),     cmocka_unit_test(test_colliding_names),
+      cmocka_unit_test(test_hostile_text), cmocka_unit_test(test_every_byte),
+      cmocka_unit_test(test_cap),          cmocka_unit_test(test_many_and_full_disk),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

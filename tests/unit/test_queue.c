@@ -15,7 +15,8 @@ static void test_all_pass(void **state) {
   assert_int_equal(counts().left_us, 0);
   assert_int_equal(exit_code(a), EXIT_OK);
   assert_int_equal(build_code(), EXIT_OK);
-  for (uint32_t i = 0; i < 20; i++) assert_int_equal(queue_decided_by(queue, i), a);
+  for (uint32_t i = 0; i < 20; i++)
+    assert_int_equal(queue_decided_by(queue, i), a);
 }
 
 static void test_empty_list(void **state) {
@@ -170,7 +171,8 @@ static void test_revoked_when_nothing_is_left(void **state) {
   uint32_t still = 0;
   while (still == 0) {
     again = lease(b);
-    for (uint32_t i = 0; i < again.count; i++) still += again.test[i] == kept;
+    for (uint32_t i = 0; i < again.count; i++)
+      still += again.test[i] == kept;
     for (uint32_t i = 0; i < again.count; i++) {
       if (again.test[i] == kept) continue;
       assert_int_equal(report(b, again.id, again.test[i], QUEUE_PASSED), ACCEPT_CURRENT);
@@ -178,7 +180,8 @@ static void test_revoked_when_nothing_is_left(void **state) {
   }
   assert_int_equal(report(a, held[0].id, kept, QUEUE_PASSED), ACCEPT_LATE);
   assert_int_equal(effects_of(EFFECT_REVOKE, b), 1);
-  assert_int_equal(report(b, again.id, kept, QUEUE_FAILED), queue_state(queue) == QUEUE_COMPLETE ? ACCEPT_SEALED : ACCEPT_EXTRA);
+  assert_int_equal(report(b, again.id, kept, QUEUE_FAILED),
+                   queue_state(queue) == QUEUE_COMPLETE ? ACCEPT_SEALED : ACCEPT_EXTRA);
 }
 
 static void test_extra_after_the_verdict(void **state) {
@@ -214,7 +217,8 @@ static void test_room_for_sixteen(void **state) {
   begin();
   uint32_t a = queue_join(queue, now, &wide, &reopened, &reopened_count, &fx);
   end();
-  for (int i = 0; i < LIMIT_LEASES_HELD; i++) assert_int_equal(lease(a).count, 1);
+  for (int i = 0; i < LIMIT_LEASES_HELD; i++)
+    assert_int_equal(lease(a).count, 1);
   expect_parked(a);
   assert_int_equal(counts().leased, LIMIT_LEASES_HELD);
   assert_int_equal(counts().ready, 4);
@@ -232,7 +236,8 @@ static void test_full_hands_block_nobody(void **state) {
   end();
   uint32_t b = join_new(), c = join_new();
   struct grant held = lease(a);
-  for (int i = 1; i < LIMIT_LEASES_HELD; i++) (void)lease(a);
+  for (int i = 1; i < LIMIT_LEASES_HELD; i++)
+    (void)lease(a);
   (void)lease(c);
   (void)lease(c);
   expect_parked(a);

@@ -9,7 +9,9 @@ static struct queue_policy with_retries(uint32_t retries) {
 }
 
 // A worker that stays and keeps quiet, so that others are not alone.
-static uint32_t bystander(void) { return join_new(); }
+static uint32_t bystander(void) {
+  return join_new();
+}
 
 static void test_statuses(void **state) {
   (void)state;
@@ -141,7 +143,8 @@ static void test_two_crashes_settle(void **state) {
     uint32_t poison = grant.test[0];
     assert_int_equal(report(a, grant.id, poison, QUEUE_CRASHED), ACCEPT_CURRENT);
     assert_false(settles);
-    for (uint32_t i = 1; i < grant.count; i++) (void)report(a, grant.id, grant.test[i], QUEUE_PASSED);
+    for (uint32_t i = 1; i < grant.count; i++)
+      (void)report(a, grant.id, grant.test[i], QUEUE_PASSED);
     do {
       grant = lease(a);
       if (grant.test[0] != poison) report_all(a, &grant, QUEUE_PASSED);
@@ -353,13 +356,15 @@ static void test_restore_equals_live(void **state) {
   }
   struct queue_counts before = counts();
   enum queue_verdict verdicts[12];
-  for (uint32_t i = 0; i < 12; i++) verdicts[i] = queue_verdict(queue, i);
+  for (uint32_t i = 0; i < 12; i++)
+    verdicts[i] = queue_verdict(queue, i);
   uint32_t failing = queue_own_failing(queue, workers[0]);
   close_queue(NULL);
 
   open_queue(&policy, 2);
   static const struct queue_join joins[] = {{.node = "x", .attempt = "1"}, {.node = "y", .attempt = "1"}};
-  for (uint32_t i = 0; i < 2; i++) assert_int_equal(queue_restore_worker(queue, &joins[i], false), i);
+  for (uint32_t i = 0; i < 2; i++)
+    assert_int_equal(queue_restore_worker(queue, &joins[i], false), i);
   set_list(12, 0);
   for (uint32_t i = 0; i < n; i++) {
     queue_restore_result(queue, kept[i].worker, kept[i].test, kept[i].status, kept[i].attempt, kept[i].settles, false);
@@ -372,7 +377,8 @@ static void test_restore_equals_live(void **state) {
   assert_int_equal(after.ready, before.ready + before.leased);
   assert_memory_equal(after.by_verdict, before.by_verdict, sizeof after.by_verdict);
   assert_memory_equal(after.by_status, before.by_status, sizeof after.by_status);
-  for (uint32_t i = 0; i < 12; i++) assert_int_equal(queue_verdict(queue, i), verdicts[i]);
+  for (uint32_t i = 0; i < 12; i++)
+    assert_int_equal(queue_verdict(queue, i), verdicts[i]);
   assert_int_equal(queue_own_failing(queue, 0), failing);
 }
 
@@ -392,7 +398,8 @@ static void test_restored_extra_keeps_its_number(void **state) {
   assert_int_equal(reopened_count, 1);
   pass(usual.lease_ttl_us);
   struct grant grant = lease(again);
-  while (grant.test[0] != 0) grant = lease(again);
+  while (grant.test[0] != 0)
+    grant = lease(again);
   assert_int_equal(report(again, grant.id, 0, QUEUE_PASSED), ACCEPT_CURRENT);
   assert_int_equal(attempt, 3);
 }

@@ -153,7 +153,8 @@ static void test_leave_returns_everything(void **state) {
   assert_true(grant.count > 2);
   assert_int_equal(report(a, grant.id, grant.test[0], QUEUE_PASSED), ACCEPT_CURRENT);
   uint32_t leased = 0;
-  for (int i = 0; i < 3; i++) leased += lease(b).count;
+  for (int i = 0; i < 3; i++)
+    leased += lease(b).count;
   leave(a, false);
   leave(a, false);  // once is enough
   assert_int_equal(counts().ready, 40 - 1 - leased);
@@ -249,7 +250,8 @@ static void test_rerun_mine(void **state) {
   (void)join_as("x", again, QUEUE_RETRIED_YES);
   assert_true(reopened_count > 1 && reopened_count < 8);
   uint32_t done = 0;
-  for (uint32_t i = 0; i < 8; i++) done += queue_decided_by(queue, i) == 1;
+  for (uint32_t i = 0; i < 8; i++)
+    done += queue_decided_by(queue, i) == 1;
   assert_int_equal(done, 8 - reopened_count);
 }
 
@@ -454,7 +456,8 @@ static void test_restored_rounds(void **state) {
   uint32_t x2 = queue_restore_worker(queue, &second, false);
   assert_int_equal(counts().late_errors, 0);  // forgiven, as it was
   set_list(3, 0);
-  for (uint32_t i = 0; i < 3; i++) queue_restore_result(queue, x, i, i ? QUEUE_PASSED : QUEUE_FAILED, 1, true, false);
+  for (uint32_t i = 0; i < 3; i++)
+    queue_restore_result(queue, x, i, i ? QUEUE_PASSED : QUEUE_FAILED, 1, true, false);
   uint32_t opened[] = {0, 1000};
   queue_restore_round(queue, 2, opened, 2);  // one of them is no test of the list
   assert_int_equal(queue_round(queue), 2);
@@ -474,9 +477,10 @@ static void test_restart_remembers_what_was_forgiven(void **state) {
   policy.max_failures = 1;
   for (int reruns = 0; reruns < 2; reruns++) {
     open_queue(&policy, 2);
-    static const struct queue_join joins[] = {{.node = "x", .attempt = "1"}, {.node = "y", .attempt = "1"},
-                                              {.node = "y", .attempt = "2"}};
-    for (int i = 0; i < 2 + reruns; i++) (void)queue_restore_worker(queue, &joins[i], false);
+    static const struct queue_join joins[] = {
+        {.node = "x", .attempt = "1"}, {.node = "y", .attempt = "1"}, {.node = "y", .attempt = "2"}};
+    for (int i = 0; i < 2 + reruns; i++)
+      (void)queue_restore_worker(queue, &joins[i], false);
     set_list(9, 0);
     queue_restore_result(queue, 0, 0, QUEUE_FAILED, 1, true, false);
     begin();

@@ -190,8 +190,7 @@ static void test_exit_one_process_each(void **state) {
       "echo \"ran $1 node=$SHARD_NODE batch=$SHARD_BATCH build=$SHARD_BUILD n=$#\"; case $1 in bad) exit 4;; hard) "
       "kill -SEGV $$;; esac";
   struct fixture *f = *state;
-  run(f, "good\nbad\nhard\nspaced id\n", "exit",
-      ARGV("sh", "-c", script, "sh", "{}"));
+  run(f, "good\nbad\nhard\nspaced id\n", "exit", ARGV("sh", "-c", script, "sh", "{}"));
   assert_int_equal(f->kind, RUNNER_END_OK);
   assert_int_equal(f->told_count, 4);
   assert_int_equal(f->told[0].status, RUNNER_PASSED);
