@@ -8,7 +8,7 @@ import time
 
 from wire import Wire, WireClosed, WireTimeout, frame, message, pack, pb
 
-IDS = ["test_%02d" % i for i in range(40)]
+IDS = ["test_%02d" % i for i in range(12)]
 ATTACKS = []
 
 
@@ -272,7 +272,7 @@ def a_list_that_never_ends(address):
     with Wire(address) as first, Wire(address) as second:
         first.hello(build="halved")
         assert first.offer(IDS).want == pb.LIST_SEND
-        first.send(list_chunk=dict(id=IDS[:10], file_of=[0xffffffff] * 10, unit_of=[0] * 10))
+        first.send(list_chunk=dict(id=IDS[:5], file_of=[0xffffffff] * 5, unit_of=[0] * 5))
         second.hello(build="halved", node="1")
         second.send(list_offer=dict(count=len(IDS), sha256=bytes(32)))
         first.close()
