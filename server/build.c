@@ -153,7 +153,7 @@ void build_set_list(struct build *build, const struct store_list *list) {
   map_trim(&build->ids);
   map_trim(&build->files);
   build->file_of = base_calloc(list->count + 1, sizeof *build->file_of);
-  memcpy(build->file_of, list->file_of, list->count * sizeof *build->file_of);
+  if (list->count) memcpy(build->file_of, list->file_of, list->count * sizeof *build->file_of);
   build_number(build);
   build_digest(build);
 }
