@@ -152,6 +152,15 @@ static const char *deliver_why(const struct build *build, char *out, size_t out_
   return NULL;
 }
 
+// Who holds tests of an aborted build hears it at once, and begins no more of them.
+static void deliver_abort(struct build *build)
+{
+  struct effect drain = {.kind = EFFECT_DRAIN, .reason = EFFECT_DRAIN_MAX_FAILURES};
+  for (drain.worker = 0; drain.worker < queue_worker_count(build->queue); drain.worker++) {
+    if (queue_worker_connected(build->queue, drain.worker)) deliver_drained(build, &drain);
+  }
+}
+
 static void deliver_state(struct server *server, struct build *build)
 {
   char why[200];
@@ -163,6 +172,7 @@ static void deliver_state(struct server *server, struct build *build)
   static const char *const names[] = {[QUEUE_RUNNING] = "running", [QUEUE_COMPLETE] = "complete",
                                       [QUEUE_INCOMPLETE] = "incomplete", [QUEUE_ABORTED] = "aborted"};
   base_log(LOG_LEVEL_INFO, "build_state", "build=%llu state=%s", (unsigned long long)build->id, names[state]);
+  if (state == QUEUE_ABORTED) deliver_abort(build);
 }
 
 static void deliver_one(struct server *server, struct build *build, const struct effect *effect)

@@ -34,7 +34,7 @@ struct runner {
   bool listed, handed_over;    // this interpreter's list is complete; the first one was handed over
   bool asked;                  // on_need was called and not answered
   bool wants;                  // this interpreter waits for tests
-  bool finishing, aborting, ended;
+  bool finishing, dropping, aborting, ended;
   bool bye, stopped, any_failed;
   int bye_code, restarts;
   uint32_t collected;

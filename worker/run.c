@@ -320,7 +320,9 @@ static void on_drained(struct run *run, const Shardd__Drained *drained)
   if (drained->reason == SHARDD__DRAIN_REASON__DRAIN_LATE && !run->options->quiet) {
     fprintf(stderr, "shard: nothing left to run for this worker: the build was over\n");
   }
-  if (!run->ended) run->ops->finish(run->runner);
+  if (run->ended) return;
+  if (drained->reason == SHARDD__DRAIN_REASON__DRAIN_MAX_FAILURES && run->ops->drop) run->ops->drop(run->runner);
+  run->ops->finish(run->runner);
 }
 
 // ---- the list

@@ -97,6 +97,7 @@ struct runner_ops {
   void (*give)(struct runner *runner, const struct runner_test *tests, size_t count);  // copies what it keeps, not ids
   void (*idle)(struct runner *runner);    // nothing for now: what nobody needs may be torn down
   void (*finish)(struct runner *runner);  // no more tests: end in order
+  void (*drop)(struct runner *runner);    // given tests that have not begun need not run; NULL: cannot be told
   void (*abort)(struct runner *runner);   // the given test is not wanted to end: stop now, on_end follows
   void (*free)(struct runner *runner);    // kills what is left
 };

@@ -61,7 +61,9 @@ static void pytest_crash(struct runner *runner, size_t at, int status)
   fprintf(stderr, "shard: %s: %s\n", given->test.id, text);
   pytest_report(runner, at, &result);
   if (runner->ended) return;
-  if (++runner->restarts > PYTEST_RESTARTS_MAX) {
+  if (runner->dropping) {
+    pytest_end(runner, RUNNER_END_OK, -1, NULL);
+  } else if (++runner->restarts > PYTEST_RESTARTS_MAX) {
     pytest_end(runner, RUNNER_END_FAILED, -1, "the test process died too often");
   } else if (pytest_spawn(runner, why, sizeof why) < 0) {
     pytest_end(runner, RUNNER_END_FAILED, -1, why);
@@ -97,7 +99,7 @@ static void pytest_ended_well(struct runner *runner, int code)
     pytest_end(runner, RUNNER_END_USAGE, code, text);
   } else if (code == 3) {
     pytest_end(runner, RUNNER_END_FAILED, code, "internal error in pytest (see above)");
-  } else if (runner->begin < runner->end && !runner->stopped) {
+  } else if (runner->begin < runner->end && !runner->stopped && !runner->dropping) {
     pytest_end(runner, RUNNER_END_FAILED, code, "pytest ended before it had run the tests given to it");
   } else {
     if (code != 0 && code != 5 && !runner->any_failed && runner->late_count == 0) {
@@ -258,6 +260,14 @@ static void pytest_finish(struct runner *runner)
   if (runner->wants) pytest_send_word(runner, "finish");
 }
 
+// What the interpreter was not told of is forgotten; of the rest it may have begun another by now.
+static void pytest_drop(struct runner *runner)
+{
+  runner->dropping = true;
+  runner->end = runner->begin + runner->sent;
+  if (runner->sent) pytest_send_word(runner, "drop");
+}
+
 static void pytest_abort(struct runner *runner)
 {
   runner->aborting = true;
@@ -293,5 +303,6 @@ const struct runner_ops runner_pytest = {.name = "pytest",
                                          .give = pytest_give,
                                          .idle = pytest_idle,
                                          .finish = pytest_finish,
+                                         .drop = pytest_drop,
                                          .abort = pytest_abort,
                                          .free = pytest_free};

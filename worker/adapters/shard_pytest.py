@@ -234,6 +234,8 @@ class Adapter:
             self.run_test(self.queue.popleft(), first)
             first = False
             self.check_stop()
+            if self.queue:
+                self.hear(0)  # the rest may have been dropped
         self.tear_down_rest()
         self.check_stop()
 
@@ -333,6 +335,9 @@ class Adapter:
             elif kind == "park":
                 self.parked = True
             elif kind == "finish":
+                self.finished = True
+            elif kind == "drop":
+                self.queue.clear()
                 self.finished = True
 
     def take(self, ids):
