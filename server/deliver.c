@@ -1,5 +1,5 @@
-// Effects → messages and records; and acknowledgements, which wait for the disk. The last steps of the lease's path before
-// the bytes go out. It must not decide anything: the core has.
+// Effects → messages and records; and acknowledgements, which wait for the disk. The last steps of the lease's path
+// before the bytes go out. It must not decide anything: the core has.
 #include "server/deliver.h"
 
 #include <assert.h>
@@ -14,8 +14,7 @@ _Static_assert((int)SHARDD__ON_RETRY__ON_RETRY_ALL == (int)QUEUE_ALL, "retry mod
 _Static_assert((int)SHARDD__RETRIED__RETRIED_YES == (int)QUEUE_RETRIED_YES, "retry answers differ");
 _Static_assert((int)SHARDD__DRAIN_REASON__DRAIN_LATE == (int)EFFECT_DRAIN_LATE, "drain reasons differ");
 
-static void deliver(struct build *build, uint32_t worker, const Shardd__Frame *frame)
-{
+static void deliver(struct build *build, uint32_t worker, const Shardd__Frame *frame) {
   struct session *session = build->session[worker];
   if (session->conn) conn_send(session->conn, frame);
 }
@@ -27,15 +26,14 @@ struct deliver_columns {
   ProtobufCBinaryData *name, *file;
 };
 
-static ProtobufCBinaryData deliver_file(const struct build *build, uint32_t position)
-{
+static ProtobufCBinaryData deliver_file(const struct build *build, uint32_t position) {
   uint32_t file = build->file_of[position];
-  return file == UINT32_MAX ? msg_text(NULL) : msg_bytes(map_name(&build->files, file), map_length(&build->files, file));
+  return file == UINT32_MAX ? msg_text(NULL)
+                            : msg_bytes(map_name(&build->files, file), map_length(&build->files, file));
 }
 
 static void deliver_fill(const struct server *server, const struct build *build, const struct effect *effect,
-                         struct deliver_columns *columns)
-{
+                         struct deliver_columns *columns) {
   (void)server;
   for (uint32_t i = 0; i < effect->count; i++) {
     uint32_t position = effect->tests[i];
@@ -49,8 +47,7 @@ static void deliver_fill(const struct server *server, const struct build *build,
   }
 }
 
-static void deliver_lease(const struct server *server, struct build *build, const struct effect *effect)
-{
+static void deliver_lease(const struct server *server, struct build *build, const struct effect *effect) {
   struct session *session = build->session[effect->worker];
   size_t n = effect->count;
   struct deliver_columns columns = {.test = base_calloc(3 * n, sizeof *columns.test)};
@@ -80,8 +77,7 @@ static void deliver_lease(const struct server *server, struct build *build, cons
 
 // ---- the other effects
 
-static void deliver_parked(struct build *build, const struct effect *effect)
-{
+static void deliver_parked(struct build *build, const struct effect *effect) {
   struct queue_counts counts;
   Shardd__Frame frame = SHARDD__FRAME__INIT;
   Shardd__Parked parked = SHARDD__PARKED__INIT;
@@ -92,8 +88,7 @@ static void deliver_parked(struct build *build, const struct effect *effect)
   deliver(build, effect->worker, &frame);
 }
 
-static void deliver_drained(struct build *build, const struct effect *effect)
-{
+static void deliver_drained(struct build *build, const struct effect *effect) {
   Shardd__Frame frame = SHARDD__FRAME__INIT;
   Shardd__Drained drained = SHARDD__DRAINED__INIT;
   drained.reason = (Shardd__DrainReason)effect->reason;
@@ -102,8 +97,7 @@ static void deliver_drained(struct build *build, const struct effect *effect)
   deliver(build, effect->worker, &frame);
 }
 
-static void deliver_revoke(struct build *build, const struct effect *effect)
-{
+static void deliver_revoke(struct build *build, const struct effect *effect) {
   uint64_t lease = effect->lease;
   Shardd__Frame frame = SHARDD__FRAME__INIT;
   Shardd__Revoke revoke = SHARDD__REVOKE__INIT;
@@ -114,8 +108,7 @@ static void deliver_revoke(struct build *build, const struct effect *effect)
   deliver(build, effect->worker, &frame);
 }
 
-static void deliver_lost(struct server *server, struct build *build, const struct effect *effect)
-{
+static void deliver_lost(struct server *server, struct build *build, const struct effect *effect) {
   const struct session *session = build->session[effect->worker];
   char *text = base_printf("lost with %d workers that vanished while it ran, the last of them %s%s on %s", LIMIT_LOST,
                            session->node[0] ? "node " : "", session->node, session->host);
@@ -133,8 +126,7 @@ static void deliver_lost(struct server *server, struct build *build, const struc
   free(text);
 }
 
-static const char *deliver_why(const struct build *build, char *out, size_t out_size)
-{
+static const char *deliver_why(const struct build *build, char *out, size_t out_size) {
   struct queue_counts counts;
   queue_counts(build->queue, &counts);
   switch (queue_state(build->queue)) {
@@ -142,9 +134,7 @@ static const char *deliver_why(const struct build *build, char *out, size_t out_
       snprintf(out, out_size, "no workers for too long; %u of %u tests have no verdict", counts.total - counts.done,
                counts.total);
       return out;
-    case QUEUE_ABORTED:
-      snprintf(out, out_size, "%u failing tests reached the bound", counts.failing);
-      return out;
+    case QUEUE_ABORTED: snprintf(out, out_size, "%u failing tests reached the bound", counts.failing); return out;
     case QUEUE_COLLECTING:
     case QUEUE_RUNNING:
     case QUEUE_COMPLETE: break;
@@ -153,30 +143,29 @@ static const char *deliver_why(const struct build *build, char *out, size_t out_
 }
 
 // Who holds tests of an aborted build hears it at once, and begins no more of them.
-static void deliver_abort(struct build *build)
-{
+static void deliver_abort(struct build *build) {
   struct effect drain = {.kind = EFFECT_DRAIN, .reason = EFFECT_DRAIN_MAX_FAILURES};
   for (drain.worker = 0; drain.worker < queue_worker_count(build->queue); drain.worker++) {
     if (queue_worker_connected(build->queue, drain.worker)) deliver_drained(build, &drain);
   }
 }
 
-static void deliver_state(struct server *server, struct build *build)
-{
+static void deliver_state(struct server *server, struct build *build) {
   char why[200];
   enum queue_state state = queue_state(build->queue);
   if (state == QUEUE_COLLECTING) return;
   build->state_ticket =
       store_put_state(server->store, build->id, state, server_wall_ms(), deliver_why(build, why, sizeof why));
   build->ended_us = state >= QUEUE_COMPLETE ? server->now_us : 0;
-  static const char *const names[] = {[QUEUE_RUNNING] = "running", [QUEUE_COMPLETE] = "complete",
-                                      [QUEUE_INCOMPLETE] = "incomplete", [QUEUE_ABORTED] = "aborted"};
+  static const char *const names[] = {[QUEUE_RUNNING] = "running",
+                                      [QUEUE_COMPLETE] = "complete",
+                                      [QUEUE_INCOMPLETE] = "incomplete",
+                                      [QUEUE_ABORTED] = "aborted"};
   base_log(LOG_LEVEL_INFO, "build_state", "build=%llu state=%s", (unsigned long long)build->id, names[state]);
   if (state == QUEUE_ABORTED) deliver_abort(build);
 }
 
-static void deliver_one(struct server *server, struct build *build, const struct effect *effect)
-{
+static void deliver_one(struct server *server, struct build *build, const struct effect *effect) {
   switch (effect->kind) {
     case EFFECT_LEASE: deliver_lease(server, build, effect); break;
     case EFFECT_PARK: deliver_parked(build, effect); break;
@@ -187,8 +176,7 @@ static void deliver_one(struct server *server, struct build *build, const struct
   }
 }
 
-void deliver_effects(struct server *server, struct build *build)
-{
+void deliver_effects(struct server *server, struct build *build) {
   for (size_t i = 0; i < server->effects.count; i++) {
     deliver_one(server, build, &server->effects.item[i]);
   }
@@ -199,8 +187,7 @@ void deliver_effects(struct server *server, struct build *build)
 
 enum { DELIVER_GOODBYE = 0 };  // a seq no message has: the goodbye waits
 
-void deliver_when_durable(struct server *server, struct session *session, uint64_t ticket, uint64_t seq)
-{
+void deliver_when_durable(struct server *server, struct session *session, uint64_t ticket, uint64_t seq) {
   if (seq == DELIVER_GOODBYE && session->goodbye_due) return;
   if (seq == DELIVER_GOODBYE) session->goodbye_due = true;
   if (server->pending_end == server->pending_room) {
@@ -219,8 +206,7 @@ void deliver_when_durable(struct server *server, struct session *session, uint64
   server->pending[server->pending_end++] = (struct server_pending){ticket, seq, session};
 }
 
-void deliver_ack(struct session *session, uint64_t seq)
-{
+void deliver_ack(struct session *session, uint64_t seq) {
   Shardd__Frame frame = SHARDD__FRAME__INIT;
   Shardd__Ack ack = SHARDD__ACK__INIT;
   if (seq > session->acked) session->acked = seq;
@@ -230,8 +216,7 @@ void deliver_ack(struct session *session, uint64_t seq)
   if (session->conn) conn_send(session->conn, &frame);
 }
 
-void deliver_durable(struct server *server)
-{
+void deliver_durable(struct server *server) {
   uint64_t durable = store_durable(server->store);
   while (server->pending_begin < server->pending_end && server->pending[server->pending_begin].ticket <= durable) {
     struct server_pending *pending = &server->pending[server->pending_begin++];
@@ -246,8 +231,7 @@ void deliver_durable(struct server *server)
   if (server->pending_begin == server->pending_end) server->pending_begin = server->pending_end = 0;
 }
 
-static size_t deliver_own_names(const struct session *session, ProtobufCBinaryData *out)
-{
+static size_t deliver_own_names(const struct session *session, ProtobufCBinaryData *out) {
   struct build *build = session->build;
   size_t n = 0;
   if (queue_own_failing(build->queue, session->worker) == 0) return 0;
@@ -260,8 +244,7 @@ static size_t deliver_own_names(const struct session *session, ProtobufCBinaryDa
   return n;
 }
 
-void deliver_goodbye(struct session *session)
-{
+void deliver_goodbye(struct session *session) {
   struct queue_counts counts;
   const char *why;
   ProtobufCBinaryData own[LIMIT_OWN_NAMES];

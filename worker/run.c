@@ -1,6 +1,6 @@
-// A worker's life: hello → list → (lease → run → report)* → bye. Two sides meet here, the link to the server (link.c) and the
-// runner (runner_*.c); this file passes tests one way and results the other, and ends with the exit code that the server
-// works out from the verdicts this worker decided. It must not know how tests are run or messages framed.
+// A worker's life: hello → list → (lease → run → report)* → bye. Two sides meet here, the link to the server (link.c)
+// and the runner (runner_*.c); this file passes tests one way and results the other, and ends with the exit code that
+// the server works out from the verdicts this worker decided. It must not know how tests are run or messages framed.
 #include "worker/run.h"
 
 #include <signal.h>
@@ -38,15 +38,15 @@ struct run {
   uint32_t held_count[MSG_HELD_MAX], *held_test;
   uint32_t running_tag;
   uint64_t running_since_us;  // 0: nothing runs
-  bool announced;  // the server knows what runs
+  bool announced;             // the server knows what runs
   uint64_t waiting_since_us;  // results wait since then, or the last acknowledgement, to be on the server's disk
   bool disk_full;             // it says that it has no room for them
   bool list_agreed, list_offered;
-  bool wants;      // the runner wants tests
-  bool asked;      // the server was asked for them, on this connection
+  bool wants;  // the runner wants tests
+  bool asked;  // the server was asked for them, on this connection
   bool heard_goodbye;
-  bool list_known; // the server has the list already
-  bool ended;      // the runner is over
+  bool list_known;  // the server has the list already
+  bool ended;       // the runner is over
   bool said_bye, gone;
   int signo;
   enum runner_end_kind end_kind;
@@ -59,16 +59,14 @@ struct run {
 
 // ---- the end
 
-static void run_quit(struct run *run, int code)
-{
+static void run_quit(struct run *run, int code) {
   if (run->gone) return;
   run->gone = true;
   run->code = code;
   event_base_loopbreak(run->base);
 }
 
-PRINTF(3, 4) static void run_die(struct run *run, int code, const char *fmt, ...)
-{
+PRINTF(3, 4) static void run_die(struct run *run, int code, const char *fmt, ...) {
   va_list args;
   if (run->gone) return;
   fputs("shard: ", stderr);
@@ -80,14 +78,12 @@ PRINTF(3, 4) static void run_die(struct run *run, int code, const char *fmt, ...
 }
 
 // The server cannot be served any more: says what it will never know.
-static void run_give_up(struct run *run, int code, const char *what, const char *why)
-{
+static void run_give_up(struct run *run, int code, const char *what, const char *why) {
   run_die(run, code, "%s: %s; %zu results could not be handed over", what, why, spool_rows(run->spool));
   held_print_unacked(&run->held, run->list, stderr);
 }
 
-static Shardd__ByeReason run_bye_reason(const struct run *run)
-{
+static Shardd__ByeReason run_bye_reason(const struct run *run) {
   if (run->signo) return SHARDD__BYE_REASON__BYE_SIGNAL;
   switch (run->end_kind) {
     case RUNNER_END_STOPPED: return SHARDD__BYE_REASON__BYE_STOPPED;
@@ -99,8 +95,7 @@ static Shardd__ByeReason run_bye_reason(const struct run *run)
   return SHARDD__BYE_REASON__BYE_DONE;
 }
 
-static void run_bye(struct run *run)
-{
+static void run_bye(struct run *run) {
   Shardd__Frame frame = SHARDD__FRAME__INIT;
   Shardd__Bye bye = SHARDD__BYE__INIT;
   ProtobufCBinaryData *late = base_calloc(run->late_count + 1, sizeof *late);
@@ -121,15 +116,13 @@ static void run_bye(struct run *run)
 }
 
 // When the runner is over and every result is on the server's disk, the worker takes its leave.
-static void run_settle(struct run *run)
-{
+static void run_settle(struct run *run) {
   if (!run->ended || run->said_bye || !link_up(run->link)) return;
   if (run->end_kind == RUNNER_END_EMPTY && !run->list_agreed) return;
   if (spool_empty(run->spool)) run_bye(run);
 }
 
-static int run_own_code(const struct run *run)
-{
+static int run_own_code(const struct run *run) {
   switch (run->end_kind) {
     case RUNNER_END_USAGE: return EXIT_USAGE;
     case RUNNER_END_FAILED: return EXIT_INFRA;
@@ -140,22 +133,22 @@ static int run_own_code(const struct run *run)
   return EXIT_OK;
 }
 
-static void run_say_safe(const char *what, ProtobufCBinaryData text)
-{
+static void run_say_safe(const char *what, ProtobufCBinaryData text) {
   char *safe = human_safe(text.data, text.len, ESCAPE_TEXT);
   fprintf(stderr, "shard: %s%s\n", what, safe);
   free(safe);
 }
 
-static void run_say_end(const struct run *run, const Shardd__Goodbye *goodbye, int code)
-{
+static void run_say_end(const struct run *run, const Shardd__Goodbye *goodbye, int code) {
   if (run->options->quiet && code == EXIT_OK) return;
   fprintf(stderr, "shard: %s%s%sran %u tests in %u leases: %u passed, %u failed, %u skipped; build %u/%u, %u failing\n",
           run->identity.node[0] ? "node " : "", run->identity.node, run->identity.node[0] ? ": " : "",
           run->passed + run->failed + run->skipped, run->held.leases, run->passed, run->failed, run->skipped,
           goodbye->settled, goodbye->total, goodbye->failing);
-  for (size_t i = 0; i < goodbye->n_own; i++) run_say_safe("  failed here: ", goodbye->own[i]);
-  for (size_t i = 0; i < run->late_count; i++) run_say_safe("error outside of any test: ", msg_text(run->late[i]));
+  for (size_t i = 0; i < goodbye->n_own; i++)
+    run_say_safe("  failed here: ", goodbye->own[i]);
+  for (size_t i = 0; i < run->late_count; i++)
+    run_say_safe("error outside of any test: ", msg_text(run->late[i]));
   if (code == EXIT_OK) return;
   if (run->why) {
     fprintf(stderr, "shard: exit %d: %s\n", code, run->why);
@@ -164,10 +157,11 @@ static void run_say_end(const struct run *run, const Shardd__Goodbye *goodbye, i
   }
 }
 
-static void on_goodbye(struct run *run, const Shardd__Goodbye *goodbye)
-{
+static void on_goodbye(struct run *run, const Shardd__Goodbye *goodbye) {
   int code = run_own_code(run);
   if (code == EXIT_OK && run->end_kind != RUNNER_END_EMPTY) code = (int)goodbye->exit_code;
+  bool empty = goodbye->total == 0 && goodbye->state == SHARDD__BUILD_STATE__BUILD_COMPLETE;
+  if (code == EXIT_OK && empty && !run->options->allow_empty) code = EXIT_EMPTY;
   if (run->signo) code = 128 + run->signo;
   run->heard_goodbye = true;
   run_say_end(run, goodbye, code);
@@ -176,23 +170,21 @@ static void on_goodbye(struct run *run, const Shardd__Goodbye *goodbye)
 
 // ---- results
 
-static void run_send_spool(struct run *run)
-{
+static void run_send_spool(struct run *run) {
   size_t n;
   const uint8_t *bytes;
-  while (link_up(run->link) && (bytes = spool_next(run->spool, &n))) link_send_packed(run->link, bytes, n);
+  while (link_up(run->link) && (bytes = spool_next(run->spool, &n)))
+    link_send_packed(run->link, bytes, n);
 }
 
-static void run_flush(struct run *run)
-{
+static void run_flush(struct run *run) {
   spool_close(run->spool);
   run_send_spool(run);
   event_del(run->flush);
 }
 
 // Tells the server what runs: at once when it is quiet, else with the next flush.
-static void run_announce(struct run *run)
-{
+static void run_announce(struct run *run) {
   uint64_t lease;
   const struct held_test *test = held_find(&run->held, run->running_tag, &lease);
   Shardd__Frame frame = SHARDD__FRAME__INIT;
@@ -206,16 +198,14 @@ static void run_announce(struct run *run)
   link_send(run->link, &frame);
 }
 
-static void on_flush(evutil_socket_t fd, short what, void *arg)
-{
+static void on_flush(evutil_socket_t fd, short what, void *arg) {
   (void)fd;
   (void)what;
   run_flush(arg);
   run_announce(arg);
 }
 
-static void on_retry(evutil_socket_t fd, short what, void *arg)
-{
+static void on_retry(evutil_socket_t fd, short what, void *arg) {
   struct run *run = arg;
   (void)fd;
   (void)what;
@@ -223,14 +213,12 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
   run_send_spool(run);
 }
 
-static void run_arm_flush(struct run *run)
-{
+static void run_arm_flush(struct run *run) {
   struct timeval after = {.tv_usec = RUN_FLUSH_US};
   if (!event_pending(run->flush, EV_TIMEOUT, NULL)) event_add(run->flush, &after);
 }
 
-static void run_count(struct run *run, enum runner_status status)
-{
+static void run_count(struct run *run, enum runner_status status) {
   switch (status) {
     case RUNNER_PASSED:
     case RUNNER_XFAILED:
@@ -243,8 +231,7 @@ static void run_count(struct run *run, enum runner_status status)
   }
 }
 
-static void on_result(void *arg, const struct runner_result *result)
-{
+static void on_result(void *arg, const struct runner_result *result) {
   struct run *run = arg;
   uint64_t lease;
   struct held_test *test = held_find(&run->held, result->tag, &lease);
@@ -256,8 +243,7 @@ static void on_result(void *arg, const struct runner_result *result)
   run_arm_flush(run);
 }
 
-static void on_started(void *arg, uint32_t tag)
-{
+static void on_started(void *arg, uint32_t tag) {
   struct run *run = arg;
   run->running_tag = tag;
   run->running_since_us = base_now_us();
@@ -268,8 +254,7 @@ static void on_started(void *arg, uint32_t tag)
 
 // ---- leases
 
-static void run_ask(struct run *run)
-{
+static void run_ask(struct run *run) {
   Shardd__Frame frame = SHARDD__FRAME__INIT;
   Shardd__LeaseRequest request = SHARDD__LEASE_REQUEST__INIT;
   if (!run->wants || run->asked || !run->list_agreed || held_leases(&run->held) >= RUN_LEASES_MAX) return;
@@ -280,8 +265,7 @@ static void run_ask(struct run *run)
   link_send(run->link, &frame);
 }
 
-static void on_ack(struct run *run, uint64_t seq)
-{
+static void on_ack(struct run *run, uint64_t seq) {
   size_t rows = spool_rows(run->spool);
   spool_ack(run->spool, seq);
   held_ack(&run->held, seq);
@@ -293,16 +277,14 @@ static void on_ack(struct run *run, uint64_t seq)
   run_settle(run);
 }
 
-static void on_need(void *arg)
-{
+static void on_need(void *arg) {
   struct run *run = arg;
   run->wants = true;
   run_flush(run);
   run_ask(run);
 }
 
-static void on_lease(struct run *run, const Shardd__Lease *lease)
-{
+static void on_lease(struct run *run, const Shardd__Lease *lease) {
   struct runner_test *tests = held_take(&run->held, lease, run->list);
   if (!tests) {
     run_die(run, EXIT_INFRA, "the server leases tests that are not in the list");
@@ -314,8 +296,7 @@ static void on_lease(struct run *run, const Shardd__Lease *lease)
   free(tests);
 }
 
-static void on_drained(struct run *run, const Shardd__Drained *drained)
-{
+static void on_drained(struct run *run, const Shardd__Drained *drained) {
   run->wants = run->asked = false;
   if (drained->reason == SHARDD__DRAIN_REASON__DRAIN_LATE && !run->options->quiet) {
     fprintf(stderr, "shard: nothing left to run for this worker: the build was over\n");
@@ -327,8 +308,7 @@ static void on_drained(struct run *run, const Shardd__Drained *drained)
 
 // ---- the list
 
-static void run_list_agreed(struct run *run)
-{
+static void run_list_agreed(struct run *run) {
   run->list_agreed = true;
   if (run->ended) {
     run_settle(run);
@@ -337,8 +317,7 @@ static void run_list_agreed(struct run *run)
   }
 }
 
-static void on_list_reply(struct run *run, const Shardd__ListReply *reply)
-{
+static void on_list_reply(struct run *run, const Shardd__ListReply *reply) {
   switch (reply->want) {
     case SHARDD__LIST_WANT__LIST_OK: run_list_agreed(run); return;
     case SHARDD__LIST_WANT__LIST_SEND: listing_send(run->list, run->link); return;
@@ -356,14 +335,12 @@ static void on_list_reply(struct run *run, const Shardd__ListReply *reply)
   run_die(run, EXIT_INFRA, "the server's answer to the list makes no sense");
 }
 
-static void run_offer(struct run *run)
-{
+static void run_offer(struct run *run) {
   run->list_offered = true;
   listing_offer(run->list, run->link);
 }
 
-static void on_listed(void *arg, struct testlist *list)
-{
+static void on_listed(void *arg, struct testlist *list) {
   struct run *run = arg;
   testlist_seal(list);
   run->list = list;
@@ -373,8 +350,7 @@ static void on_listed(void *arg, struct testlist *list)
 
 // ---- messages
 
-static void on_error(struct run *run, const Shardd__Error *error)
-{
+static void on_error(struct run *run, const Shardd__Error *error) {
   if (error->code == SHARDD__ERROR_CODE__ERROR_DISK) {
     struct timeval after = {.tv_sec = 1};
     if (!event_pending(run->retry, EV_TIMEOUT, NULL)) event_add(run->retry, &after);
@@ -387,8 +363,7 @@ static void on_error(struct run *run, const Shardd__Error *error)
   free(safe);
 }
 
-static void on_frame(void *arg, const Shardd__Frame *frame)
-{
+static void on_frame(void *arg, const Shardd__Frame *frame) {
   struct run *run = arg;
   switch (frame->body_case) {
     case SHARDD__FRAME__BODY_LEASE: on_lease(run, frame->lease); return;
@@ -418,14 +393,12 @@ static void on_frame(void *arg, const Shardd__Frame *frame)
   run_die(run, EXIT_INFRA, "the server sent %s, which makes no sense here", msg_name(frame));
 }
 
-static void on_hello(void *arg, Shardd__Hello *hello)
-{
+static void on_hello(void *arg, Shardd__Hello *hello) {
   struct run *run = arg;
   held_hello(&run->held, hello, run->held_lease, run->held_count, &run->held_test);
 }
 
-static void on_welcome(void *arg, const Shardd__Welcome *welcome, bool again)
-{
+static void on_welcome(void *arg, const Shardd__Welcome *welcome, bool again) {
   struct run *run = arg;
   run->list_known = welcome->list_known;
   run->asked = false;
@@ -441,16 +414,14 @@ static void on_welcome(void *arg, const Shardd__Welcome *welcome, bool again)
 }
 
 // A server that answers but keeps nothing is as good as lost.
-static void run_check_patience(struct run *run)
-{
+static void run_check_patience(struct run *run) {
   uint64_t limit_us = run->options->server_timeout_us;
   if (spool_empty(run->spool) || base_now_us() - run->waiting_since_us <= limit_us) return;
   run_give_up(run, EXIT_INFRA, "the server kept no result for too long",
               run->disk_full ? "its disk is full" : "it does not say why");
 }
 
-static void on_heartbeat(void *arg, Shardd__Heartbeat *heartbeat)
-{
+static void on_heartbeat(void *arg, Shardd__Heartbeat *heartbeat) {
   struct run *run = arg;
   uint64_t lease;
   run_check_patience(run);
@@ -461,8 +432,7 @@ static void on_heartbeat(void *arg, Shardd__Heartbeat *heartbeat)
   heartbeat->running_us = base_now_us() - run->running_since_us;
 }
 
-static void on_failed(void *arg, enum link_failure failure, const char *why)
-{
+static void on_failed(void *arg, enum link_failure failure, const char *why) {
   static const char *const what[] = {[LINK_REFUSED] = "the server refuses",
                                      [LINK_BROKEN] = "the conversation with the server broke",
                                      [LINK_LOST] = "the server was lost for too long"};
@@ -472,16 +442,14 @@ static void on_failed(void *arg, enum link_failure failure, const char *why)
 
 // ---- the runner's end and signals
 
-static void run_copy_late(struct run *run, const struct runner_end *end)
-{
+static void run_copy_late(struct run *run, const struct runner_end *end) {
   run->late = base_calloc(end->late_count + 1, sizeof *run->late);
   for (; run->late_count < end->late_count; run->late_count++) {
     run->late[run->late_count] = base_strdup(end->late[run->late_count]);
   }
 }
 
-static void on_end(void *arg, const struct runner_end *end)
-{
+static void on_end(void *arg, const struct runner_end *end) {
   struct run *run = arg;
   run->ended = true;
   run->running_since_us = 0;
@@ -498,8 +466,7 @@ static void on_end(void *arg, const struct runner_end *end)
   run_settle(run);
 }
 
-static void on_farewell(evutil_socket_t fd, short what, void *arg)
-{
+static void on_farewell(evutil_socket_t fd, short what, void *arg) {
   struct run *run = arg;
   (void)fd;
   (void)what;
@@ -507,8 +474,7 @@ static void on_farewell(evutil_socket_t fd, short what, void *arg)
 }
 
 // Told to stop: what it has not begun goes back at once, the results it has go first.
-static void on_signal(evutil_socket_t signo, short what, void *arg)
-{
+static void on_signal(evutil_socket_t signo, short what, void *arg) {
   struct run *run = arg;
   struct timeval limit = {.tv_sec = RUN_FAREWELL_US / 1000000};
   (void)what;
@@ -526,8 +492,7 @@ static void on_signal(evutil_socket_t signo, short what, void *arg)
 
 // ---- start
 
-static int run_start_runner(struct run *run, char **command)
-{
+static int run_start_runner(struct run *run, char **command) {
   static char *list_argv[4];
   char why[512];
   run->ops = runner_find(options_runner(run->options), command);
@@ -558,8 +523,7 @@ static int run_start_runner(struct run *run, char **command)
   return -1;
 }
 
-static int run_connect(struct run *run)
-{
+static int run_connect(struct run *run) {
   struct client_error error;
   enum link_failure failure;
   struct link_events events = {.on_hello = on_hello,
@@ -577,8 +541,7 @@ static int run_connect(struct run *run)
   return failure == LINK_REFUSED ? EXIT_USAGE : EXIT_INFRA;
 }
 
-static void run_make_events(struct run *run)
-{
+static void run_make_events(struct run *run) {
   run->flush = event_new(run->base, -1, 0, on_flush, run);
   run->retry = event_new(run->base, -1, 0, on_retry, run);
   run->farewell = event_new(run->base, -1, 0, on_farewell, run);
@@ -587,39 +550,39 @@ static void run_make_events(struct run *run)
   run->on_signal[2] = evsignal_new(run->base, SIGHUP, on_signal, run);
 }
 
-static int run_loop(struct run *run, char **command)
-{
+static int run_loop(struct run *run, char **command) {
   int code = run_connect(run);
   if (code != EXIT_OK) return code;
   if (run_start_runner(run, command) < 0) {
     run->ended = true;
     run_bye(run);
   }
-  for (size_t i = 0; i < RUN_SIGNALS; i++) event_add(run->on_signal[i], NULL);
+  for (size_t i = 0; i < RUN_SIGNALS; i++)
+    event_add(run->on_signal[i], NULL);
   event_base_dispatch(run->base);
   return run->code;
 }
 
-static void run_release(struct run *run)
-{
+static void run_release(struct run *run) {
   if (run->runner) run->ops->free(run->runner);
   link_close(run->link);
   event_free(run->flush);
   event_free(run->retry);
   event_free(run->farewell);
-  for (size_t i = 0; i < RUN_SIGNALS; i++) event_free(run->on_signal[i]);
+  for (size_t i = 0; i < RUN_SIGNALS; i++)
+    event_free(run->on_signal[i]);
   event_base_free(run->base);
   held_release(&run->held);
   spool_free(run->spool);
   testlist_free(run->list);
-  for (size_t i = 0; i < run->late_count; i++) free(run->late[i]);
+  for (size_t i = 0; i < run->late_count; i++)
+    free(run->late[i]);
   free(run->late);
   free(run->held_test);
   free(run->why);
 }
 
-int run_main(struct options *options, char **words, size_t count, char **command)
-{
+int run_main(struct options *options, char **words, size_t count, char **command) {
   static struct run run;
   struct conf_error error;
   if (count || !command) {

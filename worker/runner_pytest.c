@@ -1,5 +1,6 @@
 // The persistent pytest runner: one pytest session for the worker's whole life, fed through the adapter
-// (worker/adapters/shard_pytest.py). Called by run.c through runner_ops. What it must not know: server, leases, verdicts.
+// (worker/adapters/shard_pytest.py). Called by run.c through runner_ops. What it must not know: server, leases,
+// verdicts.
 //
 // A session ends well when "bye" came, the exit status agrees with it and every begun test was reported. When the
 // interpreter dies under a test, that test has crashed; a new interpreter takes the rest. A test over its cap is killed
@@ -18,37 +19,35 @@ static int pytest_spawn(struct runner *runner, char *why, size_t why_size);
 
 // ---- the end
 
-static void pytest_end(struct runner *runner, enum runner_end_kind kind, int code, const char *why)
-{
+static void pytest_end(struct runner *runner, enum runner_end_kind kind, int code, const char *why) {
   if (runner->ended) return;
   runner->ended = true;
   struct runner_end end = {.kind = kind, .exit_code = code, .why = why, .late_count = runner->late_count};
   const char *late[PYTEST_LATE_MAX];
-  for (size_t i = 0; i < runner->late_count; i++) late[i] = runner->late[i];
+  for (size_t i = 0; i < runner->late_count; i++)
+    late[i] = runner->late[i];
   end.late = late;
   runner->spec->events.on_end(runner->spec->events.arg, &end);
 }
 
-static void on_line(void *arg, json_t *line)
-{
+static void on_line(void *arg, json_t *line) {
   pytest_line(arg, line);
 }
 
-static void on_broken(void *arg, const char *why)
-{
+static void on_broken(void *arg, const char *why) {
   pytest_break(arg, "the test process does not speak the adapter's protocol: %s", why);
 }
 
 // ---- the process ends
 
 // The interpreter died under a test: that test has its result, another interpreter takes the rest.
-static void pytest_crash(struct runner *runner, size_t at, int status)
-{
+static void pytest_crash(struct runner *runner, size_t at, int status) {
   char how[200], text[600], why[400];
   const struct pytest_test *given = &runner->given[at];
   uint64_t now = base_wall_us();
   proc_describe(status, how, sizeof how);
-  snprintf(text, sizeof text, "%s%s", runner->killed_why ? runner->killed_why : "the test process ended under this test: ",
+  snprintf(text, sizeof text, "%s%s",
+           runner->killed_why ? runner->killed_why : "the test process ended under this test: ",
            runner->killed_why ? "" : how);
   struct runner_result result = {.tag = given->test.tag,
                                  .status = runner->killed_why ? RUNNER_TIMED_OUT : RUNNER_CRASHED,
@@ -70,31 +69,31 @@ static void pytest_crash(struct runner *runner, size_t at, int status)
   }
 }
 
-static void pytest_unexpected(struct runner *runner, int status)
-{
+static void pytest_unexpected(struct runner *runner, int status) {
   char how[200], text[600];
   proc_describe(status, how, sizeof how);
   if (runner->listed || runner->heard) {
     const char *when = runner->listed ? "between tests" : "before it had listed its tests";
     snprintf(text, sizeof text, "the test process ended %s: %s", when, how);
   } else {
-    snprintf(text, sizeof text,
-             "the test process ended (%s) and never spoke to shard: does it run pytest, and does everything in between pass "
-             "SHARD_RUNNER_SOCK, PYTEST_PLUGINS and PYTHONPATH on (tox: pass_env, docker: -e and the socket's folder)?",
-             how);
+    snprintf(
+        text, sizeof text,
+        "the test process ended (%s) and never spoke to shard: does it run pytest, and does everything in between pass "
+        "SHARD_RUNNER_SOCK, PYTEST_PLUGINS and PYTHONPATH on (tox: pass_env, docker: -e and the socket's folder)?",
+        how);
   }
   pytest_end(runner, RUNNER_END_FAILED, -1, text);
 }
 
 // The last interpreter said bye: what its exit status means for the run.
-static void pytest_ended_well(struct runner *runner, int code)
-{
+static void pytest_ended_well(struct runner *runner, int code) {
   char text[200];
   if (code == 5 && runner->collected == 0) {
     pytest_end(runner, RUNNER_END_EMPTY, code, "no tests were collected");
   } else if (code == 4 || (code == 2 && !runner->stopped)) {
-    snprintf(text, sizeof text, runner->collection_errors ? "pytest could not collect the tests (%d errors, see above)"
-                                                          : "pytest ended with a usage error (see above)",
+    snprintf(text, sizeof text,
+             runner->collection_errors ? "pytest could not collect the tests (%d errors, see above)"
+                                       : "pytest ended with a usage error (see above)",
              runner->collection_errors);
     pytest_end(runner, RUNNER_END_USAGE, code, text);
   } else if (code == 3) {
@@ -102,7 +101,12 @@ static void pytest_ended_well(struct runner *runner, int code)
   } else if (runner->begin < runner->end && !runner->stopped && !runner->dropping) {
     pytest_end(runner, RUNNER_END_FAILED, code, "pytest ended before it had run the tests given to it");
   } else {
-    if (code != 0 && code != 5 && !runner->any_failed && runner->late_count == 0) {
+    bool explained = code == 0 || code == 5 || (code == 1 && runner->any_failed) || runner->late_count > 0;
+    if (runner->collection_errors) {
+      snprintf(text, sizeof text, "pytest could not collect all tests (%d errors, see its output)",
+               runner->collection_errors);
+      pytest_add_late(runner, text);
+    } else if (!explained && !runner->stopped) {
       snprintf(text, sizeof text, "pytest ended with exit status %d, though no test it ran had failed", code);
       pytest_add_late(runner, text);
     }
@@ -110,8 +114,7 @@ static void pytest_ended_well(struct runner *runner, int code)
   }
 }
 
-static void on_exit_status(void *arg, int status)
-{
+static void on_exit_status(void *arg, int status) {
   struct runner *runner = arg;
   event_del(runner->cap);
   event_del(runner->kill_timer);  // what was to be killed is dead; the next one is not meant
@@ -140,45 +143,42 @@ static void on_exit_status(void *arg, int status)
 
 // ---- time
 
-static void on_cap(evutil_socket_t fd, short what, void *arg)
-{
+static void on_cap(evutil_socket_t fd, short what, void *arg) {
   struct runner *runner = arg;
   (void)fd;
   (void)what;
   if (!runner->proc || runner->killed_why) return;
-  runner->killed_why = "timed out: it ran longer than its cap (--timeout-per-test, by default ten times its longest known "
-                       "time and at least a minute)";
+  runner->killed_why =
+      "timed out: it ran longer than its cap (--timeout-per-test, by default ten times its longest known "
+      "time and at least a minute)";
   struct timeval grace = {.tv_sec = 2};
   proc_signal(runner->proc, SIGABRT);  // faulthandler, if it is on, prints where every thread is
   event_add(runner->kill_timer, &grace);
 }
 
-static void on_kill(evutil_socket_t fd, short what, void *arg)
-{
+static void on_kill(evutil_socket_t fd, short what, void *arg) {
   struct runner *runner = arg;
   (void)fd;
   (void)what;
   if (runner->proc) proc_signal(runner->proc, SIGKILL);
 }
 
-static void on_start_timeout(evutil_socket_t fd, short what, void *arg)
-{
+static void on_start_timeout(evutil_socket_t fd, short what, void *arg) {
   (void)fd;
   (void)what;
-  pytest_break(arg, "%s", "the test process had not listed its tests in time (--start-timeout); does the command run pytest, "
-                          "with the same Python that PYTHONPATH reaches?");
+  pytest_break(arg, "%s",
+               "the test process had not listed its tests in time (--start-timeout); does the command run pytest, "
+               "with the same Python that PYTHONPATH reaches?");
 }
 
 // ---- start
 
-static char *pytest_env(const char *name, const char *first, const char *separator)
-{
+static char *pytest_env(const char *name, const char *first, const char *separator) {
   const char *old = getenv(name);
   return old && old[0] ? base_printf("%s=%s%s%s", name, first, separator, old) : base_printf("%s=%s", name, first);
 }
 
-static int pytest_spawn(struct runner *runner, char *why, size_t why_size)
-{
+static int pytest_spawn(struct runner *runner, char *why, size_t why_size) {
   const struct runner_spec *spec = runner->spec;
   char *env[] = {base_printf("SHARD_RUNNER_SOCK=%s", adapter_socket(runner->adapter)),
                  pytest_env("PYTHONPATH", adapter_folder(runner->adapter), ":"),
@@ -202,19 +202,20 @@ static int pytest_spawn(struct runner *runner, char *why, size_t why_size)
                           .tv_usec = (suseconds_t)(spec->start_timeout_us % 1000000)};
   runner->heard = runner->listed = runner->bye = runner->stopped = false;
   runner->sent = 0;
-  for (size_t i = runner->begin; i < runner->end; i++) runner->given[i].started = false;
+  for (size_t i = runner->begin; i < runner->end; i++)
+    runner->given[i].started = false;
   testlist_free(runner->list);
   runner->list = runner->handed_over ? NULL : testlist_new();
   runner->proc = proc_spawn(&proc, why, why_size);
-  for (size_t i = 0; env[i]; i++) free(env[i]);
+  for (size_t i = 0; env[i]; i++)
+    free(env[i]);
   if (spec->start_timeout_us) event_add(runner->start_timer, &limit);
   return runner->proc ? 0 : -1;
 }
 
 static void pytest_free(struct runner *runner);
 
-static struct runner *pytest_start(const struct runner_spec *spec, char *why, size_t why_size)
-{
+static struct runner *pytest_start(const struct runner_spec *spec, char *why, size_t why_size) {
   struct runner *runner = base_calloc(1, sizeof *runner);
   struct adapter_events events = {.on_line = on_line, .on_broken = on_broken, .arg = runner};
   const struct adapter_file files[] = {
@@ -233,8 +234,7 @@ static struct runner *pytest_start(const struct runner_spec *spec, char *why, si
 
 // ---- the other operations
 
-static void pytest_give(struct runner *runner, const struct runner_test *tests, size_t count)
-{
+static void pytest_give(struct runner *runner, const struct runner_test *tests, size_t count) {
   runner->asked = false;
   if (runner->end + count > runner->room) {
     size_t used = runner->end - runner->begin;
@@ -244,32 +244,29 @@ static void pytest_give(struct runner *runner, const struct runner_test *tests, 
     runner->room = (used + count) * 2;
     runner->given = base_realloc(runner->given, runner->room, sizeof *runner->given);
   }
-  for (size_t i = 0; i < count; i++) runner->given[runner->end++] = (struct pytest_test){.test = tests[i]};
+  for (size_t i = 0; i < count; i++)
+    runner->given[runner->end++] = (struct pytest_test){.test = tests[i]};
   pytest_send(runner);
 }
 
-static void pytest_idle(struct runner *runner)
-{
+static void pytest_idle(struct runner *runner) {
   if (runner->wants) pytest_send_word(runner, "park");
 }
 
-static void pytest_finish(struct runner *runner)
-{
+static void pytest_finish(struct runner *runner) {
   runner->asked = false;
   runner->finishing = true;
   if (runner->wants) pytest_send_word(runner, "finish");
 }
 
 // What the interpreter was not told of is forgotten; of the rest it may have begun another by now.
-static void pytest_drop(struct runner *runner)
-{
+static void pytest_drop(struct runner *runner) {
   runner->dropping = true;
   runner->end = runner->begin + runner->sent;
   if (runner->sent) pytest_send_word(runner, "drop");
 }
 
-static void pytest_abort(struct runner *runner)
-{
+static void pytest_abort(struct runner *runner) {
   runner->aborting = true;
   if (!runner->proc) {
     pytest_end(runner, RUNNER_END_STOPPED, -1, "told to stop");
@@ -280,8 +277,7 @@ static void pytest_abort(struct runner *runner)
   event_add(runner->kill_timer, &grace);
 }
 
-static void pytest_free(struct runner *runner)
-{
+static void pytest_free(struct runner *runner) {
   if (!runner) return;
   proc_free(runner->proc);
   adapter_free(runner->adapter);
@@ -289,7 +285,8 @@ static void pytest_free(struct runner *runner)
   if (runner->cap) event_free(runner->cap);
   if (runner->kill_timer) event_free(runner->kill_timer);
   if (runner->start_timer) event_free(runner->start_timer);
-  for (size_t i = 0; i < runner->late_count; i++) free(runner->late[i]);
+  for (size_t i = 0; i < runner->late_count; i++)
+    free(runner->late[i]);
   free(runner->duplicates);
   free(runner->broken);
   free(runner->given);
