@@ -180,13 +180,13 @@ class Site:
         return found, coverage_lines(folder)
 
     def check(self, folder, flaky=("test_now_and_then",)):
-        """The merged files in the folder are those of one plain run; all jobs had a part in them."""
+        """The merged files in the folder are those of one plain run."""
         cases = shardlib.junit_cases(folder / "junit.xml")
         plain, lines = self.plain()
         assert {name: case.outcome for name, case in cases.items()} == plain.junit
         properties = [{item.get("name"): item.get("value") for item in case.element.iter("property")}
                       for case in cases.values()]
-        assert {found["shardd.node"] for found in properties} == {str(node) for node in range(JOBS)}
+        assert {found["shardd.node"] for found in properties} <= {str(node) for node in range(JOBS)}
         flakes = [name for name, case in cases.items() if case.element.find("flakyFailure") is not None]
         assert flakes == ["tests.test_odd::" + name for name in flaky]
         assert coverage_lines(folder) == lines
@@ -222,6 +222,12 @@ def finish(jobs):
     return codes, "\n".join(job.output() for job in jobs)
 
 
+def all_ran(output):
+    """Every node has run something. (Its name need not be in the report: its one test may have been tried again.)"""
+    nodes = re.findall(r"^shard: node (\d+): ran [1-9]\d* tests", output, re.MULTILINE)
+    return sorted(nodes) == [str(node) for node in range(JOBS)]
+
+
 # ---- GitLab
 
 def test_gitlab(site):
@@ -242,7 +248,7 @@ def test_gitlab(site):
                            CI_NODE_TOTAL=JOBS, E2E_MEET=meet))
             for i, folder in enumerate(folders)]
     codes, output = finish(jobs)
-    assert codes == [0] * JOBS, output
+    assert codes == [0] * JOBS and all_ran(output), output
     for node in range(JOBS):
         assert "shard: build 812/tests, node %d (from gitlab)\n" % node in output
     for folder in folders:
@@ -284,7 +290,7 @@ def test_buildkite(site):
                        env("step-1", i, BUILDKITE_PARALLEL_JOB=i, BUILDKITE_PARALLEL_JOB_COUNT=JOBS, E2E_MEET=meet))
             for i, folder in enumerate(folders)]
     codes, output = finish(jobs)
-    assert codes == [0] * JOBS, output
+    assert codes == [0] * JOBS and all_ran(output), output
     for folder in folders:
         site.keep(folder, tests["artifact_paths"])
     folder = site.checkout()
@@ -362,7 +368,7 @@ def test_github_and_its_rerun_of_failed_jobs(site):
     runs = [workflow.job("tests", 1, index, E2E_MEET=meet) for index in range(JOBS)]
     codes = [run.finish() for run in runs]
     output = "\n".join(run.output for run in runs)
-    assert sorted(codes) == [0, 0, 1], output
+    assert sorted(codes) == [0, 0, 1] and all_ran(output), output
     report = workflow.job("report", 1)
     assert report.finish() == 0, report.output
     cases = shardlib.junit_cases(report.folder / "junit.xml")
@@ -388,7 +394,7 @@ def test_compose(site):
     calls = site.path / "calls"
     job = site.start(["exec ./compose.sh %d" % JOBS], folder, site.env(E2E_CALLS=calls, E2E_MEET=site.meeting(JOBS)))
     codes, output = finish([job])
-    assert codes == [0], output
+    assert codes == [0] and all_ran(output), output
     projects = ["compose --project-name tests-%d " % node for node in range(JOBS)]
     called = calls.read_text().splitlines()
     assert sorted(called[:JOBS]) == [project + "run --rm tests" for project in projects]
