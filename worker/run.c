@@ -4,169 +4,19 @@
 #include "worker/run.h"
 
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "worker/dryrun.h"
-#include "worker/held.h"
 #include "worker/human.h"
-#include "worker/link.h"
 #include "worker/listing.h"
-#include "worker/runner.h"
-#include "worker/spool.h"
+#include "worker/run_impl.h"
 
 _Static_assert((int)RUNNER_PASSED == (int)SHARDD__STATUS__STATUS_PASSED, "statuses differ");
 _Static_assert((int)RUNNER_TIMED_OUT == (int)SHARDD__STATUS__STATUS_TIMED_OUT, "statuses differ");
 
-enum { RUN_FLUSH_US = 5000, RUN_LEASES_MAX = MSG_HELD_MAX - 2, RUN_FAREWELL_US = 10000000, RUN_SIGNALS = 3 };
-
-struct run {
-  const struct options *options;
-  struct identity identity;
-  struct event_base *base;
-  struct link *link;
-  const struct runner_ops *ops;
-  struct runner *runner;
-  struct runner_spec spec;
-  struct testlist *list;
-  struct held held;
-  struct spool *spool;
-  struct event *flush, *retry, *farewell, *on_signal[RUN_SIGNALS];
-  uint64_t held_lease[MSG_HELD_MAX];
-  uint32_t held_count[MSG_HELD_MAX], *held_test;
-  uint32_t running_tag;
-  uint64_t running_since_us;  // 0: nothing runs
-  bool announced;             // the server knows what runs
-  uint64_t waiting_since_us;  // results wait since then, or the last acknowledgement, to be on the server's disk
-  bool disk_full;             // it says that it has no room for them
-  bool list_agreed, list_offered;
-  bool wants;  // the runner wants tests
-  bool asked;  // the server was asked for them, on this connection
-  bool heard_goodbye;
-  bool list_known;  // the server has the list already
-  bool ended;       // the runner is over
-  bool said_bye, gone;
-  int signo;
-  enum runner_end_kind end_kind;
-  char *why;
-  char **late;
-  size_t late_count;
-  uint32_t passed, failed, skipped;
-  int code;
-};
-
-// ---- the end
-
-static void run_quit(struct run *run, int code) {
-  if (run->gone) return;
-  run->gone = true;
-  run->code = code;
-  event_base_loopbreak(run->base);
-}
-
-PRINTF(3, 4) static void run_die(struct run *run, int code, const char *fmt, ...) {
-  va_list args;
-  if (run->gone) return;
-  fputs("shard: ", stderr);
-  va_start(args, fmt);
-  vfprintf(stderr, fmt, args);
-  va_end(args);
-  fputc('\n', stderr);
-  run_quit(run, code);
-}
-
-// The server cannot be served any more: says what it will never know.
-static void run_give_up(struct run *run, int code, const char *what, const char *why) {
-  run_die(run, code, "%s: %s; %zu results could not be handed over", what, why, spool_rows(run->spool));
-  held_print_unacked(&run->held, run->list, stderr);
-}
-
-static Shardd__ByeReason run_bye_reason(const struct run *run) {
-  if (run->signo) return SHARDD__BYE_REASON__BYE_SIGNAL;
-  switch (run->end_kind) {
-    case RUNNER_END_STOPPED: return SHARDD__BYE_REASON__BYE_STOPPED;
-    case RUNNER_END_USAGE:
-    case RUNNER_END_FAILED: return SHARDD__BYE_REASON__BYE_FAILED;
-    case RUNNER_END_OK:
-    case RUNNER_END_EMPTY: break;
-  }
-  return SHARDD__BYE_REASON__BYE_DONE;
-}
-
-static void run_bye(struct run *run) {
-  Shardd__Frame frame = SHARDD__FRAME__INIT;
-  Shardd__Bye bye = SHARDD__BYE__INIT;
-  ProtobufCBinaryData *late = base_calloc(run->late_count + 1, sizeof *late);
-  size_t n = 0;
-  for (; n < run->late_count; n++) {
-    size_t bytes = strlen(run->late[n]);
-    late[n] = msg_bytes(run->late[n], bytes < MSG_TEXT_MAX_BYTES / 2 ? bytes : MSG_TEXT_MAX_BYTES / 2);
-  }
-  bye.reason = run_bye_reason(run);
-  bye.text = msg_text(run->why);
-  bye.late = late;
-  bye.n_late = n;
-  frame.body_case = SHARDD__FRAME__BODY_BYE;
-  frame.bye = &bye;
-  run->said_bye = true;
-  link_send(run->link, &frame);
-  free(late);
-}
-
-// When the runner is over and every result is on the server's disk, the worker takes its leave.
-static void run_settle(struct run *run) {
-  if (!run->ended || run->said_bye || !link_up(run->link)) return;
-  if (run->end_kind == RUNNER_END_EMPTY && !run->list_agreed) return;
-  if (spool_empty(run->spool)) run_bye(run);
-}
-
-static int run_own_code(const struct run *run) {
-  switch (run->end_kind) {
-    case RUNNER_END_USAGE: return EXIT_USAGE;
-    case RUNNER_END_FAILED: return EXIT_INFRA;
-    case RUNNER_END_EMPTY: return run->options->allow_empty ? EXIT_OK : EXIT_EMPTY;
-    case RUNNER_END_OK:
-    case RUNNER_END_STOPPED: break;
-  }
-  return EXIT_OK;
-}
-
-static void run_say_safe(const char *what, ProtobufCBinaryData text) {
-  char *safe = human_safe(text.data, text.len, ESCAPE_TEXT);
-  fprintf(stderr, "shard: %s%s\n", what, safe);
-  free(safe);
-}
-
-static void run_say_end(const struct run *run, const Shardd__Goodbye *goodbye, int code) {
-  if (run->options->quiet && code == EXIT_OK) return;
-  fprintf(stderr, "shard: %s%s%sran %u tests in %u leases: %u passed, %u failed, %u skipped; build %u/%u, %u failing\n",
-          run->identity.node[0] ? "node " : "", run->identity.node, run->identity.node[0] ? ": " : "",
-          run->passed + run->failed + run->skipped, run->held.leases, run->passed, run->failed, run->skipped,
-          goodbye->settled, goodbye->total, goodbye->failing);
-  for (size_t i = 0; i < goodbye->n_own; i++)
-    run_say_safe("  failed here: ", goodbye->own[i]);
-  for (size_t i = 0; i < run->late_count; i++)
-    run_say_safe("error outside of any test: ", msg_text(run->late[i]));
-  if (code == EXIT_OK) return;
-  if (run->why) {
-    fprintf(stderr, "shard: exit %d: %s\n", code, run->why);
-  } else {
-    fprintf(stderr, "shard: exit %d: %.*s\n", code, (int)goodbye->why.len, (const char *)goodbye->why.data);
-  }
-}
-
-static void on_goodbye(struct run *run, const Shardd__Goodbye *goodbye) {
-  int code = run_own_code(run);
-  if (code == EXIT_OK && run->end_kind != RUNNER_END_EMPTY) code = (int)goodbye->exit_code;
-  bool empty = goodbye->total == 0 && goodbye->state == SHARDD__BUILD_STATE__BUILD_COMPLETE;
-  if (code == EXIT_OK && empty && !run->options->allow_empty) code = EXIT_EMPTY;
-  if (run->signo) code = 128 + run->signo;
-  run->heard_goodbye = true;
-  run_say_end(run, goodbye, code);
-  if (run->ended) run_quit(run, code);  // told to stop: the test process has a moment to end by itself
-}
+enum { RUN_FLUSH_US = 5000, RUN_LEASES_MAX = MSG_HELD_MAX - 2, RUN_FAREWELL_US = 10000000 };
 
 // ---- results
 
@@ -373,7 +223,7 @@ static void on_frame(void *arg, const Shardd__Frame *frame) {
     case SHARDD__FRAME__BODY_DRAINED: on_drained(run, frame->drained); return;
     case SHARDD__FRAME__BODY_ACK: on_ack(run, frame->ack->seq); return;
     case SHARDD__FRAME__BODY_LIST_REPLY: on_list_reply(run, frame->list_reply); return;
-    case SHARDD__FRAME__BODY_GOODBYE: on_goodbye(run, frame->goodbye); return;
+    case SHARDD__FRAME__BODY_GOODBYE: run_goodbye(run, frame->goodbye); return;
     case SHARDD__FRAME__BODY_ERROR: on_error(run, frame->error); return;
     case SHARDD__FRAME__BODY_REVOKE: return;  // it is running already: its result is taken as evidence
     case SHARDD__FRAME__BODY__NOT_SET:

@@ -1,0 +1,60 @@
+// Inside of `shard run`: the state that run.c and run_end.c share. Nobody else includes this.
+#ifndef WORKER_RUN_IMPL_H
+#define WORKER_RUN_IMPL_H
+
+#include "worker/held.h"
+#include "worker/link.h"
+#include "worker/runner.h"
+#include "worker/spool.h"
+
+enum { RUN_SIGNALS = 3 };
+
+struct run {
+  const struct options *options;
+  struct identity identity;
+  struct event_base *base;
+  struct link *link;
+  const struct runner_ops *ops;
+  struct runner *runner;
+  struct runner_spec spec;
+  struct testlist *list;
+  struct held held;
+  struct spool *spool;
+  struct event *flush, *retry, *farewell, *on_signal[RUN_SIGNALS];
+  uint64_t held_lease[MSG_HELD_MAX];
+  uint32_t held_count[MSG_HELD_MAX], *held_test;
+  uint32_t running_tag;
+  uint64_t running_since_us;  // 0: nothing runs
+  bool announced;             // the server knows what runs
+  uint64_t waiting_since_us;  // results wait since then, or the last acknowledgement, to be on the server's disk
+  bool disk_full;             // it says that it has no room for them
+  bool list_agreed, list_offered;
+  bool wants;  // the runner wants tests
+  bool asked;  // the server was asked for them, on this connection
+  bool heard_goodbye;
+  bool list_known;  // the server has the list already
+  bool ended;       // the runner is over
+  bool said_bye, gone;
+  int signo;
+  enum runner_end_kind end_kind;
+  char *why;
+  char **late;
+  size_t late_count;
+  uint32_t passed, failed, skipped;
+  int code;
+};
+
+// run_end.c
+
+// Ends the loop with an exit code; the first call counts.
+void run_quit(struct run *run, int code);
+void run_die(struct run *run, int code, const char *fmt, ...) PRINTF(3, 4);  // says why, and quits
+// The server cannot be served any more: says what it will never know, and quits.
+void run_give_up(struct run *run, int code, const char *what, const char *why);
+void run_bye(struct run *run);
+// When the runner is over and every result is on the server's disk, the worker takes its leave.
+void run_settle(struct run *run);
+// The server's last word: says how it went, and quits.
+void run_goodbye(struct run *run, const Shardd__Goodbye *goodbye);
+
+#endif
