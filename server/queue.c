@@ -182,7 +182,8 @@ void queue_settle(struct queue *queue, uint64_t now_us, struct effects *effects)
 
 void queue_set_list(struct queue *queue, uint64_t now_us, const struct sched_list *list, struct effects *effects)
 {
-  assert(!queue->sched && queue->state == QUEUE_COLLECTING && list->count <= LIMIT_TESTS);
+  assert(!queue->sched && list->count <= LIMIT_TESTS);
+  assert(queue->state == QUEUE_COLLECTING || queue->state == QUEUE_INCOMPLETE);
   struct sched_list own = *list;
   own.whole_files = queue->policy.whole_files;
   queue->sched = sched_new(&own);
@@ -195,6 +196,7 @@ void queue_set_list(struct queue *queue, uint64_t now_us, const struct sched_lis
     sched_free_test(queue->sched, i);
   }
   queue->by_verdict[VERDICT_NONE] = list->count;
+  if (queue->state == QUEUE_INCOMPLETE) return;  // given up while the list was on its way: the next worker goes on
   queue_set_state(queue, QUEUE_RUNNING, effects);
   queue_settle(queue, now_us, effects);
 }

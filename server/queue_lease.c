@@ -199,6 +199,16 @@ static bool queue_adoptable(const struct queue *queue, uint64_t id, const uint32
   return valid;
 }
 
+// The worker's own attempt failed and is on disk, though it has not heard so: the test is not in its hands any more.
+static bool queue_avoids(const struct queue *queue, uint32_t test, uint32_t worker)
+{
+  bool again = queue->test[test].again && queue->test[test].lost_by != worker;  // who only fell silent still runs it
+  for (uint32_t i = 0; again && i < queue->again_count; i++) {
+    if (queue->again[i].test == test) return queue->again[i].avoid == worker;
+  }
+  return false;
+}
+
 bool queue_adopt(struct queue *queue, uint64_t now_us, uint32_t number, uint64_t id, const uint32_t *tests,
                  uint32_t count) {
   uint32_t slot;
@@ -212,7 +222,7 @@ bool queue_adopt(struct queue *queue, uint64_t now_us, uint32_t number, uint64_t
   if (!queue_lease_make_room(queue, worker)) return false;
   lease = queue_lease_new(queue, id, number, tests, count, &slot);
   for (uint32_t i = 0; i < count; i++) {
-    bool ready = queue->test[tests[i]].place == PLACE_READY;
+    bool ready = queue->test[tests[i]].place == PLACE_READY && !queue_avoids(queue, tests[i], number);
     if (ready && !worker->left) queue_hand_out(queue, tests[i], slot);  // who has left only sends what it still has
   }
   return lease->live;

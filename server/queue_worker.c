@@ -136,9 +136,9 @@ uint32_t queue_join(struct queue *queue, uint64_t now_us, const struct queue_joi
   struct queue_reopen reopen = {.join = join, .known = queue_node_returns(queue, join), .ended = queue_ended(queue)};
   bool rerun = reopen.known || join->retried == QUEUE_RETRIED_YES ||
                (reopen.ended && join->retried == QUEUE_RETRIED_UNKNOWN);
-  if (rerun && queue->sched) {
-    if (reopen.known) queue_forgive(queue, join);
-    if (reopen.known || reopen.ended) *reopened_count = queue_reopen(queue, &reopen, reopened);
+  if (reopen.known) queue_forgive(queue, join);
+  if (rerun && queue->sched && (reopen.known || reopen.ended)) {
+    *reopened_count = queue_reopen(queue, &reopen, reopened);
   }
   uint32_t number = queue_worker_add(queue, join);
   queue->worker[number].rerun = rerun;
@@ -291,11 +291,28 @@ void queue_restore_left(struct queue *queue, uint32_t number)
   worker->awaited = false;
 }
 
+// Who was here when the build had ended and has decided nothing came late, as far as records tell.
+static void queue_restore_late(struct queue *queue)
+{
+  bool *decided = base_calloc(queue->worker_count + 1, sizeof *decided);
+  for (uint32_t i = 0; i < queue->total; i++) {
+    if (queue->test[i].decided < queue->worker_count) decided[queue->test[i].decided] = true;
+  }
+  for (uint32_t i = 0; i < queue->worker_count; i++) {
+    queue->worker[i].late = !queue->worker[i].left && !decided[i];
+  }
+  free(decided);
+}
+
 void queue_restored(struct queue *queue, uint64_t now_us, uint32_t ended, struct effects *effects)
 {
   queue->idle_since_us = now_us;
   queue->hold_until_us = now_us + queue->policy.lease_ttl_us;
   if (queue->rerun || queue->round > 1) queue->forgiven = queue_failing_count(queue);
-  if (ended) queue->state = (enum queue_state)ended;
+  if (ended == QUEUE_COMPLETE && queue->place_count[PLACE_DONE] < queue->total) ended = 0;  // killed while it was reopened
+  if (ended) {
+    queue->state = (enum queue_state)ended;
+    queue_restore_late(queue);
+  }
   queue_settle(queue, now_us, effects);
 }

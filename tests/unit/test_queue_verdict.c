@@ -1,5 +1,5 @@
 // Unit tests of verdicts: what each status means, retries and where they go, crashes, vanished workers, the bound on
-// failures, the bound on attempts, and that a replay of the records comes to the same state.
+// failures and the bound on attempts.
 #include "tests/unit/queue_fixture.h"
 
 static struct queue_policy with_retries(uint32_t retries) {
@@ -330,105 +330,6 @@ static void test_attempts_end(void **state) {
   }
 }
 
-// ---- restart
-
-struct record {
-  uint32_t worker, test, attempt;
-  enum queue_status status;
-  bool settles;
-};
-
-static void test_restore_equals_live(void **state) {
-  (void)state;
-  struct queue_policy policy = with_retries(1);
-  static const enum queue_status statuses[] = {QUEUE_PASSED, QUEUE_FAILED, QUEUE_SKIPPED, QUEUE_CRASHED, QUEUE_XFAILED};
-  struct record kept[64];
-  uint32_t n = 0;
-  open_build(&policy, 12);
-  uint32_t workers[] = {join_as("x", "1", QUEUE_RETRIED_NO), join_as("y", "1", QUEUE_RETRIED_NO)};
-  for (uint32_t turn = 0; counts().done < 8; turn++) {
-    struct grant grant = lease(workers[turn % 2]);
-    for (uint32_t i = 0; i < grant.count; i++, n++) {
-      enum queue_status status = statuses[(grant.test[i] + turn) % COUNT_OF(statuses)];
-      assert_int_equal(report(workers[turn % 2], grant.id, grant.test[i], status), ACCEPT_CURRENT);
-      kept[n] = (struct record){workers[turn % 2], grant.test[i], attempt, status, settles};
-    }
-  }
-  struct queue_counts before = counts();
-  enum queue_verdict verdicts[12];
-  for (uint32_t i = 0; i < 12; i++)
-    verdicts[i] = queue_verdict(queue, i);
-  uint32_t failing = queue_own_failing(queue, workers[0]);
-  close_queue(NULL);
-
-  open_queue(&policy, 2);
-  static const struct queue_join joins[] = {{.node = "x", .attempt = "1"}, {.node = "y", .attempt = "1"}};
-  for (uint32_t i = 0; i < 2; i++)
-    assert_int_equal(queue_restore_worker(queue, &joins[i], false), i);
-  set_list(12, 0);
-  for (uint32_t i = 0; i < n; i++) {
-    queue_restore_result(queue, kept[i].worker, kept[i].test, kept[i].status, kept[i].attempt, kept[i].settles, false);
-  }
-  begin();
-  queue_restored(queue, now, 0, &fx);
-  end();
-  struct queue_counts after = counts();
-  assert_int_equal(after.done, before.done);
-  assert_int_equal(after.ready, before.ready + before.leased);
-  assert_memory_equal(after.by_verdict, before.by_verdict, sizeof after.by_verdict);
-  assert_memory_equal(after.by_status, before.by_status, sizeof after.by_status);
-  for (uint32_t i = 0; i < 12; i++)
-    assert_int_equal(queue_verdict(queue, i), verdicts[i]);
-  assert_int_equal(queue_own_failing(queue, 0), failing);
-}
-
-// The number of an attempt that is on disk is not given again, though it decided nothing.
-static void test_restored_extra_keeps_its_number(void **state) {
-  (void)state;
-  open_queue(&usual, 2);
-  set_list(2, 0);
-  struct queue_join join = {.node = "x", .attempt = "1"};
-  (void)queue_restore_worker(queue, &join, false);
-  queue_restore_result(queue, 0, 0, QUEUE_FAILED, 1, true, false);
-  queue_restore_extra(queue, 0, 2);
-  begin();
-  queue_restored(queue, now, 0, &fx);
-  end();
-  uint32_t again = join_as("x", "2", QUEUE_RETRIED_YES);
-  assert_int_equal(reopened_count, 1);
-  pass(usual.lease_ttl_us);
-  struct grant grant = lease(again);
-  while (grant.test[0] != 0)
-    grant = lease(again);
-  assert_int_equal(report(again, grant.id, 0, QUEUE_PASSED), ACCEPT_CURRENT);
-  assert_int_equal(attempt, 3);
-}
-
-static void test_restored_end(void **state) {
-  (void)state;
-  static const enum queue_state ends[] = {QUEUE_INCOMPLETE, QUEUE_ABORTED};
-  for (size_t i = 0; i < COUNT_OF(ends); i++) {
-    open_queue(&usual, 2);
-    set_list(3, 0);
-    begin();
-    queue_restored(queue, now, ends[i], &fx);
-    end();
-    assert_int_equal(queue_state(queue), ends[i]);
-    assert_int_equal(fx.count, 0);
-    close_queue(NULL);
-  }
-  open_queue(&usual, 2);
-  struct queue_join join = {.node = "x", .attempt = "1"};
-  (void)queue_restore_worker(queue, &join, false);
-  set_list(1, 0);
-  queue_restore_result(queue, 0, 0, QUEUE_CRASHED, 1, true, true);
-  begin();
-  queue_restored(queue, now, 0, &fx);
-  end();
-  assert_int_equal(queue_state(queue), QUEUE_COMPLETE);
-  assert_int_equal(build_code(), EXIT_TESTS_FAILED);
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(test_statuses),
@@ -449,9 +350,6 @@ int main(void) {
       TEST(test_bound_of_a_runner),
       TEST(test_lost_verdict_aborts),
       TEST(test_attempts_end),
-      TEST(test_restore_equals_live),
-      TEST(test_restored_extra_keeps_its_number),
-      TEST(test_restored_end),
   };
   return cmocka_run_group_tests_name("queue_verdict", tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 // Unit tests of the queue's workers: lingering, falling silent while parked, jobs run again in each mode, rounds, late
-// comers, what each exits with, and workers that come back after a restart.
+// comers, what each exits with.
 #include "tests/unit/queue_fixture.h"
 
 static const char *const again = "2";
@@ -386,112 +386,6 @@ static void test_bound_on_workers(void **state) {
   assert_int_equal(queue_worker_count(queue), LIMIT_WORKERS);
 }
 
-// ---- after a restart
-
-static void restart(uint32_t workers, uint32_t tests) {
-  open_queue(&usual, 2);
-  for (uint32_t i = 0; i < workers; i++) {
-    char node[16];
-    snprintf(node, sizeof node, "r%u", i);
-    struct queue_join join = {.node = node, .attempt = "1"};
-    assert_int_equal(queue_restore_worker(queue, &join, false), i);
-  }
-  set_list(tests, 0);
-  begin();
-  queue_restored(queue, now, 0, &fx);
-  end();
-}
-
-// Nothing is granted before the old workers have named what they hold; then at once.
-static void test_hold_until_all_are_back(void **state) {
-  (void)state;
-  restart(2, 4);
-  uint64_t old = (UINT64_C(1) << 32) + 5;
-  attach(0);
-  expect_parked(0);
-  pass(SECOND);
-  assert_int_equal(effects_of(EFFECT_LEASE, NOBODY), 0);
-  attach(1);
-  uint32_t held[] = {2, 0};
-  assert_true(adopt(1, old, held, 2));
-  assert_int_equal(counts().leased, 2);
-  pass(0);
-  struct grant grant = granted(0);
-  assert_true(grant.count == 1 && grant.test[0] != 0 && grant.test[0] != 2);
-  assert_int_equal(grant.id >> 32, 2);
-  assert_int_equal(report(1, old, 2, QUEUE_PASSED), ACCEPT_CURRENT);
-}
-
-static void test_hold_ends(void **state) {
-  (void)state;
-  restart(2, 4);
-  attach(0);
-  expect_parked(0);
-  pass(usual.lease_ttl_us - 1);
-  heard(0);
-  assert_int_equal(counts().leased, 0);
-  pass(1);
-  assert_int_equal(granted(0).count, 1);  // the other does not come
-}
-
-static void test_no_hold_for_those_who_left(void **state) {
-  (void)state;
-  open_queue(&usual, 2);
-  struct queue_join join = {.node = "x", .attempt = "1"};
-  uint32_t x = queue_restore_worker(queue, &join, false);
-  queue_restore_left(queue, x);
-  set_list(1, 0);
-  begin();
-  queue_restored(queue, now, 0, &fx);
-  end();
-  assert_int_equal(lease(join_new()).count, 1);
-}
-
-static void test_restored_rounds(void **state) {
-  (void)state;
-  open_queue(&usual, 2);
-  struct queue_join first = {.node = "x", .attempt = "1"}, second = {.node = "x", .attempt = "2"};
-  uint32_t x = queue_restore_worker(queue, &first, true);
-  assert_int_equal(counts().late_errors, 1);
-  uint32_t x2 = queue_restore_worker(queue, &second, false);
-  assert_int_equal(counts().late_errors, 0);  // forgiven, as it was
-  set_list(3, 0);
-  for (uint32_t i = 0; i < 3; i++)
-    queue_restore_result(queue, x, i, i ? QUEUE_PASSED : QUEUE_FAILED, 1, true, false);
-  uint32_t opened[] = {0, 1000};
-  queue_restore_round(queue, 2, opened, 2);  // one of them is no test of the list
-  assert_int_equal(queue_round(queue), 2);
-  queue_restore_result(queue, x2, 0, QUEUE_SKIPPED, 2, true, false);
-  begin();
-  queue_restored(queue, now, 0, &fx);
-  end();
-  assert_int_equal(queue_state(queue), QUEUE_COMPLETE);
-  assert_int_equal(queue_verdict(queue, 0), VERDICT_SKIPPED);
-  assert_int_equal(queue_decided_by(queue, 0), x2);
-  assert_int_equal(build_code(), EXIT_OK);
-}
-
-static void test_restart_remembers_what_was_forgiven(void **state) {
-  (void)state;
-  struct queue_policy policy = usual;
-  policy.max_failures = 1;
-  for (int reruns = 0; reruns < 2; reruns++) {
-    open_queue(&policy, 2);
-    static const struct queue_join joins[] = {
-        {.node = "x", .attempt = "1"}, {.node = "y", .attempt = "1"}, {.node = "y", .attempt = "2"}};
-    for (int i = 0; i < 2 + reruns; i++)
-      (void)queue_restore_worker(queue, &joins[i], false);
-    set_list(9, 0);
-    queue_restore_result(queue, 0, 0, QUEUE_FAILED, 1, true, false);
-    begin();
-    queue_restored(queue, now, 0, &fx);
-    end();
-    assert_int_equal(queue_state(queue), reruns ? QUEUE_RUNNING : QUEUE_ABORTED);
-    close_queue(NULL);
-  }
-  open_build(&usual, 0);
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(test_linger),
@@ -515,11 +409,6 @@ int main(void) {
       TEST(test_late_comer),
       TEST(test_result_across_rounds),
       TEST(test_bound_on_workers),
-      TEST(test_hold_until_all_are_back),
-      TEST(test_hold_ends),
-      TEST(test_no_hold_for_those_who_left),
-      TEST(test_restored_rounds),
-      TEST(test_restart_remembers_what_was_forgiven),
   };
   return cmocka_run_group_tests_name("queue_worker", tests, NULL, NULL);
 }
