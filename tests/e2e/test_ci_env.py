@@ -102,7 +102,7 @@ def failed_on(job):
 
 
 def test_a_job_that_is_run_again_runs_what_it_failed(tmp_path, daemon, ci):
-    suite = make_suite(tmp_path, dict({"test_%d.py" % i: FIXABLE for i in range(8)}, **{"conftest.py": BARRIER}))
+    suite = make_suite(tmp_path, dict({"test_%d.py" % i: FIXABLE for i in range(6)}, **{"conftest.py": BARRIER}))
     fixed = tmp_path / "fixed"
     more = {"FIXED": str(fixed)}
     jobs = run_jobs(daemon, suite, ci, more=dict(more, **barrier(tmp_path, JOBS)))
