@@ -323,8 +323,9 @@ struct conns *conns_new(struct event_base *base, uint32_t max_connections, uint6
 void conns_free(struct conns *conns) {
   if (!conns) return;
   conns_end_turn(conns);
-  while (conns->first) {
-    conn_free(conns->first);
+  for (struct conn *conn = conns->first, *next; conn; conn = next) {
+    next = conn->next;
+    conn_free(conn);
   }
   msg_arena_free(conns->arena);
   free(conns);

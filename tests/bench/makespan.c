@@ -1,6 +1,7 @@
 // make bench-makespan: the shipped queue and scheduler in virtual time, over real timing histories and generated
 // suites, beside what the static splitters and pytest-xdist do. Prints makespan ÷ lower bound and checks the targets of
 // the design. Deterministic: the same tree prints the same figures.
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -335,6 +336,7 @@ static uint64_t xdist_cost(const struct suite *suite, const struct machine *mach
 }
 
 static double makespan_xdist(const struct suite *suite, const struct machine *machines, uint32_t n) {
+  assert(n > 0);
   struct xdist *node = base_calloc(n, sizeof *node);
   uint32_t next = 0, share = suite->count / (4 * n) > 2 ? suite->count / (4 * n) : 2;
   uint64_t end = 0;
