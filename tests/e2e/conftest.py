@@ -1,9 +1,12 @@
 """Fixtures of the end-to-end tests; the parts they are made of are in shardlib.py."""
+import signal
+
 import pytest
 import shardlib
 
 
 def pytest_configure(config):
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what runs is ended then, too
     config.addinivalue_line("markers", "slow: a large public suite; deselect with -m 'not slow'")
 
 
