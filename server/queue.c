@@ -1,6 +1,6 @@
-// A build's queue: the states of tests and build, the lists of workers, time. The lease's path: dispatch → queue_lease →
-// queue_try_grant → sched_grant → effects. Called by dispatch alone. It must not read a clock, send, write or log: time
-// comes in, effects go out, and the same calls give the same effects.
+// A build's queue: the states of tests and build, the lists of workers, time. The lease's path: dispatch → queue_lease
+// → queue_try_grant → sched_grant → effects. Called by dispatch alone. It must not read a clock, send, write or log:
+// time comes in, effects go out, and the same calls give the same effects.
 #include "server/queue.h"
 
 #include <assert.h>
@@ -8,8 +8,7 @@
 
 #include "server/queue_impl.h"
 
-struct queue *queue_new(const struct queue_policy *policy, uint32_t epoch, uint64_t now_us)
-{
+struct queue *queue_new(const struct queue_policy *policy, uint32_t epoch, uint64_t now_us) {
   struct queue *queue = base_calloc(1, sizeof *queue);
   queue->policy = *policy;
   queue->next_lease = ((uint64_t)epoch << 32) + 1;
@@ -22,8 +21,7 @@ struct queue *queue_new(const struct queue_policy *policy, uint32_t epoch, uint6
   return queue;
 }
 
-void queue_free(struct queue *queue)
-{
+void queue_free(struct queue *queue) {
   if (!queue) return;
   for (uint32_t i = 0; i < queue->lease_count; i++) {
     if (queue->lease[i]) queue_lease_drop(queue, i);
@@ -40,14 +38,12 @@ void queue_free(struct queue *queue)
   free(queue);
 }
 
-void queue_set_times(struct queue *queue, uint64_t lease_ttl_us, uint64_t idle_us)
-{
+void queue_set_times(struct queue *queue, uint64_t lease_ttl_us, uint64_t idle_us) {
   queue->policy.lease_ttl_us = lease_ttl_us;
   queue->policy.idle_us = idle_us;
 }
 
-void queue_set_max_failures(struct queue *queue, uint32_t max_failures)
-{
+void queue_set_max_failures(struct queue *queue, uint32_t max_failures) {
   if (max_failures && (!queue->policy.max_failures || max_failures < queue->policy.max_failures)) {
     queue->policy.max_failures = max_failures;
   }
@@ -55,8 +51,7 @@ void queue_set_max_failures(struct queue *queue, uint32_t max_failures)
 
 // ---- lists of workers
 
-void queue_list_remove(struct queue *queue, enum queue_list list, uint32_t worker)
-{
+void queue_list_remove(struct queue *queue, enum queue_list list, uint32_t worker) {
   struct queue_link *link = &queue->worker[worker].link[list];
   struct queue_fifo *fifo = &queue->fifo[list];
   if (!link->in) return;
@@ -66,8 +61,7 @@ void queue_list_remove(struct queue *queue, enum queue_list list, uint32_t worke
   if (list == LIST_PARKED) queue->parked--;
 }
 
-void queue_list_add(struct queue *queue, enum queue_list list, uint32_t worker)
-{
+void queue_list_add(struct queue *queue, enum queue_list list, uint32_t worker) {
   queue_list_remove(queue, list, worker);
   struct queue_link *link = &queue->worker[worker].link[list];
   struct queue_fifo *fifo = &queue->fifo[list];
@@ -79,9 +73,9 @@ void queue_list_add(struct queue *queue, enum queue_list list, uint32_t worker)
 
 // ---- tests
 
-// The one function that changes where a test is. READY means free in the scheduler unless queue_put_again says otherwise.
-void queue_move(struct queue *queue, uint32_t number, enum queue_place to)
-{
+// The one function that changes where a test is. READY means free in the scheduler unless queue_put_again says
+// otherwise.
+void queue_move(struct queue *queue, uint32_t number, enum queue_place to) {
   assert(number < queue->total);
   struct queue_test *test = &queue->test[number];
   enum queue_place from = (enum queue_place)test->place;
@@ -98,8 +92,10 @@ void queue_move(struct queue *queue, uint32_t number, enum queue_place to)
   if (to != PLACE_LEASED) test->slot = QUEUE_NO_SLOT;
   if (test->again) {
     uint32_t i = 0;
-    while (queue->again[i].test != number) i++;
-    for (queue->again_count--; i < queue->again_count; i++) queue->again[i] = queue->again[i + 1];
+    while (queue->again[i].test != number)
+      i++;
+    for (queue->again_count--; i < queue->again_count; i++)
+      queue->again[i] = queue->again[i + 1];
     test->again = false;
   }
   queue->place_count[from]--;
@@ -107,16 +103,14 @@ void queue_move(struct queue *queue, uint32_t number, enum queue_place to)
   test->place = (uint8_t)to;
 }
 
-void queue_hand_out(struct queue *queue, uint32_t number, uint32_t slot)
-{
+void queue_hand_out(struct queue *queue, uint32_t number, uint32_t slot) {
   queue_move(queue, number, PLACE_LEASED);
   queue->test[number].slot = slot;
   queue->lease[slot]->held++;
   queue->lease[slot]->live = true;
 }
 
-void queue_put_again(struct queue *queue, uint32_t test, uint32_t avoid, bool alone)
-{
+void queue_put_again(struct queue *queue, uint32_t test, uint32_t avoid, bool alone) {
   assert(queue->test[test].place == PLACE_READY && !queue->test[test].again);
   sched_take_test(queue->sched, test);
   if (queue->again_count == queue->again_room) {
@@ -129,21 +123,18 @@ void queue_put_again(struct queue *queue, uint32_t test, uint32_t avoid, bool al
 
 // ---- states of the build
 
-bool queue_ended(const struct queue *queue)
-{
+bool queue_ended(const struct queue *queue) {
   return queue->state >= QUEUE_COMPLETE;
 }
 
-static void queue_drain(struct queue *queue, uint32_t worker, struct effects *effects)
-{
+static void queue_drain(struct queue *queue, uint32_t worker, struct effects *effects) {
   enum effect_drain reason = queue->state == QUEUE_ABORTED ? EFFECT_DRAIN_MAX_FAILURES : EFFECT_DRAIN_SETTLED;
   if (!queue_ended(queue)) reason = EFFECT_DRAIN_LINGER;
   if (queue->worker[worker].late) reason = EFFECT_DRAIN_LATE;
   effects_add(effects, (struct effect){.kind = EFFECT_DRAIN, .worker = worker, .reason = reason});
 }
 
-static void queue_drain_parked(struct queue *queue, struct effects *effects)
-{
+static void queue_drain_parked(struct queue *queue, struct effects *effects) {
   while (queue->fifo[LIST_PARKED].head != QUEUE_NOBODY) {
     uint32_t worker = queue->fifo[LIST_PARKED].head;
     queue_list_remove(queue, LIST_PARKED, worker);
@@ -151,24 +142,21 @@ static void queue_drain_parked(struct queue *queue, struct effects *effects)
   }
 }
 
-void queue_set_state(struct queue *queue, enum queue_state state, struct effects *effects)
-{
+void queue_set_state(struct queue *queue, enum queue_state state, struct effects *effects) {
   if (queue->state == state) return;
   queue->state = state;
   effects_add(effects, (struct effect){.kind = EFFECT_STATE});
   if (queue_ended(queue)) queue_drain_parked(queue, effects);
 }
 
-static bool queue_failed_enough(const struct queue *queue)
-{
+static bool queue_failed_enough(const struct queue *queue) {
   uint32_t failing = queue_failing_count(queue), bound = queue->policy.max_failures;
   assert(queue->forgiven <= failing);
   return bound && failing - queue->forgiven >= bound;
 }
 
 // After verdicts changed: is the build over?
-void queue_settle(struct queue *queue, uint64_t now_us, struct effects *effects)
-{
+void queue_settle(struct queue *queue, uint64_t now_us, struct effects *effects) {
   if (queue->state != QUEUE_RUNNING) return;
   assert(queue->sched);
   if (queue->place_count[PLACE_DONE] == queue->total) {
@@ -180,8 +168,7 @@ void queue_settle(struct queue *queue, uint64_t now_us, struct effects *effects)
   }
 }
 
-void queue_set_list(struct queue *queue, uint64_t now_us, const struct sched_list *list, struct effects *effects)
-{
+void queue_set_list(struct queue *queue, uint64_t now_us, const struct sched_list *list, struct effects *effects) {
   assert(!queue->sched && list->count <= LIMIT_TESTS);
   assert(queue->state == QUEUE_COLLECTING || queue->state == QUEUE_INCOMPLETE);
   struct sched_list own = *list;
@@ -201,16 +188,14 @@ void queue_set_list(struct queue *queue, uint64_t now_us, const struct sched_lis
   queue_settle(queue, now_us, effects);
 }
 
-bool queue_has_list(const struct queue *queue)
-{
+bool queue_has_list(const struct queue *queue) {
   return queue->sched != NULL;
 }
 
 // ---- leasing
 
 // Serves parked workers in the order they came, until one with room gets nothing that the next would get either.
-void queue_pump(struct queue *queue, uint64_t now_us, struct effects *effects)
-{
+void queue_pump(struct queue *queue, uint64_t now_us, struct effects *effects) {
   if (queue->state != QUEUE_RUNNING) return;
   uint32_t worker = queue->fifo[LIST_PARKED].head;
   while (worker != QUEUE_NOBODY && (sched_free_count(queue->sched) || queue->again_count)) {
@@ -222,8 +207,7 @@ void queue_pump(struct queue *queue, uint64_t now_us, struct effects *effects)
   }
 }
 
-void queue_lease(struct queue *queue, uint64_t now_us, uint32_t number, struct effects *effects)
-{
+void queue_lease(struct queue *queue, uint64_t now_us, uint32_t number, struct effects *effects) {
   assert(number < queue->worker_count);
   struct queue_worker *worker = &queue->worker[number];
   worker->drained = false;
@@ -244,8 +228,7 @@ void queue_lease(struct queue *queue, uint64_t now_us, uint32_t number, struct e
 // ---- time
 
 // Its connection may outlive its silence: if it waited for tests, it is parked again when it speaks.
-static void queue_expire(struct queue *queue, uint64_t now_us, uint32_t number, struct effects *effects)
-{
+static void queue_expire(struct queue *queue, uint64_t now_us, uint32_t number, struct effects *effects) {
   struct queue_worker *worker = &queue->worker[number];
   bool asked = worker->link[LIST_PARKED].in || worker->asked;
   queue_lease_end_all(queue, number, true, effects);
@@ -254,32 +237,27 @@ static void queue_expire(struct queue *queue, uint64_t now_us, uint32_t number, 
   worker->asked = asked;
 }
 
-static uint64_t queue_heard_deadline(const struct queue *queue)
-{
+static uint64_t queue_heard_deadline(const struct queue *queue) {
   uint32_t head = queue->fifo[LIST_HEARD].head;
   return head == QUEUE_NOBODY ? UINT64_MAX : queue->worker[head].heard_us + queue->policy.lease_ttl_us;
 }
 
-static uint64_t queue_linger_deadline(const struct queue *queue)
-{
+static uint64_t queue_linger_deadline(const struct queue *queue) {
   uint32_t head = queue->fifo[LIST_PARKED].head;
   if (head == QUEUE_NOBODY || queue->state != QUEUE_RUNNING || queue->connected < 2) return UINT64_MAX;
   return queue->worker[head].parked_us + queue->policy.linger_us;
 }
 
-static uint64_t queue_idle_deadline(const struct queue *queue)
-{
+static uint64_t queue_idle_deadline(const struct queue *queue) {
   if (queue_ended(queue) || queue->connected) return UINT64_MAX;
   return queue->idle_since_us + queue->policy.idle_us;
 }
 
-static uint64_t queue_hold_deadline(const struct queue *queue)
-{
+static uint64_t queue_hold_deadline(const struct queue *queue) {
   return queue->hold_until_us && queue->state == QUEUE_RUNNING ? queue->hold_until_us : UINT64_MAX;
 }
 
-uint64_t queue_deadline(const struct queue *queue)
-{
+uint64_t queue_deadline(const struct queue *queue) {
   uint64_t due[] = {queue_heard_deadline(queue), queue_linger_deadline(queue), queue_idle_deadline(queue),
                     queue_hold_deadline(queue)};
   uint64_t first = queue->wake ? 0 : UINT64_MAX;
@@ -289,8 +267,7 @@ uint64_t queue_deadline(const struct queue *queue)
   return first;
 }
 
-void queue_tick(struct queue *queue, uint64_t now_us, struct effects *effects)
-{
+void queue_tick(struct queue *queue, uint64_t now_us, struct effects *effects) {
   while (queue_heard_deadline(queue) <= now_us) {
     queue_expire(queue, now_us, queue->fifo[LIST_HEARD].head, effects);
   }
@@ -311,35 +288,29 @@ void queue_tick(struct queue *queue, uint64_t now_us, struct effects *effects)
 
 // ---- reading
 
-enum queue_state queue_state(const struct queue *queue)
-{
+enum queue_state queue_state(const struct queue *queue) {
   return queue->state;
 }
 
-uint64_t queue_expected_us(const struct queue *queue, uint32_t test)
-{
+uint64_t queue_expected_us(const struct queue *queue, uint32_t test) {
   return sched_expected_us(queue->sched, test);
 }
 
-uint32_t queue_round(const struct queue *queue)
-{
+uint32_t queue_round(const struct queue *queue) {
   return queue->round;
 }
 
-enum queue_verdict queue_verdict(const struct queue *queue, uint32_t test)
-{
+enum queue_verdict queue_verdict(const struct queue *queue, uint32_t test) {
   assert(test < queue->total);
   return (enum queue_verdict)queue->test[test].verdict;
 }
 
-uint32_t queue_decided_by(const struct queue *queue, uint32_t test)
-{
+uint32_t queue_decided_by(const struct queue *queue, uint32_t test) {
   assert(test < queue->total);
   return queue->test[test].place == PLACE_DONE ? queue->test[test].decided : (uint32_t)QUEUE_NOBODY;
 }
 
-void queue_counts(const struct queue *queue, struct queue_counts *counts)
-{
+void queue_counts(const struct queue *queue, struct queue_counts *counts) {
   *counts = (struct queue_counts){.total = queue->total,
                                   .ready = queue->place_count[PLACE_READY],
                                   .leased = queue->place_count[PLACE_LEASED],

@@ -200,8 +200,7 @@ static bool queue_adoptable(const struct queue *queue, uint64_t id, const uint32
 }
 
 // The worker's own attempt failed and is on disk, though it has not heard so: the test is not in its hands any more.
-static bool queue_avoids(const struct queue *queue, uint32_t test, uint32_t worker)
-{
+static bool queue_avoids(const struct queue *queue, uint32_t test, uint32_t worker) {
   bool again = queue->test[test].again && queue->test[test].lost_by != worker;  // who only fell silent still runs it
   for (uint32_t i = 0; again && i < queue->again_count; i++) {
     if (queue->again[i].test == test) return queue->again[i].avoid == worker;

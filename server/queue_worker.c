@@ -1,13 +1,12 @@
-// The queue's workers: coming, returning, leaving, being run again, and what each exits with. Called by dispatch; pure. A
-// "node" is a parallel job of the CI, the same over its retries; a "worker" is one run of it.
+// The queue's workers: coming, returning, leaving, being run again, and what each exits with. Called by dispatch; pure.
+// A "node" is a parallel job of the CI, the same over its retries; a "worker" is one run of it.
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "server/queue_impl.h"
 
-static uint32_t queue_worker_add(struct queue *queue, const struct queue_join *join)
-{
+static uint32_t queue_worker_add(struct queue *queue, const struct queue_join *join) {
   if (queue->worker_count == queue->worker_room) {
     queue->worker_room = queue->worker_room ? queue->worker_room * 2 : 8;
     queue->worker = base_realloc(queue->worker, queue->worker_room, sizeof *queue->worker);
@@ -19,8 +18,7 @@ static uint32_t queue_worker_add(struct queue *queue, const struct queue_join *j
   return queue->worker_count++;
 }
 
-static void queue_worker_connect(struct queue *queue, uint64_t now_us, uint32_t number)
-{
+static void queue_worker_connect(struct queue *queue, uint64_t now_us, uint32_t number) {
   struct queue_worker *worker = &queue->worker[number];
   worker->heard_us = now_us;
   queue_list_add(queue, LIST_HEARD, number);
@@ -43,15 +41,13 @@ static void queue_worker_connect(struct queue *queue, uint64_t now_us, uint32_t 
 
 // ---- a job that is run again
 
-static bool queue_same_node(const struct queue_worker *worker, const struct queue_join *join)
-{
+static bool queue_same_node(const struct queue_worker *worker, const struct queue_join *join) {
   return join->node[0] && strcmp(worker->node, join->node) == 0;
 }
 
-// Was this node here before, as another try of the job? Without tokens an ended build tells. While the earlier one is still
-// at work, these are two jobs that share a name, not a re-run.
-static bool queue_node_returns(const struct queue *queue, const struct queue_join *join)
-{
+// Was this node here before, as another try of the job? Without tokens an ended build tells. While the earlier one is
+// still at work, these are two jobs that share a name, not a re-run.
+static bool queue_node_returns(const struct queue *queue, const struct queue_join *join) {
   bool returns = false;
   for (uint32_t i = 0; i < queue->worker_count; i++) {
     const struct queue_worker *worker = &queue->worker[i];
@@ -69,8 +65,7 @@ struct queue_reopen {
   bool ended;  // the build was over
 };
 
-static bool queue_reopens(const struct queue *queue, const struct queue_reopen *reopen, const struct queue_test *test)
-{
+static bool queue_reopens(const struct queue *queue, const struct queue_reopen *reopen, const struct queue_test *test) {
   if (test->place != PLACE_DONE) return false;
   bool own = test->decided < queue->worker_count && queue_same_node(&queue->worker[test->decided], reopen->join);
   bool failing = queue_failing((enum queue_verdict)test->verdict);
@@ -82,8 +77,7 @@ static bool queue_reopens(const struct queue *queue, const struct queue_reopen *
   return failing && (own || !reopen->known);
 }
 
-static void queue_reopen_test(struct queue *queue, uint32_t test)
-{
+static void queue_reopen_test(struct queue *queue, uint32_t test) {
   queue_clear_verdict(queue, test);
   if (queue->test[test].failures) queue->retried--;
   queue->test[test].crashes = queue->test[test].lost = queue->test[test].failures = 0;
@@ -91,8 +85,7 @@ static void queue_reopen_test(struct queue *queue, uint32_t test)
   queue_move(queue, test, PLACE_READY);
 }
 
-static uint32_t queue_reopen(struct queue *queue, const struct queue_reopen *reopen, uint32_t **out)
-{
+static uint32_t queue_reopen(struct queue *queue, const struct queue_reopen *reopen, uint32_t **out) {
   uint32_t n = 0;
   *out = base_calloc(queue->total + 1, sizeof **out);
   for (uint32_t i = 0; i < queue->total; i++) {
@@ -106,8 +99,7 @@ static uint32_t queue_reopen(struct queue *queue, const struct queue_reopen *reo
 }
 
 // What the node's earlier tries left behind outside of tests is forgiven: it is run again now.
-static void queue_forgive(struct queue *queue, const struct queue_join *join)
-{
+static void queue_forgive(struct queue *queue, const struct queue_join *join) {
   for (uint32_t i = 0; i < queue->worker_count; i++) {
     struct queue_worker *worker = &queue->worker[i];
     if (!worker->late_errors || !queue_same_node(worker, join)) continue;
@@ -116,10 +108,9 @@ static void queue_forgive(struct queue *queue, const struct queue_join *join)
   }
 }
 
-// An ended build goes on: because it never was complete, or because a job is run again and there is work for it. What failed
-// before does not end it again.
-void queue_go_on(struct queue *queue, bool rerun, struct effects *effects)
-{
+// An ended build goes on: because it never was complete, or because a job is run again and there is work for it. What
+// failed before does not end it again.
+void queue_go_on(struct queue *queue, bool rerun, struct effects *effects) {
   bool work = queue->place_count[PLACE_DONE] < queue->total;
   if (queue->state == QUEUE_INCOMPLETE || (queue_ended(queue) && work && rerun)) {
     queue->forgiven = queue_failing_count(queue);
@@ -128,14 +119,13 @@ void queue_go_on(struct queue *queue, bool rerun, struct effects *effects)
 }
 
 uint32_t queue_join(struct queue *queue, uint64_t now_us, const struct queue_join *join, uint32_t **reopened,
-                    uint32_t *reopened_count, struct effects *effects)
-{
+                    uint32_t *reopened_count, struct effects *effects) {
   *reopened = NULL;
   *reopened_count = 0;
   if (queue->worker_count >= LIMIT_WORKERS) return QUEUE_NOBODY;
   struct queue_reopen reopen = {.join = join, .known = queue_node_returns(queue, join), .ended = queue_ended(queue)};
-  bool rerun = reopen.known || join->retried == QUEUE_RETRIED_YES ||
-               (reopen.ended && join->retried == QUEUE_RETRIED_UNKNOWN);
+  bool rerun =
+      reopen.known || join->retried == QUEUE_RETRIED_YES || (reopen.ended && join->retried == QUEUE_RETRIED_UNKNOWN);
   if (reopen.known) queue_forgive(queue, join);
   if (rerun && queue->sched && (reopen.known || reopen.ended)) {
     *reopened_count = queue_reopen(queue, &reopen, reopened);
@@ -151,8 +141,7 @@ uint32_t queue_join(struct queue *queue, uint64_t now_us, const struct queue_joi
 
 // ---- presence
 
-void queue_attach(struct queue *queue, uint64_t now_us, uint32_t number, struct effects *effects)
-{
+void queue_attach(struct queue *queue, uint64_t now_us, uint32_t number, struct effects *effects) {
   assert(number < queue->worker_count);
   struct queue_worker *worker = &queue->worker[number];
   if (worker->left) return;
@@ -164,8 +153,7 @@ void queue_attach(struct queue *queue, uint64_t now_us, uint32_t number, struct 
   queue_settle(queue, now_us, effects);
 }
 
-void queue_detach(struct queue *queue, uint64_t now_us, uint32_t number)
-{
+void queue_detach(struct queue *queue, uint64_t now_us, uint32_t number) {
   assert(number < queue->worker_count);
   struct queue_worker *worker = &queue->worker[number];
   queue_list_remove(queue, LIST_PARKED, number);
@@ -176,14 +164,12 @@ void queue_detach(struct queue *queue, uint64_t now_us, uint32_t number)
   if (--queue->connected == 0) queue->idle_since_us = now_us;
 }
 
-void queue_heard(struct queue *queue, uint64_t now_us, uint32_t number)
-{
+void queue_heard(struct queue *queue, uint64_t now_us, uint32_t number) {
   assert(number < queue->worker_count);
   if (!queue->worker[number].left) queue_worker_connect(queue, now_us, number);
 }
 
-void queue_leave(struct queue *queue, uint64_t now_us, uint32_t number, bool late_errors, struct effects *effects)
-{
+void queue_leave(struct queue *queue, uint64_t now_us, uint32_t number, bool late_errors, struct effects *effects) {
   assert(number < queue->worker_count);
   struct queue_worker *worker = &queue->worker[number];
   if (worker->left) return;
@@ -199,27 +185,23 @@ void queue_leave(struct queue *queue, uint64_t now_us, uint32_t number, bool lat
   queue_settle(queue, now_us, effects);
 }
 
-uint32_t queue_worker_count(const struct queue *queue)
-{
+uint32_t queue_worker_count(const struct queue *queue) {
   return queue->worker_count;
 }
 
-bool queue_worker_connected(const struct queue *queue, uint32_t worker)
-{
+bool queue_worker_connected(const struct queue *queue, uint32_t worker) {
   assert(worker < queue->worker_count);
   return queue->worker[worker].connected;
 }
 
-uint32_t queue_own_failing(const struct queue *queue, uint32_t worker)
-{
+uint32_t queue_own_failing(const struct queue *queue, uint32_t worker) {
   assert(worker < queue->worker_count);
   return queue->worker[worker].own_failing;
 }
 
 // ---- exit codes
 
-int queue_exit_code(const struct queue *queue, uint32_t number, const char **why)
-{
+int queue_exit_code(const struct queue *queue, uint32_t number, const char **why) {
   const struct queue_worker *worker = &queue->worker[number];
   *why = "every test this worker decided passed";
   if (worker->own_failing) {
@@ -235,7 +217,8 @@ int queue_exit_code(const struct queue *queue, uint32_t number, const char **why
     case QUEUE_ABORTED: *why = "the build was ended by its bound on failures"; return EXIT_TESTS_FAILED;
     case QUEUE_COLLECTING: *why = "the build has no list of tests"; return EXIT_INFRA;
     case QUEUE_RUNNING:
-      *why = queue->connected ? "other workers have the rest of the build" : "tests have no verdict and no worker is left";
+      *why =
+          queue->connected ? "other workers have the rest of the build" : "tests have no verdict and no worker is left";
       if (!queue->connected) return EXIT_INFRA;
       break;
     case QUEUE_COMPLETE: break;
@@ -244,8 +227,7 @@ int queue_exit_code(const struct queue *queue, uint32_t number, const char **why
   return EXIT_OK;
 }
 
-int queue_build_code(const struct queue *queue, const char **why)
-{
+int queue_build_code(const struct queue *queue, const char **why) {
   *why = "every test has its verdict, none fails";
   uint32_t failing = queue_failing_count(queue);
   if (queue->state == QUEUE_INCOMPLETE || !queue_ended(queue)) {
@@ -260,8 +242,7 @@ int queue_build_code(const struct queue *queue, const char **why)
 
 // ---- recovery
 
-uint32_t queue_restore_worker(struct queue *queue, const struct queue_join *join, bool late_errors)
-{
+uint32_t queue_restore_worker(struct queue *queue, const struct queue_join *join, bool late_errors) {
   if (queue_node_returns(queue, join)) {
     queue_forgive(queue, join);
     queue->rerun = true;
@@ -274,16 +255,14 @@ uint32_t queue_restore_worker(struct queue *queue, const struct queue_join *join
   return number;
 }
 
-void queue_restore_round(struct queue *queue, uint32_t round, const uint32_t *tests, uint32_t count)
-{
+void queue_restore_round(struct queue *queue, uint32_t round, const uint32_t *tests, uint32_t count) {
   for (uint32_t i = 0; i < count; i++) {
     if (tests[i] < queue->total && queue->test[tests[i]].place == PLACE_DONE) queue_reopen_test(queue, tests[i]);
   }
   queue->round = round;
 }
 
-void queue_restore_left(struct queue *queue, uint32_t number)
-{
+void queue_restore_left(struct queue *queue, uint32_t number) {
   struct queue_worker *worker = &queue->worker[number];
   worker->left = true;
   queue->left++;
@@ -292,8 +271,7 @@ void queue_restore_left(struct queue *queue, uint32_t number)
 }
 
 // Who was here when the build had ended and has decided nothing came late, as far as records tell.
-static void queue_restore_late(struct queue *queue)
-{
+static void queue_restore_late(struct queue *queue) {
   bool *decided = base_calloc(queue->worker_count + 1, sizeof *decided);
   for (uint32_t i = 0; i < queue->total; i++) {
     if (queue->test[i].decided < queue->worker_count) decided[queue->test[i].decided] = true;
@@ -304,12 +282,12 @@ static void queue_restore_late(struct queue *queue)
   free(decided);
 }
 
-void queue_restored(struct queue *queue, uint64_t now_us, uint32_t ended, struct effects *effects)
-{
+void queue_restored(struct queue *queue, uint64_t now_us, uint32_t ended, struct effects *effects) {
   queue->idle_since_us = now_us;
   queue->hold_until_us = now_us + queue->policy.lease_ttl_us;
   if (queue->rerun || queue->round > 1) queue->forgiven = queue_failing_count(queue);
-  if (ended == QUEUE_COMPLETE && queue->place_count[PLACE_DONE] < queue->total) ended = 0;  // killed while it was reopened
+  if (ended == QUEUE_COMPLETE && queue->place_count[PLACE_DONE] < queue->total)
+    ended = 0;  // killed while it was reopened
   if (ended) {
     queue->state = (enum queue_state)ended;
     queue_restore_late(queue);

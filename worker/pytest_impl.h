@@ -1,5 +1,5 @@
-// The pytest runner's inside, shared by runner_pytest.c (the process and its end) and pytest_lines.c (what the adapter says
-// and is told). Nobody else includes it.
+// The pytest runner's inside, shared by runner_pytest.c (the process and its end) and pytest_lines.c (what the adapter
+// says and is told). Nobody else includes it.
 #ifndef WORKER_PYTEST_IMPL_H
 #define WORKER_PYTEST_IMPL_H
 
@@ -26,22 +26,22 @@ struct runner {
   struct adapter *adapter;
   struct proc *proc;
   struct event *cap, *start_timer, *kill_timer;
-  struct testlist *list;       // while it is collected
-  struct pytest_test *given;   // not yet reported, in order
+  struct testlist *list;      // while it is collected
+  struct pytest_test *given;  // not yet reported, in order
   size_t begin, end, room;
-  size_t sent;                 // of given: what this interpreter was told, behind begin
-  bool heard;                  // this interpreter spoke
-  bool listed, handed_over;    // this interpreter's list is complete; the first one was handed over
-  bool asked;                  // on_need was called and not answered
-  bool wants;                  // this interpreter waits for tests
+  size_t sent;               // of given: what this interpreter was told, behind begin
+  bool heard;                // this interpreter spoke
+  bool listed, handed_over;  // this interpreter's list is complete; the first one was handed over
+  bool asked;                // on_need was called and not answered
+  bool wants;                // this interpreter waits for tests
   bool finishing, dropping, aborting, ended;
   bool bye, stopped, any_failed;
   int bye_code, restarts;
   uint32_t collected;
   int collection_errors;
-  char *broken;                // what the adapter said wrong
+  char *broken;  // what the adapter said wrong
   char *duplicates;
-  const char *killed_why;      // a test was over its cap
+  const char *killed_why;  // a test was over its cap
   char *late[PYTEST_LATE_MAX];
   size_t late_count;
 };

@@ -89,8 +89,8 @@ struct runner_ops {
   const char *name;  // --runner NAME
   const char *help;
   bool lists_itself;  // collects in any case (persistent): the list is always checked
-  // What the user got wrong, found before anything starts. 0; -1 and a message in why (bounded, terminated). NULL: nothing
-  // can be wrong.
+  // What the user got wrong, found before anything starts. 0; -1 and a message in why (bounded, terminated). NULL:
+  // nothing can be wrong.
   int (*check)(const struct runner_spec *spec, char *why, size_t why_size);
   // Starts it, checked; callbacks follow from the loop. NULL and a message in why on failure.
   struct runner *(*start)(const struct runner_spec *spec, char *why, size_t why_size);
