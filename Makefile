@@ -172,7 +172,7 @@ format:
 	clang-format -i $(LINT_C) $(LINT_H)
 
 # ---- benchmarks: each prints its figures, the target and the verdict, and leaves them as JSON in build/
-bench: bench-overhead bench-makespan
+bench: bench-overhead bench-makespan bench-load
 
 bench-overhead: all
 	@tests/bench/overhead.py $(BUILD) $(BUILD)/bench-overhead.json
@@ -180,6 +180,10 @@ bench-overhead: all
 HISTORIES ?= tests/bench/durations
 bench-makespan: $(BUILD)/bench/makespan
 	@$(BUILD)/bench/makespan $(HISTORIES) $(BUILD)/bench-makespan.json
+
+bench-load: all $(BUILD)/bench/load
+	@place=$$(mktemp -d -p $(BUILD)) && trap 'rm -rf "$$place"' EXIT && \
+	  $(BUILD)/bench/load $(BUILD)/shardd "$$place" $(BUILD)/bench-load.json
 
 # ---- installing: `make install PREFIX=/usr DESTDIR=pkg` for packages
 BINDIR = $(PREFIX)/bin
@@ -220,7 +224,7 @@ make deps          installs missing Debian packages, or prints the line that doe
 make unit          unit tests; one of them: make unit-NAME
 make e2e           end-to-end tests; one: /usr/bin/python3 -m pytest tests/e2e -k NAME
 make tsan          unit tests and a few end-to-end tests with ThreadSanitizer
-make bench         benchmarks against their targets; one: make bench-overhead, make bench-makespan
+make bench         benchmarks against their targets; one: bench-overhead, bench-makespan, bench-load
 make format        lays out all C sources
 make install       below PREFIX (/usr/local), DESTDIR before it; make uninstall takes it away
 make clean         removes build/
@@ -230,6 +234,6 @@ help:
 	@: $(info $(HELP))
 
 .PHONY: all deps demo check unit unit-programs e2e tsan lint $(LINT_PARTS:%=lint-%) objects format bench bench-overhead \
-  bench-makespan install uninstall clean help
+  bench-makespan bench-load install uninstall clean help
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
