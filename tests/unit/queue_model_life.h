@@ -83,7 +83,7 @@ static inline void model_restore_workers(struct model *m) {
 // The server dies and comes back: what was decided is what is decided, who failed what is who failed what.
 static inline void model_restart(struct model *m) {
   struct queue_counts before, after;
-  uint32_t own[MODEL_WORKERS];
+  uint32_t own[MODEL_WORKERS] = {0};
   enum queue_state state = queue_state(m->queue);
   uint32_t round = queue_round(m->queue);
   queue_counts(m->queue, &before);
