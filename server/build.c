@@ -158,13 +158,19 @@ void build_set_list(struct build *build, const struct store_list *list) {
   build_digest(build);
 }
 
+static uint32_t build_ms(uint64_t us) {
+  uint64_t ms = us / 1000;
+  if (ms == 0) return 1;
+  return ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
+}
+
 // The longest a test may take: what was asked for, else ten times the longest known, at least a minute.
 static uint32_t build_cap_ms(const struct build *build, const struct estimate_history *history) {
   uint64_t high = estimate_high(history);
-  if (build->timeout_per_test_us) return (uint32_t)(build->timeout_per_test_us / 1000);
+  if (build->timeout_per_test_us) return build_ms(build->timeout_per_test_us);
   if (!high) return LIMIT_CAP_UNSEEN_US / 1000;
   uint64_t cap = high * 10 > LIMIT_CAP_LEAST_US ? high * 10 : LIMIT_CAP_LEAST_US;
-  return cap / 1000 > UINT32_MAX ? UINT32_MAX : (uint32_t)(cap / 1000);
+  return build_ms(cap);
 }
 
 static void build_expect(const struct store_list *list, const struct store_listed *listed, uint64_t *expected,
@@ -205,11 +211,12 @@ void build_list_ready(struct server *server, struct build *build, const struct s
 
 // ---- eviction
 
-static bool build_quiet(const struct build *build) {
+// Nobody is connected to it and everything of it is on disk.
+static bool build_quiet(const struct server *server, const struct build *build) {
   for (uint32_t i = 0; i < build->session_count; i++) {
     if (build->session[i]->conn) return false;
   }
-  return build->pending == 0;
+  return build->pending == 0 && store_durable(server->store) >= build->state_ticket;
 }
 
 uint64_t build_evict(struct server *server, uint64_t now_us) {
@@ -218,7 +225,7 @@ uint64_t build_evict(struct server *server, uint64_t now_us) {
     after = build->next;
     uint64_t due = build->ended_us + LIMIT_BUILD_KEEP_US;
     if (queue_state(build->queue) < QUEUE_COMPLETE) continue;
-    if (due <= now_us && build_quiet(build)) {
+    if (due <= now_us && build_quiet(server, build)) {
       build_free(server, build);
     } else if (due > now_us && due < next) {
       next = due;

@@ -185,11 +185,10 @@ void deliver_effects(struct server *server, struct build *build) {
 
 // ---- what waits for the disk
 
-enum { DELIVER_GOODBYE = 0 };  // a seq no message has: the goodbye waits
-
-void deliver_when_durable(struct server *server, struct session *session, uint64_t ticket, uint64_t seq) {
-  if (seq == DELIVER_GOODBYE && session->goodbye_due) return;
-  if (seq == DELIVER_GOODBYE) session->goodbye_due = true;
+void deliver_when_durable(struct server *server, struct session *session, uint64_t ticket, enum server_waits what,
+                          uint64_t seq) {
+  if (what == SERVER_GOODBYE && session->goodbye_due) return;
+  if (what == SERVER_GOODBYE) session->goodbye_due = true;
   if (server->pending_end == server->pending_room) {
     size_t used = server->pending_end - server->pending_begin;
     if (server->pending_begin > server->pending_room / 2) {
@@ -203,7 +202,7 @@ void deliver_when_durable(struct server *server, struct session *session, uint64
     server->pending_end = used;
   }
   session->build->pending++;
-  server->pending[server->pending_end++] = (struct server_pending){ticket, seq, session};
+  server->pending[server->pending_end++] = (struct server_pending){ticket, seq, session, what};
 }
 
 void deliver_ack(struct session *session, uint64_t seq) {
@@ -216,16 +215,42 @@ void deliver_ack(struct session *session, uint64_t seq) {
   if (session->conn) conn_send(session->conn, &frame);
 }
 
+void deliver_welcome(const struct server *server, struct session *session, const uint64_t *revoked,
+                     size_t revoked_count) {
+  struct build *build = session->build;
+  Shardd__Frame frame = SHARDD__FRAME__INIT;
+  Shardd__Welcome welcome = SHARDD__WELCOME__INIT;
+  uint64_t copy[MSG_HELD_MAX];
+  if (revoked_count) memcpy(copy, revoked, revoked_count * sizeof *copy);
+  welcome.version = MSG_VERSION;
+  welcome.server = msg_text("shardd " SHARD_VERSION);
+  welcome.session = msg_bytes(session->token, STORE_SESSION_BYTES);
+  welcome.worker = session->worker;
+  welcome.heartbeat_us = server->settings.heartbeat_us;
+  welcome.lease_ttl_us = server->settings.lease_ttl_us;
+  welcome.state = (Shardd__BuildState)queue_state(build->queue);
+  welcome.list_known = build->listing == LISTING_READY;
+  welcome.list_count = build->ids.count;
+  welcome.acked = session->acked;
+  welcome.revoked = copy;
+  welcome.n_revoked = revoked_count;
+  frame.body_case = SHARDD__FRAME__BODY_WELCOME;
+  frame.welcome = &welcome;
+  if (session->conn) conn_send(session->conn, &frame);
+}
+
 void deliver_durable(struct server *server) {
   uint64_t durable = store_durable(server->store);
   while (server->pending_begin < server->pending_end && server->pending[server->pending_begin].ticket <= durable) {
     struct server_pending *pending = &server->pending[server->pending_begin++];
     pending->session->build->pending--;
-    if (pending->seq == DELIVER_GOODBYE) {
-      pending->session->goodbye_due = false;
-      deliver_goodbye(pending->session);
-    } else {
-      deliver_ack(pending->session, pending->seq);
+    switch (pending->what) {
+      case SERVER_ACK: deliver_ack(pending->session, pending->seq); break;
+      case SERVER_WELCOME: deliver_welcome(server, pending->session, NULL, 0); break;
+      case SERVER_GOODBYE:
+        pending->session->goodbye_due = false;
+        deliver_goodbye(pending->session);
+        break;
     }
   }
   if (server->pending_begin == server->pending_end) server->pending_begin = server->pending_end = 0;

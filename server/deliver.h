@@ -7,12 +7,16 @@
 // Performs server->effects of this build and clears them.
 void deliver_effects(struct server *server, struct build *build);
 
-// A result (or a goodbye) that must be on disk before the worker hears of it.
-void deliver_when_durable(struct server *server, struct session *session, uint64_t ticket, uint64_t seq);
+// What must be on disk before the worker hears of it: its results (seq: their number), that it joined, that it left.
+void deliver_when_durable(struct server *server, struct session *session, uint64_t ticket, enum server_waits what,
+                          uint64_t seq);
 // Releases what the store has on disk by now: acknowledgements and goodbyes.
 void deliver_durable(struct server *server);
 
 void deliver_goodbye(struct session *session);
+// Lets the worker in; `revoked`: leases it named that are no longer its own, at most MSG_HELD_MAX.
+void deliver_welcome(const struct server *server, struct session *session, const uint64_t *revoked,
+                     size_t revoked_count);
 // Everything up to `seq` is on disk.
 void deliver_ack(struct session *session, uint64_t seq);
 

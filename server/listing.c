@@ -42,6 +42,9 @@ uint32_t upload_count(const struct upload *upload) {
 static int upload_add_files(struct upload *upload, const Shardd__ListChunk *chunk, const char **why) {
   bool added;
   for (size_t i = 0; i < chunk->n_file; i++) {
+    *why = "the list names too many files, or they have too many bytes";
+    if (upload->files.count >= LIMIT_TESTS || upload->files.arena_bytes + chunk->file[i].len > LIMIT_LIST_BYTES)
+      return -1;
     map_add(&upload->files, chunk->file[i].data, chunk->file[i].len, &added);
     *why = "a file is named twice in the list";
     if (!added) return -1;

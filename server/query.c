@@ -220,16 +220,17 @@ static void query_wait(const struct query_call *call) {
                "%d questions wait on this connection already", LIMIT_WAITS);
     return;
   }
-  if (!build_find(call->server, call->project, call->suite, call->build)) {
+  const struct build *build = build_find(call->server, call->project, call->suite, call->build);
+  if (!build) {
     uint64_t id = store_find(call->server->store, call->project, call->suite, call->build);
-    if (id) (void)recover_build(call->server, id);
+    if (id) build = recover_build(call->server, id);
   }
   struct query_waiter *waiter = base_calloc(1, sizeof *waiter);
   waiter->conn = call->conn;
   waiter->seq = call->seq;
   waiter->project = base_strdup(call->project);
-  waiter->suite = base_strdup(call->suite);
-  waiter->build = base_strdup(call->build);
+  waiter->suite = base_strdup(build ? build->suite : call->suite);
+  waiter->build = base_strdup(build ? build->ext : call->build);  // "" asked for the newest
   waiter->next = call->server->waiters;
   call->server->waiters = waiter;
 }

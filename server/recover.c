@@ -92,6 +92,8 @@ static void on_result(void *arg, const struct store_result *result) {
 }
 
 struct build *recover_build(struct server *server, uint64_t id) {
+  struct build *here = build_by_id(server, id);
+  if (here) return here;
   struct recover recover = {.server = server};
   struct store_replay replay = {.on_build = on_build,
                                 .on_worker = on_worker,

@@ -7,7 +7,7 @@
 
 // All builds that had not ended. 0; -1 when the store cannot be read (logged).
 int recover_all(struct server *server) MUST_CHECK;
-// One build by its id; NULL when the store cannot be read (logged).
+// One build by its id, the one in memory if it is there; NULL when the store cannot be read (logged).
 struct build *recover_build(struct server *server, uint64_t id);
 
 #endif

@@ -20,6 +20,14 @@ enum { SERVER_LISTENERS_MAX = 8 };
 
 struct query_waiter;
 
+// What a worker hears of when it is on disk: its results, that it joined, that it left.
+enum server_waits { SERVER_ACK, SERVER_WELCOME, SERVER_GOODBYE };
+struct server_pending {
+  uint64_t ticket, seq;
+  struct session *session;
+  enum server_waits what;
+};
+
 struct server {
   struct settings settings;
   int argc;  // of main, read again at a reload
@@ -32,11 +40,8 @@ struct server {
   uint32_t build_count;
   uint64_t next_build;
   struct effects effects;  // of the call in progress
-  // Results not yet on disk, in the order of their tickets.
-  struct server_pending {
-    uint64_t ticket, seq;
-    struct session *session;
-  } * pending;
+  // In the order of the tickets.
+  struct server_pending *pending;
   size_t pending_begin, pending_end, pending_room;
   uint64_t now_us;   // monotonic without the gaps of a stalled loop: what the core is told
   uint64_t gaps_us;  // the sum of those gaps

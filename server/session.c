@@ -22,7 +22,7 @@ static struct queue_policy session_policy(const struct server *server, const Sha
   if (!asked) asked = &none;
   return (struct queue_policy){.retries = asked->retries,
                                .max_failures = asked->max_failures,
-                               .linger_us = asked->linger_us,
+                               .linger_us = asked->linger_us < LIMIT_LINGER_US ? asked->linger_us : LIMIT_LINGER_US,
                                .lease_ttl_us = server->settings.lease_ttl_us,
                                .idle_us = server->settings.idle_timeout_us,
                                .on_retry = (enum queue_on_retry)asked->on_retry,
@@ -83,44 +83,28 @@ static uint32_t session_running(const struct server *server) {
 
 static struct build *session_find_build(struct server *server, struct conn *conn, const struct session_key *key,
                                         const Shardd__Hello *hello) {
+  if (!key->ext[0]) {
+    conn_error(conn, SHARDD__ERROR_CODE__ERROR_MALFORMED, 0, true, "a worker's hello names no build");
+    return NULL;
+  }
   struct build *build = build_find(server, key->project, key->suite, key->ext);
   if (build) return build;
   uint64_t id = store_find(server->store, key->project, key->suite, key->ext);
-  if (id) return recover_build(server, id);
+  if (id) build = recover_build(server, id);
+  if (id && !build) {
+    conn_error(conn, SHARDD__ERROR_CODE__ERROR_BUSY, 0, true,
+               "the build cannot be read from the database: see the server's log");
+  }
+  if (id) return build;
   if (session_running(server) < server->settings.max_builds) return session_new_build(server, key, hello);
   conn_error(conn, SHARDD__ERROR_CODE__ERROR_BUSY, 0, true, "%llu builds are running, which is the bound (max-builds)",
              (unsigned long long)server->settings.max_builds);
   return NULL;
 }
 
-// ---- welcome
-
-static void session_welcome(struct server *server, struct session *session, const uint64_t *revoked,
-                            size_t revoked_count) {
-  struct build *build = session->build;
-  Shardd__Frame frame = SHARDD__FRAME__INIT;
-  Shardd__Welcome welcome = SHARDD__WELCOME__INIT;
-  uint64_t copy[MSG_HELD_MAX];
-  if (revoked_count) memcpy(copy, revoked, revoked_count * sizeof *copy);
-  welcome.version = MSG_VERSION;
-  welcome.server = msg_text("shardd " SHARD_VERSION);
-  welcome.session = msg_bytes(session->token, STORE_SESSION_BYTES);
-  welcome.worker = session->worker;
-  welcome.heartbeat_us = server->settings.heartbeat_us;
-  welcome.lease_ttl_us = server->settings.lease_ttl_us;
-  welcome.state = (Shardd__BuildState)queue_state(build->queue);
-  welcome.list_known = build->listing == LISTING_READY;
-  welcome.list_count = build->ids.count;
-  welcome.acked = session->acked;
-  welcome.revoked = copy;
-  welcome.n_revoked = revoked_count;
-  frame.body_case = SHARDD__FRAME__BODY_WELCOME;
-  frame.welcome = &welcome;
-  conn_send(session->conn, &frame);
-}
-
-static void session_bind(struct session *session, struct conn *conn) {
+static void session_bind(struct server *server, struct session *session, struct conn *conn) {
   if (session->conn && session->conn != conn) {
+    listing_gone(server, session);  // what it was sending there will not go on
     conn_set_user(session->conn, NULL, 0);
     conn_close(session->conn);
   }
@@ -135,7 +119,8 @@ static void session_put_round(struct server *server, struct build *build, const 
   uint32_t *rows = base_calloc(count + 1, sizeof *rows);
   for (uint32_t i = 0; i < count; i++)
     rows[i] = build->row_of[tests[i]];
-  store_put_round(server->store, build->id, queue_round(build->queue), rows, count, server_wall_ms());
+  server->last_ticket =
+      store_put_round(server->store, build->id, queue_round(build->queue), rows, count, server_wall_ms());
   free(rows);
 }
 
@@ -152,7 +137,7 @@ static struct session *session_record(struct server *server, struct build *build
                                 .host = key->host,
                                 .joined_ms = server_wall_ms()};
   memcpy(record.session, session->token, sizeof record.session);
-  store_put_worker(server->store, &record);
+  server->last_ticket = store_put_worker(server->store, &record);
   return session;
 }
 
@@ -172,8 +157,8 @@ static void session_join(struct server *server, struct build *build, struct conn
   struct session *session = session_record(server, build, worker, key);
   if (count) session_put_round(server, build, reopened, count);
   free(reopened);
-  session_bind(session, conn);
-  session_welcome(server, session, NULL, 0);
+  session_bind(server, session, conn);
+  deliver_when_durable(server, session, server->last_ticket, SERVER_WELCOME, 0);
   char node[200];
   base_log(LOG_LEVEL_INFO, "worker", "build=%llu worker=%u node=%s reopened=%u peer=%s", (unsigned long long)build->id,
            worker, base_quote(node, sizeof node, key->node, strlen(key->node)), count, conn_peer(conn));
@@ -202,7 +187,7 @@ static void session_resume(struct server *server, struct session *session, struc
   uint64_t revoked[MSG_HELD_MAX];
   size_t revoked_count = 0, at = 0;
   queue_attach(session->build->queue, server->now_us, session->worker, &server->effects);
-  session_bind(session, conn);
+  session_bind(server, session, conn);
   for (size_t i = 0; i < hello->n_held_lease && i < MSG_HELD_MAX; i++) {
     if (!session_adopt(server, session, hello->held_lease[i], hello->held_test + at, hello->held_count[i])) {
       revoked[revoked_count++] = hello->held_lease[i];
@@ -213,7 +198,7 @@ static void session_resume(struct server *server, struct session *session, struc
                    &server->effects);
   session->applied = session->acked > session->applied ? session->acked : session->applied;
   session->refused = 0;  // all that is not acknowledged comes again
-  session_welcome(server, session, revoked, revoked_count);
+  deliver_welcome(server, session, revoked, revoked_count);
   base_log(LOG_LEVEL_INFO, "worker_back", "build=%llu worker=%u revoked=%zu", (unsigned long long)session->build->id,
            session->worker, revoked_count);
   deliver_effects(server, session->build);
@@ -285,7 +270,7 @@ static char *session_late_text(const Shardd__Bye *bye) {
 void session_bye(struct server *server, struct session *session, const Shardd__Bye *bye) {
   struct build *build = session->build;
   if (session->left) {
-    deliver_when_durable(server, session, server->last_ticket, 0);
+    deliver_when_durable(server, session, server->last_ticket, SERVER_GOODBYE, 0);
     return;
   }
   listing_gone(server, session);
@@ -299,7 +284,7 @@ void session_bye(struct server *server, struct session *session, const Shardd__B
            session->worker, (int)bye->reason, base_quote(why, sizeof why, bye->text.data, bye->text.len));
   deliver_effects(server, build);
   server->last_ticket = ticket;
-  deliver_when_durable(server, session, ticket, 0);
+  deliver_when_durable(server, session, ticket, SERVER_GOODBYE, 0);
 }
 
 void session_closed(struct server *server, struct session *session) {

@@ -134,7 +134,7 @@ void session_results(struct server *server, struct session *session, uint64_t se
     session_row(&batch, i);
   }
   session->applied = seq;
-  deliver_when_durable(server, session, session_store(&batch, seq), seq);
+  deliver_when_durable(server, session, session_store(&batch, seq), SERVER_ACK, seq);
   free(batch.record);
   session_log(&batch);
   deliver_effects(server, session->build);

@@ -225,8 +225,8 @@ static void list_tests(struct runner *runner) {
 }
 
 static void start_list(struct runner *runner) {
-  static char no_token[] = "SHARD_TOKEN";
-  char *env[] = {no_token, NULL};
+  static char no_token[] = "SHARD_TOKEN", no_file[] = "SHARD_TOKEN_FILE";
+  char *env[] = {no_token, no_file, NULL};
   char why[WHY_BYTES] = "";
   struct proc_spec spec = {.argv = runner->spec.list_argv,
                            .env = env,
@@ -324,10 +324,13 @@ static void choose_batch(struct runner *runner, const char **ids) {
 static bool spawn_batch(struct runner *runner, const char *const *ids, char *why, size_t why_size) {
   struct command_words words = command_batch_words(&runner->batch);
   char **argv = command_argv_expand(runner->spec.argv, &words, ids, runner->running);
-  char no_token[] = "SHARD_TOKEN";
-  char *env[] = {no_token, base_printf("SHARD_BATCH=%s", words.batch),
+  char no_token[] = "SHARD_TOKEN", no_file[] = "SHARD_TOKEN_FILE";
+  char *env[] = {no_token,
+                 no_file,
+                 base_printf("SHARD_BATCH=%s", words.batch),
                  base_printf("SHARD_NODE=%s", runner->spec.node ? runner->spec.node : ""),
-                 base_printf("SHARD_BUILD=%s", runner->spec.build ? runner->spec.build : ""), NULL};
+                 base_printf("SHARD_BUILD=%s", runner->spec.build ? runner->spec.build : ""),
+                 NULL};
   struct proc_spec spec = {.argv = argv,
                            .env = env,
                            .in = PROC_NULL,
@@ -344,7 +347,7 @@ static bool spawn_batch(struct runner *runner, const char *const *ids, char *why
   runner->start_wall_us = base_wall_us();
   runner->proc = proc_spawn(&spec, why, why_size);
   command_argv_free(argv);
-  for (size_t i = 1; env[i]; i++)
+  for (size_t i = 2; env[i]; i++)
     free(env[i]);
   uint64_t cap_us = 0;
   bool capped = true;

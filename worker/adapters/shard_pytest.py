@@ -17,7 +17,7 @@ from time import perf_counter, time
 import pytest
 from _pytest.runner import CallInfo
 
-from shard_pytest_lib import Link, Skipped, clean, describe, judge, name_tests, quote, unit_of
+from shard_pytest_lib import Link, Skipped, clean, describe, judge, name_tests, quote, unit_of, valid
 
 CHUNK_BYTES = 256 * 1024  # of one line of the test list
 GRACE_S = 0.05  # how long a teardown waits to know the next test
@@ -358,7 +358,7 @@ class Adapter:
 
     def say_skipped(self, name):
         """Collecting has run it already."""
-        name, reason = quote(name), quote(self.tests[name].reason)
+        name, reason = quote(name), quote(valid(self.tests[name].reason))
         self.link.put('{"t":"start","id":%s}\n' % name)
         self.link.put(RESULT % (name, "skipped", self.time() * 1e6, 0, 0, 0, "false", ',"text":' + reason))
 
