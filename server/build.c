@@ -150,6 +150,14 @@ void build_set_list(struct build *build, const struct store_list *list) {
   for (uint32_t i = 0; i < list->file_count; i++) {
     map_add(&build->files, list->file[i], strlen(list->file[i]), &added);
   }
+  size_t longest_file = 0;
+  for (uint32_t i = 0; i < build->files.count; i++) {
+    if (map_length(&build->files, i) > longest_file) longest_file = map_length(&build->files, i);
+  }
+  for (uint32_t i = 0; i < build->ids.count; i++) {
+    size_t bytes = map_length(&build->ids, i) + longest_file;
+    if (bytes > build->longest_bytes) build->longest_bytes = bytes;
+  }
   map_trim(&build->ids);
   map_trim(&build->files);
   build->file_of = base_calloc(list->count + 1, sizeof *build->file_of);

@@ -31,6 +31,7 @@ struct build {
   char *listed_by;        // who sent the list
   uint8_t digest[STORE_DIGEST_BYTES];
   struct map ids, files;     // ids by position in collection order
+  size_t longest_bytes;      // of an id with its file
   uint32_t *file_of;         // by position; UINT32_MAX: none
   uint32_t *number_of;       // position → number on the wire (byte order)
   uint32_t *position_of;     // number → position

@@ -88,6 +88,8 @@ void queue_holds_only(struct queue *queue, uint64_t now_us, uint32_t worker, con
 void queue_heard(struct queue *queue, uint64_t now_us, uint32_t worker);
 // It wants tests: ends in exactly one LEASE, PARK or DRAIN effect now, and after a PARK later in a LEASE or DRAIN.
 void queue_lease(struct queue *queue, uint64_t now_us, uint32_t worker, struct effects *effects);
+// The worker's leases hold at most `tests`, 1 to LIMIT_LEASE: its leases carry names, and a message has a bound.
+void queue_limit_leases(struct queue *queue, uint32_t worker, uint32_t tests);
 void queue_started(struct queue *queue, uint32_t worker, uint64_t lease, uint32_t test);
 // It leaves for good: what it holds goes back at once, uncharged. A runner that failed on its own is parted from its
 // build.

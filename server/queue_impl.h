@@ -51,6 +51,7 @@ struct queue_worker {
   bool drained;  // was told to go for lack of work: no longer counted as connected
   bool asked;    // fell silent while it was parked: parked again when it speaks
   uint32_t own_failing;
+  uint32_t lease_max;  // tests of a lease; 0: LIMIT_LEASE
   uint32_t slot[LIMIT_LEASES_HELD], slot_count;
 };
 

@@ -165,9 +165,9 @@ bool queue_try_grant(struct queue *queue, uint64_t now_us, uint32_t number, stru
   struct queue_worker *worker = &queue->worker[number];
   if (queue->hold_until_us && queue->awaited && now_us < queue->hold_until_us) return false;
   if (queue->state != QUEUE_RUNNING || !queue_lease_make_room(queue, worker)) return false;
-  uint32_t picked[LIMIT_LEASE], n = 0, slot;
-  if (!sched_worker_has_more(queue->sched, &worker->sched)) n = queue_pick_again(queue, number, picked, LIMIT_LEASE);
-  if (n == 0) n = sched_grant(queue->sched, &worker->sched, queue_at_work(queue), picked, LIMIT_LEASE);
+  uint32_t picked[LIMIT_LEASE], n = 0, slot, room = worker->lease_max ? worker->lease_max : (uint32_t)LIMIT_LEASE;
+  if (!sched_worker_has_more(queue->sched, &worker->sched)) n = queue_pick_again(queue, number, picked, room);
+  if (n == 0) n = sched_grant(queue->sched, &worker->sched, queue_at_work(queue), picked, room);
   if (n == 0) return false;
   struct queue_lease *lease = queue_lease_new(queue, queue->next_lease++, number, picked, n, &slot);
   for (uint32_t i = 0; i < n; i++) {
@@ -243,6 +243,11 @@ void queue_holds_only(struct queue *queue, uint64_t now_us, uint32_t worker, con
     if (lease->live && !queue_names(leases, count, lease->id)) queue_lease_end(queue, slot, false, effects);
   }
   queue_settle(queue, now_us, effects);
+}
+
+void queue_limit_leases(struct queue *queue, uint32_t worker, uint32_t tests) {
+  assert(worker < queue->worker_count && tests > 0 && tests <= LIMIT_LEASE);
+  queue->worker[worker].lease_max = tests;
 }
 
 void queue_started(struct queue *queue, uint32_t worker, uint64_t id, uint32_t test) {

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "proto/frame.h"
 #include "server/deliver.h"
 #include "server/limits.h"
 #include "server/listing.h"
@@ -220,8 +221,15 @@ void session_hello(struct server *server, struct conn *conn, const Shardd__Hello
 
 // ---- at work
 
+// A lease that carries names must fit a frame, each test with its numbers.
+static void session_fit_leases(struct session *session) {
+  size_t fit = FRAME_MAX_BYTES / 10 * 9 / (session->build->longest_bytes + 32);
+  queue_limit_leases(session->build->queue, session->worker, fit < LIMIT_LEASE ? (uint32_t)fit : (uint32_t)LIMIT_LEASE);
+}
+
 void session_lease_request(struct server *server, struct session *session, const Shardd__LeaseRequest *request) {
   session->wants_names = request->names;
+  if (request->names) session_fit_leases(session);
   queue_lease(session->build->queue, server->now_us, session->worker, &server->effects);
   deliver_effects(server, session->build);
 }

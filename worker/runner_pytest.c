@@ -45,12 +45,12 @@ static void pytest_crash(struct runner *runner, size_t at, int status) {
   char how[200], text[600], why[400];
   const struct pytest_test *given = &runner->given[at];
   uint64_t now = base_wall_us();
+  bool timed_out = runner->killed_why && runner->killed_tag == given->test.tag;  // else its result had come meanwhile
   proc_describe(status, how, sizeof how);
   snprintf(text, sizeof text, "%s%s",
-           runner->killed_why ? runner->killed_why : "the test process ended under this test: ",
-           runner->killed_why ? "" : how);
+           timed_out ? runner->killed_why : "the test process ended under this test: ", timed_out ? "" : how);
   struct runner_result result = {.tag = given->test.tag,
-                                 .status = runner->killed_why ? RUNNER_TIMED_OUT : RUNNER_CRASHED,
+                                 .status = timed_out ? RUNNER_TIMED_OUT : RUNNER_CRASHED,
                                  .start_us = given->started_us,
                                  .call_us = now > given->started_us ? now - given->started_us : 0,
                                  .text = text,
@@ -147,7 +147,9 @@ static void on_cap(evutil_socket_t fd, short what, void *arg) {
   struct runner *runner = arg;
   (void)fd;
   (void)what;
-  if (!runner->proc || runner->killed_why) return;
+  size_t begun = pytest_begun(runner);
+  if (!runner->proc || runner->killed_why || begun == SIZE_MAX) return;
+  runner->killed_tag = runner->given[begun].test.tag;
   runner->killed_why =
       "timed out: it ran longer than its cap (--timeout-per-test, by default ten times its longest known "
       "time and at least a minute)";

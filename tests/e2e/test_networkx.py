@@ -1,12 +1,14 @@
-"""A real suite of some five thousand tests over four workers, against one plain run of it."""
+"""A real suite of some five thousand tests over four jobs of GitLab, then Buildkite's, then GitHub's, against one plain
+run of it."""
 import collections
 
 import pytest
 from shardlib import PYTEST, Worker, attempts, codes, junit, outputs, plain_pytest, settling
-from test_ci_env import CI, JOBS, gitlab
+from test_ci_env import CI, JOBS, buildkite, github, gitlab
 
 pytestmark = pytest.mark.slow
 COMMAND = PYTEST + ["--pyargs", "networkx"]
+PHASES = ("setup_us", "call_us", "teardown_us")
 
 
 @pytest.fixture(scope="module")
@@ -14,31 +16,37 @@ def plain(tmp_path_factory):
     return plain_pytest(tmp_path_factory.mktemp("plain"), command=COMMAND, timeout=600)
 
 
-def run_jobs(daemon, folder, ci, pipeline):
-    jobs = [Worker(daemon, folder, node=str(i), env=ci(pipeline, i), command=COMMAND) for i in range(JOBS)]
+def run_build(daemon, folder, ci, plain):
+    """{id: attempts} of a build that came out as plain pytest did."""
+    folder.mkdir()
+    jobs = [Worker(daemon, folder, node=str(i), build=None, env=ci(1, i), command=COMMAND) for i in range(JOBS)]
     codes(jobs, timeout=600)
-    return jobs
-
-
-def test_networkx_on_gitlab(tmp_path, daemon, plain):
-    ci = CI(gitlab)
-    jobs = run_jobs(daemon, tmp_path, ci, 1)
     found = attempts(daemon, ci.key(), env=ci())
     assert len(found) > 5000 and {name for name, rows in found.items() if len(rows) != 1} == set()
     assert {name: settling(rows)[-1]["status"] for name, rows in found.items()} == plain.outcomes, outputs(jobs)
     ran = collections.Counter(name for job in jobs for name in job.ran())
     assert set(ran.values()) == {1} and set(ran) == {name for name in plain.outcomes if "::" in name}
-    assert junit(daemon, tmp_path / "merged.xml", ci.key(), env=ci()) == plain.junit
+    assert junit(daemon, folder / "merged.xml", ci.key(), env=ci()) == plain.junit
     assert max(codes(jobs)) == plain.code == ci.wait(daemon)
+    return found
 
-    # Knowing the durations, the second build begins with the longest files.
-    run_jobs(daemon, tmp_path, ci, 2)
-    rows = [rows[-1] for rows in attempts(daemon, ci.key(2), env=ci(2)).values()]
-    assert len(rows) == len(found)
+
+def longest_files(found, count):
     spent = collections.Counter()
-    for each in found.values():
-        spent[each[-1]["file"]] += sum(each[-1][part] for part in ("setup_us", "call_us", "teardown_us"))
-    begun = list(collections.OrderedDict((row["file"], 1) for row in sorted(rows, key=lambda row: row["start"])
-                                         if "::" in row["id"]))
-    longest = {name for name, _ in spent.most_common(8)}
-    assert len(longest & set(begun[:12])) >= 6, begun[:12]
+    for rows in found.values():
+        spent[rows[-1]["file"]] += sum(rows[-1][phase] for phase in PHASES)
+    return {name for name, _ in spent.most_common(count)}
+
+
+def first_files(found, count):
+    rows = sorted((rows[-1] for rows in found.values()), key=lambda row: row["start"])
+    return list(collections.OrderedDict((row["file"], 1) for row in rows if "::" in row["id"]))[:count]
+
+
+def test_networkx_on_three_cis(tmp_path, daemon, plain):
+    first = run_build(daemon, tmp_path / "gitlab", CI(gitlab), plain)
+    # Knowing the durations, the later builds begin with the longest files.
+    for variables in (buildkite, github):
+        found = run_build(daemon, tmp_path / variables.__name__, CI(variables), plain)
+        begun = first_files(found, 12)
+        assert len(longest_files(first, 8) & set(begun)) >= 6, begun

@@ -428,6 +428,22 @@ static void test_times_after_a_reload(void **state) {
   assert_int_equal(queue_state(queue), QUEUE_INCOMPLETE);
 }
 
+// A worker without a list gets names with its leases, and names have less room in a message.
+static void test_leases_no_larger_than_the_limit(void **state) {
+  (void)state;
+  open_build(&usual, 64);
+  uint32_t a = join_new(), total = 0;
+  assert_true(lease(a).count > 3);
+  queue_limit_leases(queue, a, 3);
+  while (counts().ready) {
+    struct grant grant = lease(a);
+    assert_in_range(grant.count, 1, 3);
+    report_all(a, &grant, QUEUE_PASSED);
+    total += grant.count;
+  }
+  assert_in_range(total, 33, 63);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(test_all_pass),
@@ -453,6 +469,7 @@ int main(void) {
       TEST(test_idle_without_a_list),
       TEST(test_incomplete_with_every_verdict),
       TEST(test_times_after_a_reload),
+      TEST(test_leases_no_larger_than_the_limit),
   };
   return cmocka_run_group_tests_name("queue", tests, NULL, NULL);
 }
