@@ -177,7 +177,7 @@ bench: bench-overhead bench-makespan bench-load
 bench-overhead: all
 	@tests/bench/overhead.py $(BUILD) $(BUILD)/bench-overhead.json
 
-HISTORIES ?= tests/bench/durations
+HISTORIES ?= ../shared/durations
 bench-makespan: $(BUILD)/bench/makespan
 	@$(BUILD)/bench/makespan $(HISTORIES) $(BUILD)/bench-makespan.json
 
