@@ -81,7 +81,7 @@ unit-%: $(BUILD)/unit/test_%
 
 # ---- benchmarks in C: one program per tests/bench/NAME.c, those without a main apart
 BENCH_SRC := $(wildcard tests/bench/*.c)
-BENCH_PARTS := $(filter tests/bench/suites.c,$(BENCH_SRC))
+BENCH_PARTS := $(filter tests/bench/suites.c tests/bench/virtual.c tests/bench/peers.c,$(BENCH_SRC))
 BENCH_BIN := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(filter-out $(BENCH_PARTS),$(BENCH_SRC)))
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(call obj,$(BENCH_PARTS)) $(LIBS)
 	@mkdir -p $(@D)
@@ -172,14 +172,14 @@ format:
 	clang-format -i $(LINT_C) $(LINT_H)
 
 # ---- benchmarks: each prints its figures, the target and the verdict, and leaves them as JSON in build/
-bench: bench-overhead bench-makespan bench-load
+bench: bench-overhead bench-makespan-virtual bench-load
 
 bench-overhead: all
 	@tests/bench/overhead.py $(BUILD) $(BUILD)/bench-overhead.json
 
 HISTORIES ?= ../shared/durations
-bench-makespan: $(BUILD)/bench/makespan
-	@$(BUILD)/bench/makespan $(HISTORIES) $(BUILD)/bench-makespan.json
+bench-makespan-virtual: $(BUILD)/bench/makespan
+	@$(BUILD)/bench/makespan $(HISTORIES) $(BUILD)/bench-makespan-virtual.json
 
 bench-load: all $(BUILD)/bench/load
 	@place=$$(mktemp -d -p $(BUILD)) && trap 'rm -rf "$$place"' EXIT && \
@@ -224,7 +224,7 @@ make deps          installs missing Debian packages, or prints the line that doe
 make unit          unit tests; one of them: make unit-NAME
 make e2e           end-to-end tests; one: /usr/bin/python3 -m pytest tests/e2e -k NAME
 make tsan          unit tests and a few end-to-end tests with ThreadSanitizer
-make bench         benchmarks against their targets; one: bench-overhead, bench-makespan, bench-load
+make bench         benchmarks against their targets; one: bench-overhead, bench-makespan-virtual, bench-load
 make format        lays out all C sources
 make install       below PREFIX (/usr/local), DESTDIR before it; make uninstall takes it away
 make clean         removes build/
@@ -234,6 +234,6 @@ help:
 	@: $(info $(HELP))
 
 .PHONY: all deps demo check unit unit-programs e2e tsan lint $(LINT_PARTS:%=lint-%) objects format bench bench-overhead \
-  bench-makespan bench-load install uninstall clean help
+  bench-makespan-virtual bench-load install uninstall clean help
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

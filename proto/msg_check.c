@@ -168,6 +168,16 @@ static const struct rule revoke_rules[] = {
     COUNT(Revoke, lease, 1, MSG_LEASE_MAX),
 };
 
+static const struct rule recall_rules[] = {
+    COUNT(Recall, test, 1, MSG_LEASE_MAX),
+    VALUES(Recall, test, 0, MSG_LIST_MAX - 1),
+};
+
+static const struct rule released_rules[] = {
+    COUNT(Released, test, 0, MSG_LEASE_MAX),
+    VALUES(Released, test, 0, MSG_LIST_MAX - 1),
+};
+
 static const struct rule bye_rules[] = {
     NUMBER(Bye, reason, SHARDD__BYE_REASON__BYE_DONE, SHARDD__BYE_REASON__BYE_STOPPED),
     TEXT(Bye, text, MSG_TEXT_MAX_BYTES),
@@ -226,9 +236,11 @@ static const struct message messages[] = {
     [SHARDD__FRAME__BODY_GOODBYE] = {RULES(goodbye_rules)},
     [SHARDD__FRAME__BODY_QUERY] = {RULES(query_rules)},
     [SHARDD__FRAME__BODY_ROWS] = {RULES(rows_rules), .check = check_rows},
+    [SHARDD__FRAME__BODY_RECALL] = {RULES(recall_rules)},
+    [SHARDD__FRAME__BODY_RELEASED] = {RULES(released_rules)},
 };
 enum { MESSAGES = sizeof messages / sizeof messages[0] };
-static_assert(MESSAGES == SHARDD__FRAME__BODY_ROWS + 1, "every message of Frame has its row");
+static_assert(MESSAGES == SHARDD__FRAME__BODY_RELEASED + 1, "every message of Frame has its row");
 
 static bool keeps(const struct rule *rule, const void *message);
 

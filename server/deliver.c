@@ -108,6 +108,21 @@ static void deliver_revoke(struct build *build, const struct effect *effect) {
   deliver(build, effect->worker, &frame);
 }
 
+static void deliver_recall(struct build *build, const struct effect *effect) {
+  uint32_t *numbers = base_calloc(effect->count, sizeof *numbers);
+  Shardd__Frame frame = SHARDD__FRAME__INIT;
+  Shardd__Recall recall = SHARDD__RECALL__INIT;
+  for (uint32_t i = 0; i < effect->count; i++)
+    numbers[i] = build->number_of[effect->tests[i]];
+  recall.lease = effect->lease;
+  recall.n_test = effect->count;
+  recall.test = numbers;
+  frame.body_case = SHARDD__FRAME__BODY_RECALL;
+  frame.recall = &recall;
+  deliver(build, effect->worker, &frame);
+  free(numbers);
+}
+
 static void deliver_lost(struct server *server, struct build *build, const struct effect *effect) {
   const struct session *session = build->session[effect->worker];
   char *text = base_printf("lost with %d workers that vanished while it ran, the last of them %s%s on %s", LIMIT_LOST,
@@ -171,6 +186,7 @@ static void deliver_one(struct server *server, struct build *build, const struct
     case EFFECT_PARK: deliver_parked(build, effect); break;
     case EFFECT_DRAIN: deliver_drained(build, effect); break;
     case EFFECT_REVOKE: deliver_revoke(build, effect); break;
+    case EFFECT_RECALL: deliver_recall(build, effect); break;
     case EFFECT_STATE: deliver_state(server, build); break;
     case EFFECT_RESULT: deliver_lost(server, build, effect); break;
   }

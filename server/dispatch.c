@@ -92,6 +92,10 @@ static void on_started(const struct dispatch_call *call) {
   session_started(call->server, call->session, call->frame->started);
 }
 
+static void on_released(const struct dispatch_call *call) {
+  session_released(call->server, call->session, call->frame->released);
+}
+
 static void on_results(const struct dispatch_call *call) {
   session_results(call->server, call->session, call->frame->seq, call->frame->results);
 }
@@ -122,8 +126,9 @@ static const struct dispatch_entry {
     [SHARDD__FRAME__BODY_BYE] = {on_bye, WHO_WORKER},
     [SHARDD__FRAME__BODY_QUERY] = {on_query, WHO_ADMIN | WHO_PLAN},
     [SHARDD__FRAME__BODY_ROWS] = {NULL, WHO_NOBODY},
+    [SHARDD__FRAME__BODY_RELEASED] = {on_released, WHO_WORKER},
 };
-_Static_assert(COUNT_OF(dispatch_table) == SHARDD__FRAME__BODY_ROWS + 1, "a message has no entry");
+_Static_assert(COUNT_OF(dispatch_table) == SHARDD__FRAME__BODY_RELEASED + 1, "a message has no entry");
 
 static enum dispatch_who dispatch_who(const struct conn *conn, const struct session *session) {
   if (!conn_is_in(conn)) return WHO_NEW;

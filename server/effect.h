@@ -10,6 +10,7 @@ enum effect_kind {
   EFFECT_PARK,    // nothing for now: worker
   EFFECT_DRAIN,   // no more for this worker: worker, reason
   EFFECT_REVOKE,  // a lease is no longer the worker's: worker, lease
+  EFFECT_RECALL,  // another worker would do these sooner: worker, lease, tests
   EFFECT_STATE,   // the build's state changed
   EFFECT_RESULT,  // a result that stands for vanished workers: test, worker
 };
@@ -23,8 +24,8 @@ struct effect {
   uint32_t test;             // RESULT
   uint32_t attempt;          // RESULT
   enum effect_drain reason;  // DRAIN
-  uint64_t lease;            // LEASE, REVOKE
-  uint32_t *tests;           // LEASE: positions, owned by the effect
+  uint64_t lease;            // LEASE, REVOKE, RECALL
+  uint32_t *tests;           // LEASE, RECALL: positions, owned by the effect
   uint32_t count;
 };
 

@@ -22,6 +22,7 @@ enum {
   LIMIT_WAITS = 16,              // questions of one connection that wait for a build
   LIMIT_ROWS = 1000,             // default rows of an admin query
   LIMIT_ROWS_MAX = 100000,
+  LIMIT_START_US = 60000000,         // a process's start counts for no more
   LIMIT_LINGER_US = 2000000000,      // a worker's --linger counts for no more
   LIMIT_CAP_LEAST_US = 60000000,     // a test's cap from history is never shorter
   LIMIT_CAP_UNSEEN_US = 1800000000,  // cap of a test that was never seen

@@ -85,8 +85,8 @@ void queue_move(struct queue *queue, uint32_t number, enum queue_place to) {
     assert(lease && lease->held > 0);
     lease->live = --lease->held > 0;
     queue->leased_us -= sched_expected_us(queue->sched, number);
+    queue->worker[lease->worker].held_us -= sched_expected_us(queue->sched, number);
   }
-  if (to == PLACE_LEASED) queue->leased_us += sched_expected_us(queue->sched, number);
   if (from == PLACE_READY && sched_is_free(queue->sched, number)) sched_take_test(queue->sched, number);
   if (to == PLACE_READY) sched_free_test(queue->sched, number);
   if (to != PLACE_LEASED) test->slot = QUEUE_NO_SLOT;
@@ -105,9 +105,13 @@ void queue_move(struct queue *queue, uint32_t number, enum queue_place to) {
 
 void queue_hand_out(struct queue *queue, uint32_t number, uint32_t slot) {
   queue_move(queue, number, PLACE_LEASED);
+  uint64_t expected_us = sched_expected_us(queue->sched, number);
+  struct queue_lease *lease = queue->lease[slot];
   queue->test[number].slot = slot;
-  queue->lease[slot]->held++;
-  queue->lease[slot]->live = true;
+  lease->held++;
+  lease->live = true;
+  queue->leased_us += expected_us;
+  queue->worker[lease->worker].held_us += expected_us;
 }
 
 void queue_put_again(struct queue *queue, uint32_t test, uint32_t avoid, bool alone) {
@@ -173,6 +177,8 @@ void queue_set_list(struct queue *queue, uint64_t now_us, const struct sched_lis
   assert(queue->state == QUEUE_COLLECTING || queue->state == QUEUE_INCOMPLETE);
   struct sched_list own = *list;
   own.whole_files = queue->policy.whole_files;
+  own.whole_units = queue->policy.whole_units;
+  own.in_order = queue->policy.in_order;
   queue->sched = sched_new(&own);
   queue->total = list->count;
   queue->test = base_calloc(list->count + 1, sizeof *queue->test);
@@ -205,6 +211,7 @@ void queue_pump(struct queue *queue, uint64_t now_us, struct effects *effects) {
     if (!got && queue->again_count == 0 && queue->worker[worker].slot_count < LIMIT_LEASES_HELD) break;
     worker = next;
   }
+  queue_steal(queue, now_us, effects);
 }
 
 void queue_lease(struct queue *queue, uint64_t now_us, uint32_t number, struct effects *effects) {
@@ -259,7 +266,7 @@ static uint64_t queue_hold_deadline(const struct queue *queue) {
 
 uint64_t queue_deadline(const struct queue *queue) {
   uint64_t due[] = {queue_heard_deadline(queue), queue_linger_deadline(queue), queue_idle_deadline(queue),
-                    queue_hold_deadline(queue)};
+                    queue_hold_deadline(queue), queue_steal_deadline(queue)};
   uint64_t first = queue->wake ? 0 : UINT64_MAX;
   for (size_t i = 0; i < COUNT_OF(due); i++) {
     if (due[i] < first) first = due[i];
@@ -282,6 +289,7 @@ void queue_tick(struct queue *queue, uint64_t now_us, struct effects *effects) {
     queue_detach(queue, now_us, worker);
     queue->worker[worker].drained = true;
   }
+  if (queue_steal_deadline(queue) <= now_us) queue_steal(queue, now_us, effects);
   if (queue_ended(queue)) queue_drain_parked(queue, effects);
   if (queue_idle_deadline(queue) <= now_us) queue_set_state(queue, QUEUE_INCOMPLETE, effects);
 }

@@ -45,7 +45,8 @@ struct queue_policy {
   uint64_t lease_ttl_us;  // silence that ends a worker's leases
   uint64_t idle_us;       // time without workers that ends the build
   enum queue_on_retry on_retry;
-  bool whole_files;
+  bool whole_files, whole_units;  // never split over workers
+  bool in_order;                  // every worker runs in collection order: nothing is asked back
 };
 
 struct queue *queue_new(const struct queue_policy *policy, uint32_t epoch, uint64_t now_us);
@@ -76,9 +77,10 @@ uint32_t queue_join(struct queue *queue, uint64_t now_us, const struct queue_joi
 void queue_detach(struct queue *queue, uint64_t now_us, uint32_t worker);
 // It is back on a new connection; an INCOMPLETE build goes on.
 void queue_attach(struct queue *queue, uint64_t now_us, uint32_t worker, struct effects *effects);
-// It names a lease that it still holds, from before a lost connection or a restart: what is READY becomes its again.
-// False: nothing of it is the worker's any more (its results are accepted as late ones), or the lease cannot be one:
-// its id was never granted, or its tests are not the list's, each once.
+// It names a lease that it still holds, from before a lost connection or a restart: what is READY becomes its again; of
+// a live one, what it neither names nor has reported was handed back and is READY. False: nothing of it is the worker's
+// any more (its results are accepted as late ones), or the lease cannot be one: its id was never granted, or its tests
+// are not the list's, each once.
 bool queue_adopt(struct queue *queue, uint64_t now_us, uint32_t worker, uint64_t lease, const uint32_t *tests,
                  uint32_t count);
 // It is back and names the leases it holds: any other live one never reached it, its tests are READY again, uncharged.
@@ -90,7 +92,14 @@ void queue_heard(struct queue *queue, uint64_t now_us, uint32_t worker);
 void queue_lease(struct queue *queue, uint64_t now_us, uint32_t worker, struct effects *effects);
 // The worker's leases hold at most `tests`, 1 to LIMIT_LEASE: its leases carry names, and a message has a bound.
 void queue_limit_leases(struct queue *queue, uint32_t worker, uint32_t tests);
-void queue_started(struct queue *queue, uint32_t worker, uint64_t lease, uint32_t test);
+// The worker starts a process for each lease, at this cost (µs, at least 1): its leases are made to last, and nothing
+// of them is asked back.
+void queue_starts_processes(struct queue *queue, uint32_t worker, uint64_t start_us);
+void queue_started(struct queue *queue, uint64_t now_us, uint32_t worker, uint64_t lease, uint32_t test);
+// It answers a RECALL effect: these tests of the lease will not begin there (count 0: none of them); they are READY
+// again. A lease that is not the worker's, and tests that are not in it, are passed over.
+void queue_released(struct queue *queue, uint64_t now_us, uint32_t worker, uint64_t lease, const uint32_t *tests,
+                    uint32_t count, struct effects *effects);
 // It leaves for good: what it holds goes back at once, uncharged. A runner that failed on its own is parted from its
 // build.
 void queue_leave(struct queue *queue, uint64_t now_us, uint32_t worker, bool late_errors, struct effects *effects);

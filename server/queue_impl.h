@@ -27,6 +27,9 @@ struct queue_lease {
   uint32_t count, open, held;  // tests; of those not reported by this lease; LEASED in it
   uint32_t hint;               // where the next result is looked for first
   uint32_t started;            // position in `test` begun last
+  uint64_t started_us;         // when
+  bool recalled;               // tests were asked back, and nothing was answered yet
+  uint64_t recall_after_us;    // not before: its worker had nothing to give
   uint32_t *test;
   bool *reported;
 };
@@ -51,6 +54,7 @@ struct queue_worker {
   bool drained;  // was told to go for lack of work: no longer counted as connected
   bool asked;    // fell silent while it was parked: parked again when it speaks
   uint32_t own_failing;
+  uint64_t held_us;    // expected time of what is LEASED in its leases
   uint32_t lease_max;  // tests of a lease; 0: LIMIT_LEASE
   uint32_t slot[LIMIT_LEASES_HELD], slot_count;
 };
@@ -78,12 +82,15 @@ struct queue {
   uint64_t next_lease;
   enum queue_state state;
   uint32_t round;
-  uint32_t forgiven;       // failing verdicts that do not count against max_failures: from before a re-run
-  bool wake;               // queue_tick has something to do at once
-  bool rerun;              // a restored worker was a job run again
-  uint64_t idle_since_us;  // 0: a worker is connected
-  uint64_t hold_until_us;  // after a restart: nothing is granted before the old workers are back, or this
-  uint64_t leased_us;      // expected time of LEASED tests
+  uint32_t forgiven;        // failing verdicts that do not count against max_failures: from before a re-run
+  bool wake;                // queue_tick has something to do at once
+  bool rerun;               // a restored worker was a job run again
+  uint64_t idle_since_us;   // 0: a worker is connected
+  uint64_t hold_until_us;   // after a restart: nothing is granted before the old workers are back, or this
+  uint64_t leased_us;       // expected time of LEASED tests
+  uint32_t recalls;         // leases with `recalled`
+  uint64_t steal_us;        // when it is looked again for tests to ask back, if workers are parked
+  uint64_t steal_pause_us;  // not before: looking takes time for each worker
 };
 
 // queue.c
@@ -111,6 +118,15 @@ struct queue_lease *queue_lease_find(struct queue *queue, uint32_t worker, uint6
 uint32_t queue_lease_place(struct queue_lease *lease, uint32_t test);  // UINT32_MAX: not in it
 // Grants what fits the worker; false: nothing.
 bool queue_try_grant(struct queue *queue, uint64_t now_us, uint32_t worker, struct effects *effects);
+
+// queue_steal.c
+// Asks tests back for those who are parked.
+void queue_steal(struct queue *queue, uint64_t now_us, struct effects *effects);
+uint64_t queue_steal_deadline(const struct queue *queue);
+// A recall of the lease, if there is one, is answered or has become pointless.
+void queue_recall_over(struct queue *queue, struct queue_lease *lease);
+// Of a live lease, what its worker does not name any more is not in its hands.
+void queue_lease_keep_only(struct queue *queue, uint32_t slot, const uint32_t *tests, uint32_t count);
 
 // queue_verdict.c
 bool queue_failing(enum queue_verdict verdict);

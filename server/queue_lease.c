@@ -53,6 +53,7 @@ void queue_lease_drop(struct queue *queue, uint32_t slot) {
     i++;
   for (worker->slot_count--; i < worker->slot_count; i++)
     worker->slot[i] = worker->slot[i + 1];
+  queue_recall_over(queue, lease);
   queue->lease[slot] = NULL;
   while (queue->lease_count && !queue->lease[queue->lease_count - 1])
     queue->lease_count--;
@@ -107,6 +108,7 @@ static void queue_lease_charge(struct queue *queue, uint32_t number, uint32_t wo
 static void queue_lease_end(struct queue *queue, uint32_t slot, bool lost, struct effects *effects) {
   struct queue_lease *lease = queue->lease[slot];
   assert(lease->live);
+  queue_recall_over(queue, lease);
   uint32_t suspect = lost ? queue_lease_suspect(lease) : (uint32_t)QUEUE_NO_TEST;
   for (uint32_t i = 0; i < lease->count; i++) {
     uint32_t test = lease->test[i];
@@ -215,7 +217,10 @@ bool queue_adopt(struct queue *queue, uint64_t now_us, uint32_t number, uint64_t
   (void)now_us;
   struct queue_worker *worker = &queue->worker[number];
   struct queue_lease *lease = queue_lease_find(queue, number, id, &slot);
-  if (lease && lease->live) return true;
+  if (lease && lease->live) {
+    queue_lease_keep_only(queue, slot, tests, count);
+    return true;
+  }
   if (!queue_adoptable(queue, id, tests, count)) return false;
   if (lease) queue_lease_drop(queue, slot);
   if (!queue_lease_make_room(queue, worker)) return false;
@@ -250,13 +255,20 @@ void queue_limit_leases(struct queue *queue, uint32_t worker, uint32_t tests) {
   queue->worker[worker].lease_max = tests;
 }
 
-void queue_started(struct queue *queue, uint32_t worker, uint64_t id, uint32_t test) {
+void queue_starts_processes(struct queue *queue, uint32_t worker, uint64_t start_us) {
+  assert(worker < queue->worker_count && start_us > 0);
+  queue->worker[worker].sched.start_us = start_us;
+}
+
+void queue_started(struct queue *queue, uint64_t now_us, uint32_t worker, uint64_t id, uint32_t test) {
   uint32_t slot;
   struct queue_lease *lease = queue_lease_find(queue, worker, id, &slot);
   if (!lease) return;
   uint32_t hint = lease->hint, place = queue_lease_place(lease, test);
   lease->hint = hint;
-  if (place != QUEUE_NO_TEST) lease->started = place;
+  if (place == QUEUE_NO_TEST || place == lease->started) return;
+  lease->started = place;
+  lease->started_us = now_us;
 }
 
 uint32_t queue_running_test(const struct queue *queue, uint32_t worker) {

@@ -32,6 +32,7 @@ struct sched_file {
   uint32_t first, last;  // units
   uint32_t head, tail;   // no unit before head or behind tail has free tests
   uint32_t free, owners;
+  bool whole;  // has one owner at most
   uint64_t work_us, setup_us;
   struct heap units;
   struct heap_node longest, work;  // in the idle heaps without owners, in the open heaps with
@@ -42,7 +43,7 @@ struct sched {
   struct sched_unit *unit;
   struct sched_file *file;
   uint32_t test_count, unit_count, file_count;
-  bool whole_files;
+  bool whole_units, in_order;
   uint32_t free;
   uint64_t free_us;
   struct heap idle_longest, idle_work, open_longest, open_share;
@@ -76,8 +77,8 @@ static void sched_open_unit(struct sched *sched, uint32_t begin, uint32_t file) 
 
 static bool sched_unit_continues(const struct sched *sched, const struct sched_list *list, uint32_t test) {
   if (test == 0 || list->file_of[test] == SCHED_NO_FILE) return false;
-  return list->file_of[test] == list->file_of[test - 1] && list->unit_of[test] == list->unit_of[test - 1] &&
-         test - sched->unit[sched->unit_count - 1].begin < SCHED_UNIT_MAX;
+  bool room = list->whole_units || test - sched->unit[sched->unit_count - 1].begin < SCHED_UNIT_MAX;
+  return list->file_of[test] == list->file_of[test - 1] && list->unit_of[test] == list->unit_of[test - 1] && room;
 }
 
 static uint32_t sched_count_loose(const struct sched_list *list) {
@@ -96,6 +97,7 @@ static void sched_make_files(struct sched *sched, const struct sched_list *list)
     file->first = file->last = file->head = file->tail = NONE;
     file->longest.tie = file->work.tie = i;
     file->setup_us = list->file_setup_us && i < list->file_count ? list->file_setup_us[i] : 0;
+    file->whole = list->whole_files || (list->whole_of && i < list->file_count && list->whole_of[i]);
   }
 }
 
@@ -119,7 +121,8 @@ static void sched_make_tests(struct sched *sched, const struct sched_list *list)
 
 struct sched *sched_new(const struct sched_list *list) {
   struct sched *sched = base_calloc(1, sizeof *sched);
-  sched->whole_files = list->whole_files;
+  sched->whole_units = list->whole_units;
+  sched->in_order = list->in_order;
   sched_make_files(sched, list);
   sched_make_tests(sched, list);
   return sched;
@@ -166,8 +169,12 @@ static void sched_file_unlist(struct sched *sched, struct sched_file *file) {
 
 static void sched_file_list(struct sched *sched, struct sched_file *file) {
   struct heap_node *top = heap_top(&file->units);
-  if (!top) {
+  if (!top || (file->whole && file->owners)) {
     sched_file_unlist(sched, file);
+  } else if (sched->in_order) {
+    bool open = file->owners > 0;
+    heap_set(open ? &sched->open_longest : &sched->idle_longest, &file->longest, 0);
+    heap_set(open ? &sched->open_share : &sched->idle_work, &file->work, UINT32_MAX - file->head);
   } else if (file->owners == 0) {
     heap_set(&sched->idle_longest, &file->longest, top->key);
     heap_set(&sched->idle_work, &file->work, file->setup_us + file->work_us);
@@ -250,8 +257,40 @@ void sched_worker_leave(struct sched *sched, struct sched_worker *worker) {
   worker->file = SCHED_NO_FILE;
 }
 
+void sched_worker_stay(struct sched *sched, struct sched_worker *worker, uint32_t test) {
+  uint32_t number = sched->unit[sched->test[test].unit].file;
+  if (worker->file == SCHED_NO_FILE || worker->file == number) return;
+  sched_worker_leave(sched, worker);
+  if (sched->file[number].whole && sched->file[number].owners) return;
+  sched_enter(sched, worker, &sched->file[number], false);
+}
+
 bool sched_worker_has_more(const struct sched *sched, const struct sched_worker *worker) {
   return worker->file != SCHED_NO_FILE && sched->file[worker->file].free > 0;
+}
+
+// ---- who may have what
+
+static const struct sched_file *sched_file_of(const struct sched *sched, uint32_t test) {
+  assert(test < sched->test_count);
+  return &sched->file[sched->unit[sched->test[test].unit].file];
+}
+
+bool sched_is_whole(const struct sched *sched, uint32_t test) {
+  return sched_file_of(sched, test)->whole;
+}
+
+bool sched_may_part(const struct sched *sched, uint32_t a, uint32_t b) {
+  if (sched->whole_units && sched->test[a].unit == sched->test[b].unit) return false;
+  return !sched_is_whole(sched, a) || !sched_same_file(sched, a, b);
+}
+
+bool sched_same_file(const struct sched *sched, uint32_t a, uint32_t b) {
+  return sched_file_of(sched, a) == sched_file_of(sched, b);
+}
+
+uint64_t sched_setup_us(const struct sched *sched, uint32_t test) {
+  return sched_file_of(sched, test)->setup_us;
 }
 
 // The next unit of a file with free tests, from the worker's end; the file's cursors move past what is used up.
@@ -267,7 +306,7 @@ static struct sched_unit *sched_next_unit(struct sched *sched, struct sched_file
 }
 
 static struct sched_unit *sched_unit_in(struct sched *sched, struct sched_file *file, bool far_end, uint64_t long_us) {
-  struct heap_node *longest = heap_top(&file->units);
+  struct heap_node *longest = sched->in_order ? NULL : heap_top(&file->units);
   if (longest && longest->key > long_us) return OWNER(longest, sched_unit, longest);
   return sched_next_unit(sched, file, far_end);
 }
@@ -275,7 +314,6 @@ static struct sched_unit *sched_unit_in(struct sched *sched, struct sched_file *
 // Rules (1) and (2): a file with a long test, idle or worth its set-up again; else the idle file with most work.
 static struct sched_file *sched_fresh_file(struct sched *sched, uint64_t long_us, bool *far_end) {
   struct heap_node *idle = heap_top(&sched->idle_longest), *open = heap_top(&sched->open_longest);
-  if (sched->whole_files) open = NULL;
   *far_end = false;
   if (open && open->key > long_us && (!idle || open->key > idle->key)) {
     *far_end = true;
@@ -288,20 +326,24 @@ static struct sched_file *sched_fresh_file(struct sched *sched, uint64_t long_us
 
 // Rule (3): the open file with most work per owner, if that exceeds what its set-up costs once more.
 static struct sched_file *sched_shared_file(struct sched *sched) {
-  struct heap_node *share = sched->whole_files ? NULL : heap_top(&sched->open_share);
+  struct heap_node *share = heap_top(&sched->open_share);
   if (!share) return NULL;
   struct sched_file *file = OWNER(share, sched_file, work);
-  return share->key > file->setup_us ? file : NULL;
+  return sched->in_order || share->key > file->setup_us ? file : NULL;
 }
 
 struct sched_lease {
-  uint32_t *out, count, room;
-  uint64_t sum_us, budget_us;  // with the set-ups of further files
+  uint32_t *out, count, cap, room;  // tests: taken, wanted at most, possible at most
+  uint64_t sum_us, budget_us;       // with the set-ups of further files
+  uint64_t least_us;                // not worth a process of its own below this
 };
 
-// A further file fills up a lease only when its set-up fits in too: what is leased cannot be done elsewhere.
-static bool sched_fits(const struct sched_lease *lease, const struct sched_file *file) {
-  return lease->count == 0 || lease->sum_us + file->setup_us < lease->budget_us;
+// A further file fills up a lease only when its set-up fits in too: what is leased cannot be done elsewhere. A lease
+// that is a process of its own is not left half empty for that.
+static bool sched_fits(const struct sched_worker *worker, const struct sched_lease *lease,
+                       const struct sched_file *file) {
+  if (lease->count == 0 || lease->sum_us + file->setup_us < lease->budget_us) return true;
+  return worker->start_us && lease->sum_us < lease->budget_us / 2;
 }
 
 static struct sched_unit *sched_pick(struct sched *sched, struct sched_worker *worker, uint64_t long_us,
@@ -315,21 +357,23 @@ static struct sched_unit *sched_pick(struct sched *sched, struct sched_worker *w
   struct sched_file *file = sched_fresh_file(sched, long_us, &far_end);
   if (!file && lease->count == 0) {
     file = sched_shared_file(sched);
-    far_end = true;
+    far_end = !sched->in_order;
   }
-  if (!file || !sched_fits(lease, file)) return NULL;
+  if (!file || !sched_fits(worker, lease, file)) return NULL;
   sched_enter(sched, worker, file, far_end);
   if (lease->count) lease->sum_us += file->setup_us;
   return sched_unit_in(sched, file, far_end, long_us);
 }
 
 static bool sched_lease_full(const struct sched_lease *lease) {
-  return lease->count >= lease->room || (lease->count && lease->sum_us >= lease->budget_us);
+  if (lease->count >= lease->room) return true;
+  bool enough = lease->count && lease->sum_us >= lease->budget_us;
+  return enough || (lease->count >= lease->cap && lease->sum_us >= lease->least_us);
 }
 
 static void sched_take_unit(struct sched *sched, struct sched_unit *unit, struct sched_lease *lease) {
   uint32_t i = unit->cursor;
-  for (; i < unit->end && !sched_lease_full(lease); i++) {
+  for (; i < unit->end && lease->count < lease->room && (sched->whole_units || !sched_lease_full(lease)); i++) {
     if (!sched->test[i].free) continue;
     sched_count(sched, i, -1);
     lease->out[lease->count++] = i;
@@ -339,15 +383,25 @@ static void sched_take_unit(struct sched *sched, struct sched_unit *unit, struct
   sched_unit_refresh(sched, unit);
 }
 
+// Into how many leases a worker's share of the free tests is cut.
+static uint64_t sched_cuts(const struct sched_worker *worker, uint32_t workers) {
+  return (worker->start_us ? SCHED_CUTS_PROCESS : SCHED_CUTS) * (uint64_t)workers;
+}
+
 static uint64_t sched_budget(const struct sched *sched, const struct sched_worker *worker, uint32_t workers) {
-  uint64_t budget = sched->free_us / (4 * (uint64_t)workers);
-  if (budget < SCHED_MIN_US) budget = SCHED_MIN_US;
-  if (budget > SCHED_MAX_US) budget = SCHED_MAX_US;
+  uint64_t budget = sched->free_us / sched_cuts(worker, workers), least = SCHED_MIN_US, most = SCHED_MAX_US;
+  if (worker->start_us) {
+    least = SCHED_STARTS_LEAST * worker->start_us;
+    most = SCHED_STARTS_MOST * worker->start_us > most ? SCHED_STARTS_MOST * worker->start_us : most;
+  }
+  if (budget < least) budget = least;
+  if (budget > most) budget = most;
   return (uint64_t)((double)budget / sched_worker_slowness(worker));
 }
 
-static uint32_t sched_count_cap(const struct sched *sched, uint32_t workers, uint32_t room) {
-  uint64_t cap = sched->free / (4 * (uint64_t)workers);
+static uint32_t sched_count_cap(const struct sched *sched, const struct sched_worker *worker, uint32_t workers,
+                                uint32_t room) {
+  uint64_t cap = sched->free / sched_cuts(worker, workers);
   if (cap < 1) cap = 1;
   if (cap > SCHED_LEASE_MAX) cap = SCHED_LEASE_MAX;
   return cap < room ? (uint32_t)cap : room;
@@ -355,8 +409,11 @@ static uint32_t sched_count_cap(const struct sched *sched, uint32_t workers, uin
 
 uint32_t sched_grant(struct sched *sched, struct sched_worker *worker, uint32_t workers, uint32_t *out, uint32_t room) {
   assert(workers > 0 && room > 0);
-  struct sched_lease lease = {
-      .out = out, .room = sched_count_cap(sched, workers, room), .budget_us = sched_budget(sched, worker, workers)};
+  struct sched_lease lease = {.out = out,
+                              .room = room,
+                              .cap = sched_count_cap(sched, worker, workers, room),
+                              .budget_us = sched_budget(sched, worker, workers),
+                              .least_us = SCHED_STARTS_LEAST * worker->start_us};
   uint64_t long_us = sched->free_us / (3 * (uint64_t)workers);
   while (!sched_lease_full(&lease)) {
     struct sched_unit *unit = sched_pick(sched, worker, long_us, &lease);
@@ -396,7 +453,9 @@ static void sched_check_file(const struct sched *sched, const struct sched_file 
     free += in_unit;
   }
   assert(free == file->free && work == file->work_us && heap_valid(&file->units));
-  assert((free > 0) == (file->longest.place > 0) && (free > 0) == (file->work.place > 0));
+  bool listed = free > 0 && !(file->whole && file->owners);
+  assert(listed == (file->longest.place > 0) && listed == (file->work.place > 0));
+  assert(!file->whole || file->owners <= 1);
 }
 
 void sched_check(const struct sched *sched) {

@@ -19,6 +19,10 @@
 enum {
   SCHED_MIN_US = 20000,
   SCHED_MAX_US = 10000000,
+  SCHED_CUTS = 4,
+  SCHED_CUTS_PROCESS = 2,   // of workers that start a process for each lease, whose leases last
+  SCHED_STARTS_LEAST = 4,   // at least so many times what its start costs
+  SCHED_STARTS_MOST = 100,  // and at most so many, or SCHED_MAX_US
   SCHED_LEASE_MAX = 10000,  // tests of a lease
   SCHED_UNIT_MAX = 256,     // tests of a unit; longer ones are cut
   SCHED_NO_FILE = UINT32_MAX,
@@ -30,6 +34,7 @@ struct sched;
 struct sched_worker {
   uint32_t file;                      // the file it is in, SCHED_NO_FILE: none
   bool far_end;                       // it came to share: takes from the file's end
+  uint64_t start_us;                  // it starts a process for each lease, which costs this; 0: it does not
   uint64_t observed_us, expected_us;  // of its finished tests: their ratio is its slowness
 };
 
@@ -41,7 +46,10 @@ struct sched_list {
   const uint32_t *file_of, *unit_of;
   const uint64_t *expected_us, *order_us;
   const uint64_t *file_setup_us;  // NULL: all unknown
-  bool whole_files;
+  const bool *whole_of;           // per file: one worker at a time is in it; NULL: of none
+  bool whole_files;               // of all files
+  bool whole_units;               // a unit is one worker's, and all in one lease
+  bool in_order;                  // collection order goes before all else: files by their place, no long tests first
 };
 struct sched *sched_new(const struct sched_list *list);
 void sched_free(struct sched *sched);
@@ -56,6 +64,18 @@ void sched_worker_leave(struct sched *sched, struct sched_worker *worker);
 
 // True when the worker's own file has free tests.
 bool sched_worker_has_more(const struct sched *sched, const struct sched_worker *worker);
+
+// A worker that is in some file is in the file of this test after all, unless that is whole and another one is in it:
+// what it was given of other files went back.
+void sched_worker_stay(struct sched *sched, struct sched_worker *worker, uint32_t test);
+
+// May neighbours in a lease go to two workers? Not those of a file, or a unit, that is whole.
+bool sched_may_part(const struct sched *sched, uint32_t a, uint32_t b);
+bool sched_same_file(const struct sched *sched, uint32_t a, uint32_t b);
+// The test's file is whole: one worker at a time is in it.
+bool sched_is_whole(const struct sched *sched, uint32_t test);
+// What the test's file costs to set up, µs.
+uint64_t sched_setup_us(const struct sched *sched, uint32_t test);
 
 // Makes a taken test free, or takes a free one out of turn.
 void sched_free_test(struct sched *sched, uint32_t test);

@@ -230,6 +230,10 @@ static void session_fit_leases(struct session *session) {
 void session_lease_request(struct server *server, struct session *session, const Shardd__LeaseRequest *request) {
   session->wants_names = request->names;
   if (request->names) session_fit_leases(session);
+  if (request->start_us) {
+    uint64_t start_us = request->start_us < LIMIT_START_US ? request->start_us : LIMIT_START_US;
+    queue_starts_processes(session->build->queue, session->worker, start_us);
+  }
   queue_lease(session->build->queue, server->now_us, session->worker, &server->effects);
   deliver_effects(server, session->build);
 }
@@ -239,16 +243,29 @@ static bool session_knows(const struct session *session, uint32_t number) {
 }
 
 void session_started(struct server *server, struct session *session, const Shardd__Started *started) {
-  (void)server;
   if (!session_knows(session, started->test)) return;
-  queue_started(session->build->queue, session->worker, started->lease, session->build->position_of[started->test]);
+  queue_started(session->build->queue, server->now_us, session->worker, started->lease,
+                session->build->position_of[started->test]);
+}
+
+void session_released(struct server *server, struct session *session, const Shardd__Released *released) {
+  struct build *build = session->build;
+  uint32_t *positions = base_calloc(released->n_test + 1, sizeof *positions), count = 0;
+  for (size_t i = 0; i < released->n_test; i++) {
+    if (session_knows(session, released->test[i])) positions[count++] = build->position_of[released->test[i]];
+  }
+  queue_released(build->queue, server->now_us, session->worker, released->lease, positions, count, &server->effects);
+  free(positions);
+  base_log(LOG_LEVEL_DEBUG, "released", "build=%llu worker=%u tests=%u", (unsigned long long)build->id, session->worker,
+           count);
+  deliver_effects(server, build);
 }
 
 void session_heartbeat(struct server *server, struct session *session, const Shardd__Heartbeat *heartbeat) {
   Shardd__Frame frame = SHARDD__FRAME__INIT;
   Shardd__Ack ack = SHARDD__ACK__INIT;
   if (heartbeat->running_us && session_knows(session, heartbeat->test)) {
-    queue_started(session->build->queue, session->worker, heartbeat->lease,
+    queue_started(session->build->queue, server->now_us, session->worker, heartbeat->lease,
                   session->build->position_of[heartbeat->test]);
   }
   if (session->applied > session->acked && store_full(server->store)) {

@@ -10,6 +10,7 @@ enum { SESSION_USER = 1 };  // kind of conn_user
 void session_hello(struct server *server, struct conn *conn, const Shardd__Hello *hello);
 void session_lease_request(struct server *server, struct session *session, const Shardd__LeaseRequest *request);
 void session_started(struct server *server, struct session *session, const Shardd__Started *started);
+void session_released(struct server *server, struct session *session, const Shardd__Released *released);
 void session_results(struct server *server, struct session *session, uint64_t seq, const Shardd__Results *results);
 void session_heartbeat(struct server *server, struct session *session, const Shardd__Heartbeat *heartbeat);
 void session_bye(struct server *server, struct session *session, const Shardd__Bye *bye);

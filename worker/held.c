@@ -1,6 +1,7 @@
 // Bookkeeping of leases on the worker's side; run.c is the only caller. It must not know runners or connections.
 #include "worker/held.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -73,8 +74,47 @@ struct held_test *held_find(struct held *held, uint32_t tag, uint64_t *id) {
   return NULL;
 }
 
+static const struct held_lease *held_lease_of(const struct held *held, uint64_t id) {
+  const struct held_lease *lease = held->first;
+  while (lease && lease->id != id)
+    lease = lease->next;
+  return lease;
+}
+
+static int held_compare(const void *a, const void *b) {
+  uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+  return (x > y) - (x < y);
+}
+
+uint32_t *held_tags(const struct held *held, uint64_t id, const uint32_t *numbers, size_t n, size_t *count) {
+  const struct held_lease *lease = held_lease_of(held, id);
+  uint32_t *sorted = base_calloc(n + 1, sizeof *sorted),
+           *tags = base_calloc((lease ? lease->count : 0) + 1, sizeof *tags);
+  *count = 0;
+  for (size_t i = 0; i < n; i++)
+    sorted[i] = numbers[i];
+  qsort(sorted, n, sizeof *sorted, held_compare);
+  for (uint32_t i = 0; lease && i < lease->count; i++) {
+    const struct held_test *test = &lease->test[i];
+    if (test->seq || test->given_back) continue;
+    if (bsearch(&test->number, sorted, n, sizeof *sorted, held_compare)) tags[(*count)++] = lease->base + i;
+  }
+  free(sorted);
+  return tags;
+}
+
+uint32_t held_give_back(struct held *held, uint32_t tag) {
+  uint64_t lease;
+  struct held_test *test = held_find(held, tag, &lease);
+  assert(test && !test->seq && !test->given_back);
+  test->given_back = true;
+  held->tests--;
+  return test->number;
+}
+
 static bool held_done(const struct held_lease *lease, uint64_t seq) {
   for (uint32_t i = 0; i < lease->count; i++) {
+    if (lease->test[i].given_back) continue;
     if (lease->test[i].seq == 0 || lease->test[i].seq > seq) return false;
   }
   return true;
@@ -103,7 +143,7 @@ void held_hello(struct held *held, Shardd__Hello *hello, uint64_t *leases, uint3
     leases[n] = lease->id;
     counts[n] = 0;
     for (uint32_t i = 0; i < lease->count; i++) {
-      if (lease->test[i].seq && lease->test[i].seq <= held->acked) continue;
+      if (lease->test[i].given_back || (lease->test[i].seq && lease->test[i].seq <= held->acked)) continue;
       (*tests)[total++] = lease->test[i].number;
       counts[n]++;
     }
@@ -119,7 +159,7 @@ uint32_t held_open(const struct held *held) {
   uint32_t open = 0;
   for (const struct held_lease *lease = held->first; lease; lease = lease->next) {
     for (uint32_t i = 0; i < lease->count; i++)
-      open += lease->test[i].seq == 0;
+      open += lease->test[i].seq == 0 && !lease->test[i].given_back;
   }
   return open;
 }

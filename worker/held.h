@@ -13,6 +13,7 @@ struct held_test {
   uint32_t number;  // on the wire
   uint64_t seq;     // message with its result; 0: not reported
   char *id, *file;  // owned when the lease brought names
+  bool given_back;  // it will not run here
 };
 
 struct held_lease {
@@ -34,6 +35,11 @@ struct held {
 // NULL when it names tests that the list does not have.
 struct runner_test *held_take(struct held *held, const Shardd__Lease *lease, const struct testlist *list);
 struct held_test *held_find(struct held *held, uint32_t tag, uint64_t *lease);  // NULL: not held
+// The tags of those tests of a lease that are named by their numbers and have no result; *count of them. The caller
+// frees them.
+uint32_t *held_tags(const struct held *held, uint64_t lease, const uint32_t *numbers, size_t n, size_t *count);
+// The test will not run here: it is not named to the server any more. Returns its number.
+uint32_t held_give_back(struct held *held, uint32_t tag);
 // Messages up to `seq` are on the server's disk.
 void held_ack(struct held *held, uint64_t seq);
 // For a hello: leases and tests not acknowledged; the arrays live until the next call or held_release.

@@ -13,12 +13,14 @@ enum {
   PYTEST_LINE_IDS_BYTES = 200 * 1024,
   PYTEST_GRACE_US = 5000000,
   PYTEST_LATE_MAX = 20,
+  PYTEST_AHEAD_US = 50000,  // expected work that the interpreter is told of ahead of time: it cannot be taken back
 };
 
 struct pytest_test {
   struct runner_test test;
   bool started;
   uint64_t started_us;  // wall clock
+  uint64_t ahead_us;    // what it counted for when the interpreter was told
 };
 
 struct runner {
@@ -29,11 +31,14 @@ struct runner {
   struct testlist *list;      // while it is collected
   struct pytest_test *given;  // not yet reported, in order
   size_t begin, end, room;
-  size_t sent;               // of given: what this interpreter was told, behind begin
-  bool heard;                // this interpreter spoke
-  bool listed, handed_over;  // this interpreter's list is complete; the first one was handed over
-  bool asked;                // on_need was called and not answered
-  bool wants;                // this interpreter waits for tests
+  size_t sent;                      // of given: what this interpreter was told, behind begin
+  uint64_t ahead_us;                // of those: expected time of what has not begun
+  double observed_us, expected_us;  // of the last tests, older ones fading: how far estimates can be trusted
+  bool heard;                       // this interpreter spoke
+  bool listed, handed_over;         // this interpreter's list is complete; the first one was handed over
+  bool asked;                       // on_need was called and not answered
+  bool wants;                       // this interpreter has asked for tests, ever
+  bool waits;                       // and has none to begin
   bool finishing, dropping, aborting, ended;
   bool bye, stopped, any_failed;
   int bye_code, restarts;
@@ -53,8 +58,12 @@ void pytest_line(struct runner *runner, json_t *line);
 void pytest_break(struct runner *runner, const char *fmt, ...) PRINTF(2, 3);
 // An error that belongs to no running test.
 void pytest_add_late(struct runner *runner, const char *text);
-// Tells the interpreter what it has not been told of the tests given; a word of the protocol.
+// Tells the interpreter what comes next of the tests given: as much as it needs to go on. The rest stays here, where it
+// can be taken back.
 void pytest_send(struct runner *runner);
+// Forgets those of the tests that the interpreter was not told of; taken[i] says which.
+void pytest_release(struct runner *runner, const uint32_t *tags, size_t count, bool *taken);
+// A word of the protocol.
 void pytest_send_word(struct runner *runner, const char *word);
 // The result of a test that was given, at its place; it is forgotten then.
 void pytest_report(struct runner *runner, size_t at, const struct runner_result *result);

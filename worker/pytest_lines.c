@@ -30,21 +30,59 @@ static void pytest_forget(struct runner *runner, size_t at) {
   if (runner->begin == runner->end) runner->begin = runner->end = 0;
 }
 
-// Tells the interpreter what it has not been told.
+// What the test counts for: estimates are scaled by how the last tests went, so that guesses about tests that were
+// never timed (far too long for most) do not make each test wait for a word from here.
+static uint64_t pytest_expect(const struct runner *runner, const struct pytest_test *given) {
+  const double ballast_us = 1000;
+  double scale = (runner->observed_us + ballast_us) / (runner->expected_us + ballast_us);
+  return (uint64_t)((double)given->test.est_us * (scale < 1 ? scale : 1));
+}
+
+static void pytest_observe(struct runner *runner, const struct pytest_test *given, uint64_t us) {
+  const double fading = 0.9;
+  runner->observed_us = fading * runner->observed_us + (double)us;
+  runner->expected_us = fading * runner->expected_us + (double)given->test.est_us;
+}
+
+// The next test that the interpreter may be told of; NULL: it has enough to go on.
+static struct pytest_test *pytest_next(struct runner *runner) {
+  if (runner->begin + runner->sent >= runner->end) return NULL;
+  struct pytest_test *next = &runner->given[runner->begin + runner->sent];
+  next->ahead_us = pytest_expect(runner, next);
+  bool fits = runner->ahead_us + next->ahead_us <= PYTEST_AHEAD_US;
+  return runner->waits || fits ? next : NULL;
+}
+
 void pytest_send(struct runner *runner) {
-  while (runner->wants && runner->begin + runner->sent < runner->end) {
+  struct pytest_test *next;
+  while (runner->wants && (next = pytest_next(runner))) {
     json_t *ids = json_array(), *line = json_object();
-    size_t bytes = 0, n = 0;
-    for (; runner->begin + runner->sent < runner->end && n < PYTEST_IDS_A_LINE && bytes < PYTEST_LINE_IDS_BYTES; n++) {
-      const char *id = runner->given[runner->begin + runner->sent].test.id;
-      json_array_append_new(ids, json_string(id));
-      bytes += strlen(id);
+    size_t bytes = 0;
+    for (size_t n = 0; next && n < PYTEST_IDS_A_LINE && bytes < PYTEST_LINE_IDS_BYTES; n++) {
+      json_array_append_new(ids, json_string(next->test.id));
+      bytes += strlen(next->test.id);
       runner->sent++;
+      runner->ahead_us += next->ahead_us;
+      runner->waits = false;
+      next = pytest_next(runner);
     }
     json_object_set_new(line, "t", json_string("run"));
     json_object_set_new(line, "ids", ids);
     adapter_send(runner->adapter, line);
   }
+}
+
+void pytest_release(struct runner *runner, const uint32_t *tags, size_t count, bool *taken) {
+  size_t kept = runner->begin + runner->sent;
+  for (size_t i = kept; i < runner->end; i++) {
+    size_t at = runner_named(tags, count, runner->given[i].test.tag);
+    if (at == SIZE_MAX) {
+      runner->given[kept++] = runner->given[i];
+    } else {
+      taken[at] = true;
+    }
+  }
+  runner->end = kept;
 }
 
 void pytest_send_word(struct runner *runner, const char *word) {
@@ -55,7 +93,7 @@ void pytest_send_word(struct runner *runner, const char *word) {
 
 // The interpreter wants tests: those it was not told of (after a crash), else the worker is asked.
 static void pytest_need(struct runner *runner) {
-  runner->wants = true;
+  runner->wants = runner->waits = true;
   if (runner->begin + runner->sent < runner->end) {
     pytest_send(runner);
   } else if (runner->finishing) {
@@ -166,8 +204,12 @@ static void on_start(struct runner *runner, json_t *line) {
   struct pytest_test *given = &runner->given[at];
   given->started = true;
   given->started_us = base_wall_us();
+  runner->ahead_us -= given->ahead_us;
+  bool brief = given->ahead_us <= PYTEST_AHEAD_US;  // behind another one nothing waits that could be taken back
+  uint32_t tag = given->test.tag;
   pytest_arm_cap(runner, given->test.cap_us);
-  runner->spec->events.on_started(runner->spec->events.arg, given->test.tag);
+  runner->spec->events.on_started(runner->spec->events.arg, tag);
+  if (brief && runner->ahead_us < PYTEST_AHEAD_US / 2) pytest_send(runner);
 }
 
 static enum runner_status pytest_status(const char *name) {
@@ -203,6 +245,7 @@ static void on_result(struct runner *runner, json_t *line) {
                                  .first = json_is_true(json_object_get(line, "first")),
                                  .text = json_string_value(text),
                                  .text_bytes = json_string_length(text)};
+  pytest_observe(runner, &runner->given[at], result.setup_us + result.call_us + result.teardown_us);
   pytest_report(runner, at, &result);
   size_t begun = pytest_begun(runner);  // a skipped file is reported while another test tears down
   pytest_arm_cap(runner, begun == SIZE_MAX ? 0 : runner->given[begun].test.cap_us);

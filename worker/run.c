@@ -110,6 +110,7 @@ static void run_ask(struct run *run) {
   if (!run->wants || run->asked || !run->list_agreed || held_leases(&run->held) >= RUN_LEASES_MAX) return;
   run->asked = true;
   request.names = !run->list;
+  request.start_us = run->ops->start_cost ? run->ops->start_cost(run->runner) : 0;
   frame.body_case = SHARDD__FRAME__BODY_LEASE_REQUEST;
   frame.lease_request = &request;
   link_send(run->link, &frame);
@@ -225,6 +226,7 @@ static void on_frame(void *arg, const Shardd__Frame *frame) {
     case SHARDD__FRAME__BODY_LIST_REPLY: on_list_reply(run, frame->list_reply); return;
     case SHARDD__FRAME__BODY_GOODBYE: run_goodbye(run, frame->goodbye); return;
     case SHARDD__FRAME__BODY_ERROR: on_error(run, frame->error); return;
+    case SHARDD__FRAME__BODY_RECALL: run_recall(run, frame->recall); return;
     case SHARDD__FRAME__BODY_REVOKE: return;  // it is running already: its result is taken as evidence
     case SHARDD__FRAME__BODY__NOT_SET:
     case SHARDD__FRAME__BODY_HELLO:
@@ -238,6 +240,7 @@ static void on_frame(void *arg, const Shardd__Frame *frame) {
     case SHARDD__FRAME__BODY_BYE:
     case SHARDD__FRAME__BODY_QUERY:
     case SHARDD__FRAME__BODY_ROWS:
+    case SHARDD__FRAME__BODY_RELEASED:
     case _SHARDD__FRAME__BODY__CASE_IS_INT_SIZE: break;
   }
   run_die(run, EXIT_INFRA, "the server sent %s, which makes no sense here", msg_name(frame));

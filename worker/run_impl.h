@@ -44,6 +44,10 @@ struct run {
   int code;
 };
 
+// run_recall.c
+// The server asks tests back: those that the runner has not begun go, and it hears which.
+void run_recall(struct run *run, const Shardd__Recall *recall);
+
 // run_end.c
 
 // Ends the loop with an exit code; the first call counts.

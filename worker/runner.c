@@ -19,6 +19,19 @@ const struct runner_ops *runner_find(const char *name, char *const *argv) {
   return NULL;
 }
 
+size_t runner_named(const uint32_t *tags, size_t count, uint32_t tag) {
+  size_t low = 0, high = count;
+  while (low < high) {
+    size_t middle = low + (high - low) / 2;
+    if (tags[middle] < tag) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low < count && tags[low] == tag ? low : SIZE_MAX;
+}
+
 // "pytest", "py.test", "pytest-3", "pytest3.11", with any path before it.
 static bool names_pytest(const char *word) {
   const char *slash = strrchr(word, '/');

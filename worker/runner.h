@@ -97,13 +97,21 @@ struct runner_ops {
   void (*give)(struct runner *runner, const struct runner_test *tests, size_t count);  // copies what it keeps, not ids
   void (*idle)(struct runner *runner);    // nothing for now: what nobody needs may be torn down
   void (*finish)(struct runner *runner);  // no more tests: end in order
-  void (*drop)(struct runner *runner);    // given tests that have not begun need not run; NULL: cannot be told
-  void (*abort)(struct runner *runner);   // the given test is not wanted to end: stop now, on_end follows
-  void (*free)(struct runner *runner);    // kills what is left
+  // What the start of a process costs that each lease needs, µs; 0: tests cost no more alone than together. NULL: 0.
+  uint64_t (*start_cost)(const struct runner *runner);
+  // Takes back what of these (tags in ascending order) it has not handed to its process: sets taken[i] for those, which
+  // it forgets.
+  void (*release)(struct runner *runner, const uint32_t *tags, size_t count, bool *taken);
+  void (*drop)(struct runner *runner);   // given tests that have not begun need not run; NULL: cannot be told
+  void (*abort)(struct runner *runner);  // the given test is not wanted to end: stop now, on_end follows
+  void (*free)(struct runner *runner);   // kills what is left
 };
 
 extern const struct runner_ops runner_pytest;
 extern const struct runner_ops runner_command;
+
+// The place of a tag among tags in ascending order, as `release` gets them; SIZE_MAX: not there.
+size_t runner_named(const uint32_t *tags, size_t count, uint32_t tag);
 
 // The runner called `name`, or for "auto" the one that fits argv (a word naming pytest: pytest; else command); NULL.
 const struct runner_ops *runner_find(const char *name, char *const *argv);

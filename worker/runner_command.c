@@ -10,61 +10,25 @@
 #include <string.h>
 #include <sys/wait.h>
 
-#include "worker/command_batch.h"
-#include "worker/command_list.h"
-#include "worker/excerpt.h"
-#include "worker/proc.h"
-#include "worker/runner.h"
-
-enum { WHY_BYTES = 1024, LATE_MAX = 20, NAMED_MAX = 5, LIST_ERROR_BYTES = 4096 };
-static const uint64_t stop_grace_us = 5 * 1000 * 1000;
-
-enum phase { PHASE_LIST, PHASE_RUN, PHASE_ENDED };
-
-struct runner {
-  struct runner_spec spec;
-  enum phase phase;
-  struct event *kick, *timer;
-  struct proc *proc;
-  struct command_list *listing;
-
-  struct runner_test *tests;  // given; [done, done + running) are in the process
-  size_t given, room, done, running;
-  bool asked, finishing, aborting, timed_out;
-
-  struct command_batch batch;
-  uint64_t start_us, start_wall_us;
-  struct excerpt output;  // of the process; while listing: its stderr
-
-  char *late[LATE_MAX];
-  size_t late_count;
-};
+#include "worker/command_impl.h"
 
 static int command_check(const struct runner_spec *spec, char *why, size_t why_size);
 static struct runner *command_start(const struct runner_spec *spec, char *why, size_t why_size);
 static void command_give(struct runner *runner, const struct runner_test *tests, size_t count);
 static void command_idle(struct runner *runner);
 static void command_finish(struct runner *runner);
+static uint64_t command_start_cost(const struct runner *runner);
+static void command_release(struct runner *runner, const uint32_t *tags, size_t count, bool *taken);
 static void command_abort(struct runner *runner);
 static void command_free(struct runner *runner);
 
 static void on_kick(evutil_socket_t fd, short what, void *arg);
-static void arm(struct runner *runner, uint64_t us);
 static void on_timer(evutil_socket_t fd, short what, void *arg);
-static void end(struct runner *runner, enum runner_end_kind kind, int exit_code, const char *why);
-static void end_failed(struct runner *runner, int exit_code, const char *fmt, ...) PRINTF(3, 4);
-
-static void list_tests(struct runner *runner);
-static void start_list(struct runner *runner);
-static void on_list_output(void *arg, int which, const char *bytes, size_t n);
-static void on_list_exit(void *arg, int status);
-static void take_list(struct runner *runner, struct testlist *list, const char *why);
 
 static void start_batch(struct runner *runner);
 static void choose_batch(struct runner *runner, const char **ids);
 static bool spawn_batch(struct runner *runner, const char *const *ids, char *why, size_t why_size);
 static void on_output(void *arg, int which, const char *bytes, size_t n);
-static void pass_on(int which, const char *bytes, size_t n);
 static void on_exit_batch(void *arg, int status);
 static void tell_exit(struct runner *runner, int status, uint64_t wall_us);
 static void tell_rows(struct runner *runner, int status, uint64_t wall_us);
@@ -82,6 +46,8 @@ const struct runner_ops runner_command = {
     .give = command_give,
     .idle = command_idle,
     .finish = command_finish,
+    .start_cost = command_start_cost,
+    .release = command_release,
     .abort = command_abort,
     .free = command_free,
 };
@@ -141,8 +107,28 @@ static void command_finish(struct runner *runner) {
   event_active(runner->kick, EV_TIMEOUT, 0);
 }
 
+// A process for each test costs the same however they are leased.
+static uint64_t command_start_cost(const struct runner *runner) {
+  if (runner->batch.source == COMMAND_FROM_EXIT) return 0;
+  return runner->cost_us ? runner->cost_us : START_GUESS_US;
+}
+
+// What is in the process stays there.
+static void command_release(struct runner *runner, const uint32_t *tags, size_t count, bool *taken) {
+  size_t kept = runner->done + runner->running;
+  for (size_t i = kept; i < runner->given; i++) {
+    size_t at = runner_named(tags, count, runner->tests[i].tag);
+    if (at == SIZE_MAX) {
+      runner->tests[kept++] = runner->tests[i];
+    } else {
+      taken[at] = true;
+    }
+  }
+  runner->given = kept;
+}
+
 static void command_abort(struct runner *runner) {
-  if (runner->proc) proc_stop(runner->proc, runner->aborting ? 0 : stop_grace_us);
+  if (runner->proc) proc_stop(runner->proc, runner->aborting ? 0 : STOP_GRACE_US);
   runner->aborting = true;
   event_active(runner->kick, EV_TIMEOUT, 0);
 }
@@ -167,22 +153,17 @@ static void on_kick(evutil_socket_t fd, short what, void *arg) {
   struct runner *runner = arg;
   if (runner->proc || runner->phase == PHASE_ENDED) return;
   if (runner->aborting) {
-    end(runner, RUNNER_END_OK, -1, NULL);
+    command_end(runner, RUNNER_END_OK, -1, NULL);
   } else if (runner->phase == PHASE_LIST) {
-    list_tests(runner);
+    command_collect(runner);
   } else if (runner->done < runner->given) {
     start_batch(runner);
   } else if (runner->finishing) {
-    end(runner, RUNNER_END_OK, 0, NULL);
+    command_end(runner, RUNNER_END_OK, 0, NULL);
   } else if (!runner->asked) {
     runner->asked = true;
     runner->spec.events.on_need(runner->spec.events.arg);
   }
-}
-
-static void arm(struct runner *runner, uint64_t us) {
-  struct timeval in = {.tv_sec = (time_t)(us / 1000000), .tv_usec = (suseconds_t)(us % 1000000)};
-  (void)evtimer_add(runner->timer, &in);
 }
 
 // The listing or the batch took too long.
@@ -191,114 +172,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg) {
   struct runner *runner = arg;
   if (!runner->proc) return;
   runner->timed_out = true;
-  proc_stop(runner->proc, stop_grace_us);
-}
-
-// The last thing a runner does; its owner may free it inside.
-static void end(struct runner *runner, enum runner_end_kind kind, int exit_code, const char *why) {
-  runner->phase = PHASE_ENDED;
-  struct runner_end over = {.kind = kind,
-                            .exit_code = exit_code,
-                            .why = why,
-                            .late = (const char *const *)runner->late,
-                            .late_count = runner->late_count};
-  runner->spec.events.on_end(runner->spec.events.arg, &over);
-}
-
-static void end_failed(struct runner *runner, int exit_code, const char *fmt, ...) {
-  char why[WHY_BYTES + LIST_ERROR_BYTES];
-  va_list arguments;
-  va_start(arguments, fmt);
-  (void)vsnprintf(why, sizeof(why), fmt, arguments);
-  va_end(arguments);
-  end(runner, RUNNER_END_FAILED, exit_code, why);
-}
-
-static void list_tests(struct runner *runner) {
-  if (runner->spec.list_argv) {
-    start_list(runner);
-    return;
-  }
-  char why[WHY_BYTES] = "";
-  struct testlist *list = command_list_read(runner->spec.list_file, why, sizeof(why));
-  take_list(runner, list, why);
-}
-
-static void start_list(struct runner *runner) {
-  static char no_token[] = "SHARD_TOKEN", no_file[] = "SHARD_TOKEN_FILE";
-  char *env[] = {no_token, no_file, NULL};
-  char why[WHY_BYTES] = "";
-  struct proc_spec spec = {.argv = runner->spec.list_argv,
-                           .env = env,
-                           .in = PROC_NULL,
-                           .out = PROC_PIPE,
-                           .err = PROC_PIPE,
-                           .die_with_parent = true,
-                           .base = runner->spec.base,
-                           .on_output = on_list_output,
-                           .on_exit = on_list_exit,
-                           .arg = runner};
-  excerpt_release(&runner->output);
-  excerpt_init(&runner->output, LIST_ERROR_BYTES);
-  runner->listing = command_list_new();
-  runner->proc = proc_spawn(&spec, why, sizeof(why));
-  if (!runner->proc)
-    end_failed(runner, -1, "list command: %s", why);
-  else if (runner->spec.start_timeout_us)
-    arm(runner, runner->spec.start_timeout_us);
-}
-
-static void on_list_output(void *arg, int which, const char *bytes, size_t n) {
-  struct runner *runner = arg;
-  if (which == 1) {
-    command_list_feed(runner->listing, bytes, n);
-    return;
-  }
-  pass_on(which, bytes, n);
-  excerpt_add(&runner->output, bytes, n);
-}
-
-static void on_list_exit(void *arg, int status) {
-  struct runner *runner = arg;
-  char how[64], why[WHY_BYTES] = "";
-  proc_free(runner->proc);
-  runner->proc = NULL;
-  (void)evtimer_del(runner->timer);
-  if (runner->aborting) {
-    end(runner, RUNNER_END_OK, -1, NULL);
-  } else if (runner->timed_out) {
-    end_failed(runner, -1, "list command '%s' took longer than %" PRIu64 " s", runner->spec.list_argv[0],
-               runner->spec.start_timeout_us / 1000000);
-  } else if (status != 0) {
-    size_t n;
-    char *said = excerpt_text(&runner->output, &n);
-    end_failed(runner, WIFEXITED(status) ? WEXITSTATUS(status) : -1, "list command '%s' failed: %s%s%s",
-               runner->spec.list_argv[0], proc_describe(status, how, sizeof(how)), n ? ": " : "", said);
-    free(said);
-  } else {
-    struct testlist *list = command_list_finish(runner->listing, why, sizeof(why));
-    take_list(runner, list, why);
-  }
-}
-
-// Hands the list to run.c; NULL: it is broken, and why.
-static void take_list(struct runner *runner, struct testlist *list, const char *why) {
-  command_list_free(runner->listing);
-  runner->listing = NULL;
-  if (!list) {
-    end_failed(runner, -1, "%s", why);
-    return;
-  }
-  if (testlist_count(list) == 0 && !runner->spec.allow_empty) {
-    testlist_free(list);
-    end(runner, RUNNER_END_EMPTY, 0, "the list of tests is empty (--allow-empty makes that a success)");
-    return;
-  }
-  excerpt_release(&runner->output);
-  excerpt_init(&runner->output, EXCERPT_TEXT_MAX_BYTES);
-  runner->phase = PHASE_RUN;
-  event_active(runner->kick, EV_TIMEOUT, 0);
-  runner->spec.events.on_listed(runner->spec.events.arg, list);
+  proc_stop(runner->proc, STOP_GRACE_US);
 }
 
 // The next process: as many of the given tests as fit.
@@ -311,7 +185,7 @@ static void start_batch(struct runner *runner) {
     runner->spec.events.on_started(runner->spec.events.arg, runner->tests[runner->done + i].tag);
   ok = ok && spawn_batch(runner, ids, why, sizeof(why));
   free(ids);
-  if (!ok) end_failed(runner, -1, "test command: %s", why);
+  if (!ok) command_fail(runner, -1, "test command: %s", why);
 }
 
 static void choose_batch(struct runner *runner, const char **ids) {
@@ -355,22 +229,16 @@ static bool spawn_batch(struct runner *runner, const char *const *ids, char *why
     capped = capped && runner->tests[runner->done + i].cap_us > 0;
     cap_us += runner->tests[runner->done + i].cap_us;
   }
-  if (runner->proc && capped) arm(runner, cap_us);
-  if (runner->proc && runner->aborting) proc_stop(runner->proc, stop_grace_us);
+  if (runner->proc && capped) command_arm(runner, cap_us);
+  if (runner->proc && runner->aborting) proc_stop(runner->proc, STOP_GRACE_US);
   return runner->proc != NULL;
 }
 
 static void on_output(void *arg, int which, const char *bytes, size_t n) {
   struct runner *runner = arg;
-  pass_on(which, bytes, n);
+  command_pass_on(which, bytes, n);
   excerpt_add(&runner->output, bytes, n);
   if (which == 1) command_batch_feed(&runner->batch, bytes, n);
-}
-
-static void pass_on(int which, const char *bytes, size_t n) {
-  FILE *to = which == 1 ? stdout : stderr;
-  (void)fwrite(bytes, 1, n, to);
-  (void)fflush(to);
 }
 
 static void on_exit_batch(void *arg, int status) {
@@ -380,7 +248,7 @@ static void on_exit_batch(void *arg, int status) {
   runner->proc = NULL;
   (void)evtimer_del(runner->timer);
   if (runner->aborting) {
-    end(runner, RUNNER_END_OK, -1, NULL);
+    command_end(runner, RUNNER_END_OK, -1, NULL);
   } else if (runner->batch.source == COMMAND_FROM_EXIT) {
     tell_exit(runner, status, wall_us);
   } else {
@@ -415,12 +283,18 @@ static void tell_exit(struct runner *runner, int status, uint64_t wall_us) {
   free(text);
 }
 
+// Half of the old, half of the new: what the process took beyond its tests.
+static void learn_cost(struct runner *runner, uint64_t wall_us, uint64_t tests_us) {
+  uint64_t seen = wall_us > tests_us ? wall_us - tests_us : 1;
+  runner->cost_us = runner->cost_us ? (runner->cost_us + seen + 1) / 2 : seen;
+}
+
 // The tests of a process that wrote results. What has a row is told; what has none is missing, or over its time.
 static void tell_rows(struct runner *runner, int status, uint64_t wall_us) {
   char problem[WHY_BYTES] = "";
   bool whole = command_batch_settle(&runner->batch, problem, sizeof(problem)) == 0;
   size_t missing_count = 0, failing = 0, count = runner->running;
-  uint64_t at_us = runner->start_wall_us, share_us = wall_us / count;
+  uint64_t at_us = runner->start_wall_us, share_us = wall_us / count, tests_us = 0;
   bool *missing = base_calloc(count, sizeof(*missing));
   for (size_t i = 0; i < count; i++) {
     struct command_outcome row = command_results_get(runner->batch.results, i);
@@ -429,13 +303,15 @@ static void tell_rows(struct runner *runner, int status, uint64_t wall_us) {
     missing_count += missing[i];
     if (!row.known) continue;
     failing += row.status != RUNNER_PASSED && row.status != RUNNER_SKIPPED && row.status != RUNNER_XFAILED;
+    tests_us += row.has_time ? row.time_us : share_us;
     tell_row(runner, i, &row, &at_us, share_us);
   }
+  learn_cost(runner, wall_us, tests_us);
   if (missing_count) {
     fail_missing(runner, missing, missing_count, status, problem);
   } else if (!whole && !runner->timed_out) {
-    end_failed(runner, WIFEXITED(status) ? WEXITSTATUS(status) : -1, "test command '%s': %s", runner->spec.argv[0],
-               problem);
+    command_fail(runner, WIFEXITED(status) ? WEXITSTATUS(status) : -1, "test command '%s': %s", runner->spec.argv[0],
+                 problem);
   } else {
     if (status != 0 && !failing) note_exit(runner, status);
     runner->done += count;
@@ -475,7 +351,7 @@ static void fail_missing(struct runner *runner, const bool *missing, size_t coun
     (void)snprintf(names + used, sizeof(names) - used, "%s'%.150s'", named++ ? ", " : "",
                    runner->tests[runner->done + i].id);
   }
-  end_failed(
+  command_fail(
       runner, WIFEXITED(status) ? WEXITSTATUS(status) : -1,
       "%zu of %zu tests given to '%s' have no result: %s%s; %s; %s%s%s. Every test that is given must be reported "
       "under its id: check the test command and --results",

@@ -204,6 +204,8 @@ static int pytest_spawn(struct runner *runner, char *why, size_t why_size) {
                           .tv_usec = (suseconds_t)(spec->start_timeout_us % 1000000)};
   runner->heard = runner->listed = runner->bye = runner->stopped = false;
   runner->sent = 0;
+  runner->ahead_us = 0;
+  runner->waits = false;
   for (size_t i = runner->begin; i < runner->end; i++)
     runner->given[i].started = false;
   testlist_free(runner->list);
@@ -302,6 +304,7 @@ const struct runner_ops runner_pytest = {.name = "pytest",
                                          .give = pytest_give,
                                          .idle = pytest_idle,
                                          .finish = pytest_finish,
+                                         .release = pytest_release,
                                          .drop = pytest_drop,
                                          .abort = pytest_abort,
                                          .free = pytest_free};

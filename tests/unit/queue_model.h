@@ -13,7 +13,9 @@ enum model_presence { HERE, SILENT, AWAY, GONE };
 struct model_lease {
   uint64_t id;
   uint32_t count, test[MODEL_TESTS];
-  bool reported[MODEL_TESTS];
+  bool reported[MODEL_TESTS];  // or handed back
+  bool begun[MODEL_TESTS], given_back[MODEL_TESTS];
+  bool recalled;  // an answer is owed
 };
 
 struct model_worker {
@@ -44,6 +46,7 @@ struct model {
   uint64_t expected_us[MODEL_TESTS], held[MODEL_TESTS];  // lease; 0: none
   enum queue_verdict verdict[MODEL_TESTS];
   struct model_worker worker[MODEL_WORKERS];
+  uint64_t recalls, released;  // asked back, handed back
   struct model_record *record;
   size_t record_count, record_room;
 };
@@ -118,6 +121,22 @@ static inline void model_lost(struct model *m, const struct effect *effect) {
   record->settles = true;
 }
 
+// It is asked for tests that it holds, and has not reported: once for each lease until it answers.
+static inline void model_recalled(struct model *m, const struct effect *effect) {
+  struct model_worker *w = &m->worker[effect->worker];
+  assert_true(effect->count > 0);
+  m->recalls++;
+  for (uint32_t i = 0; i < effect->count; i++) {
+    assert_int_equal(m->held[effect->tests[i]], effect->lease);
+    assert_int_equal(m->holder[effect->tests[i]], effect->worker);
+  }
+  for (uint32_t i = 0; i < w->lease_count; i++) {
+    if (w->lease[i].id != effect->lease) continue;
+    assert_false(w->lease[i].recalled);
+    w->lease[i].recalled = true;
+  }
+}
+
 static inline void model_take_effects(struct model *m, bool arrives) {
   for (size_t i = 0; i < m->fx.count; i++) {
     const struct effect *effect = &m->fx.item[i];
@@ -131,6 +150,7 @@ static inline void model_take_effects(struct model *m, bool arrives) {
         m->worker[effect->worker].asked = false;
         m->worker[effect->worker].drained = true;
         break;
+      case EFFECT_RECALL: model_recalled(m, effect); break;
       case EFFECT_REVOKE:
       case EFFECT_STATE: break;
       case EFFECT_RESULT: model_lost(m, effect); break;
@@ -288,9 +308,10 @@ static inline bool model_holds(const struct model_worker *w, uint64_t id) {
   return false;
 }
 
-static inline void model_start(struct model *m, struct model_worker *w, const struct model_lease *lease, uint32_t at) {
+static inline void model_start(struct model *m, struct model_worker *w, struct model_lease *lease, uint32_t at) {
+  lease->begun[at] = true;
   model_hear(m, w);
-  queue_started(m->queue, w->number, lease->id, lease->test[at]);
+  queue_started(m->queue, m->now, w->number, lease->id, lease->test[at]);
 }
 
 static inline void model_done_with(struct model_worker *w, struct model_lease *lease) {
@@ -344,6 +365,24 @@ static inline void model_report(struct model *m, struct model_worker *w, struct 
   model_advance(m, m->now);
 }
 
+// It hands back some of a lease that it has not begun: what was asked for, or anything, or nothing.
+static inline void model_release(struct model *m, struct model_worker *w, struct model_lease *lease) {
+  uint32_t tests[MODEL_TESTS] = {0}, n = 0, share = model_roll(m, 101);
+  model_hear(m, w);
+  for (uint32_t i = 0; i < lease->count; i++) {
+    if (lease->reported[i] || lease->begun[i] || !model_chance(m, share)) continue;
+    lease->reported[i] = lease->given_back[i] = true;
+    tests[n++] = lease->test[i];
+    if (m->held[lease->test[i]] == lease->id && m->holder[lease->test[i]] == w->number) m->held[lease->test[i]] = 0;
+  }
+  lease->recalled = false;
+  m->released += n;
+  queue_released(m->queue, m->now, w->number, lease->id, tests, n, &m->fx);
+  model_done_with(w, lease);
+  model_take_effects(m, true);
+  model_advance(m, m->now);
+}
+
 static inline void model_expect_unknown(struct model *m, struct model_worker *w, uint64_t id, uint32_t test) {
   if (!m->has_list || m->holder[test] == w->number) return;  // it may have lost a lease of that number
   assert_int_equal(model_result(m, w, id, test, QUEUE_FAILED), ACCEPT_UNKNOWN);
@@ -371,13 +410,19 @@ static inline void model_leave(struct model *m, struct model_worker *w, bool lat
 }
 
 // It names a lease: what of it nobody has becomes its again.
-static inline void model_adopt(struct model *m, struct model_worker *w, const struct model_lease *lease, bool all) {
-  uint32_t tests[MODEL_TESTS], n = 0, live = 0;
+static inline void model_adopt(struct model *m, struct model_worker *w, struct model_lease *lease, bool all) {
+  lease->recalled = false;
+  uint32_t tests[MODEL_TESTS] = {0}, n = 0, live = 0;
   for (uint32_t i = 0; i < lease->count; i++) {
-    if (all || !lease->reported[i]) tests[n++] = lease->test[i];
+    if (!lease->reported[i] || (all && !lease->given_back[i])) tests[n++] = lease->test[i];
   }
   for (uint32_t i = 0; i < m->total; i++)
     live += m->held[i] == lease->id;
+  for (uint32_t i = 0; live && !all && i < lease->count;
+       i++) {  // of a live lease, what it does not name is not its any more
+    bool mine = m->held[lease->test[i]] == lease->id && m->holder[lease->test[i]] == w->number;
+    if (lease->reported[i] && mine) m->held[lease->test[i]] = 0;
+  }
   bool adopted = queue_adopt(m->queue, m->now, w->number, lease->id, tests, n);
   for (uint32_t i = 0; i < n && !live; i++) {
     if (m->held[tests[i]] || m->queue->test[tests[i]].place != PLACE_LEASED)

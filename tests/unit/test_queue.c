@@ -296,7 +296,7 @@ static void test_adopt_takes_what_is_ready(void **state) {
   struct grant grant = lease(a);
   assert_true(grant.count >= 3);
   assert_int_equal(report(a, grant.id, grant.test[0], QUEUE_PASSED), ACCEPT_CURRENT);
-  queue_started(queue, a, grant.id, grant.test[1]);
+  queue_started(queue, now, a, grant.id, grant.test[1]);
   detach(a);
   pass(usual.lease_ttl_us - 1);
   heard(b);

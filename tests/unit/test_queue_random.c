@@ -40,6 +40,13 @@ static void step_report(struct model *m, struct model_worker *w) {
   model_report(m, w, lease, at, random_status(m));
 }
 
+static void step_release(struct model *m, struct model_worker *w) {
+  if (!w->lease_count) return;
+  struct model_lease *lease = &w->lease[model_roll(m, w->lease_count)];
+  bool answers = lease->recalled ? !model_chance(m, 20) : model_chance(m, 10);
+  if (answers) model_release(m, w, lease);
+}
+
 // What no worker would send.
 static void step_nonsense(struct model *m, struct model_worker *w) {
   uint64_t id = model_chance(m, 50) ? model_roll(m, 1000) : m->last_lease + model_roll(m, 3);
@@ -75,8 +82,10 @@ static void step_worker(struct model *m, struct model_worker *w) {
     model_leave(m, w, dice == 0);
   } else if (dice < 30) {
     step_ask(m, w);
-  } else if (dice < 80) {
+  } else if (dice < 72) {
     step_report(m, w);
+  } else if (dice < 80) {
+    step_release(m, w);
   } else if (dice < 83) {
     step_nonsense(m, w);
   } else if (dice < 86) {
@@ -148,6 +157,8 @@ static void calm(struct model *m) {
   model_check_end(m);
 }
 
+static uint64_t recalls, released;  // over all builds
+
 // One build: storms, an end, re-runs, and the same from its records. Returns the digest of all that came out.
 static uint64_t run_build(uint64_t seed, uint32_t steps) {
   struct model *m = model_new(seed);
@@ -163,6 +174,8 @@ static uint64_t run_build(uint64_t seed, uint32_t steps) {
   model_restart(m);
   model_check_end(m);
   uint64_t digest = m->digest;
+  recalls += m->recalls;
+  released += m->released;
   model_free(m);
   return digest;
 }
@@ -184,6 +197,9 @@ static void test_storm(void **state) {
     model_failing_seed = seed + done / BUILD_STEPS;
     (void)run_build(model_failing_seed, BUILD_STEPS);
   }
+  if (steps < 100 * BUILD_STEPS) return;
+  printf("%llu recalls, %llu tests handed back\n", (unsigned long long)recalls, (unsigned long long)released);
+  assert_true(recalls > 0 && released > 0);  // the storm reaches them
 }
 
 static void test_same_seed_same_effects(void **state) {

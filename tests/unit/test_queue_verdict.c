@@ -181,7 +181,7 @@ static void test_lost_three_times(void **state) {
     struct grant grant = lease(worker);
     if (i == 0) poison = grant.test[grant.count - 1];
     if (i > 0) assert_true(grant.count == 1 && grant.test[0] == poison);
-    queue_started(queue, worker, grant.id, poison);
+    queue_started(queue, now, worker, grant.id, poison);
     assert_int_equal(queue_running_test(queue, worker), poison);
     detach(worker);
     pass(usual.lease_ttl_us);
@@ -202,7 +202,7 @@ static void test_one_charge_per_vanished_worker(void **state) {
   for (int round = 0; round < 2 * LIMIT_LOST; round++) {
     uint32_t worker = join_new();
     struct grant running = lease(worker), waiting = lease(worker);
-    queue_started(queue, worker, running.id, running.test[0]);
+    queue_started(queue, now, worker, running.id, running.test[0]);
     assert_int_not_equal(running.test[0], waiting.test[0]);
     detach(worker);
     pass(usual.lease_ttl_us);
@@ -221,7 +221,7 @@ static void test_leaving_charges_nobody(void **state) {
   for (int i = 0; i < 3 * LIMIT_LOST; i++) {
     uint32_t worker = join_new();
     struct grant grant = lease(worker);
-    queue_started(queue, worker, grant.id, grant.test[0]);
+    queue_started(queue, now, worker, grant.id, grant.test[0]);
     leave(worker, false);
   }
   assert_int_equal(counts().ready, 1);
