@@ -212,7 +212,7 @@ void build_list_ready(struct server *server, struct build *build, const struct s
                                   .order_us = order,
                                   .file_setup_us = listed->file_setup_us};
   build->listing = LISTING_READY;
-  queue_set_list(build->queue, server->now_us, &sched_list, &server->effects);
+  queue_set_list(build->queue, server->now_us, &sched_list, NULL, &server->effects);
   free(expected);
   free(order);
 }

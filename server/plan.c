@@ -190,7 +190,7 @@ static void plan_drive(struct plan_run *run) {
                             .file_setup_us = run->listed->file_setup_us};
   uint64_t finish = 0;
   run->queue = queue_new(&policy, 0, 1);
-  queue_set_list(run->queue, 1, &list, &run->effects);
+  queue_set_list(run->queue, 1, &list, NULL, &run->effects);
   for (uint32_t i = 0; i < run->workers; i++) {
     uint32_t *reopened, count;
     struct queue_join join = {.node = "", .attempt = "", .retried = QUEUE_RETRIED_NO, .node_total = run->workers};

@@ -31,6 +31,7 @@ void queue_free(struct queue *queue) {
     free(queue->worker[i].attempt);
   }
   sched_free(queue->sched);
+  tokens_free(queue->tokens);
   free(queue->lease);
   free(queue->worker);
   free(queue->test);
@@ -73,6 +74,23 @@ void queue_list_add(struct queue *queue, enum queue_list list, uint32_t worker) 
 
 // ---- tests
 
+// A READY test waits among those with tokens, or in the scheduler.
+static void queue_ready(struct queue *queue, uint32_t number) {
+  if (tokens_need(queue->tokens, number)) {
+    tokens_put(queue->tokens, number);
+  } else {
+    sched_free_test(queue->sched, number);
+  }
+}
+
+static void queue_unready(struct queue *queue, uint32_t number) {
+  if (tokens_need(queue->tokens, number)) {
+    tokens_take(queue->tokens, number);
+  } else if (sched_is_free(queue->sched, number)) {  // else the scheduler has taken it
+    sched_take_test(queue->sched, number);
+  }
+}
+
 // The one function that changes where a test is. READY means free in the scheduler unless queue_put_again says
 // otherwise.
 void queue_move(struct queue *queue, uint32_t number, enum queue_place to) {
@@ -84,11 +102,12 @@ void queue_move(struct queue *queue, uint32_t number, enum queue_place to) {
     struct queue_lease *lease = queue->lease[test->slot];
     assert(lease && lease->held > 0);
     lease->live = --lease->held > 0;
+    if (tokens_need(queue->tokens, number)) tokens_release(queue->tokens, number);
     queue->leased_us -= sched_expected_us(queue->sched, number);
     queue->worker[lease->worker].held_us -= sched_expected_us(queue->sched, number);
   }
-  if (from == PLACE_READY && sched_is_free(queue->sched, number)) sched_take_test(queue->sched, number);
-  if (to == PLACE_READY) sched_free_test(queue->sched, number);
+  if (from == PLACE_READY && !test->again) queue_unready(queue, number);
+  if (to == PLACE_READY) queue_ready(queue, number);
   if (to != PLACE_LEASED) test->slot = QUEUE_NO_SLOT;
   if (test->again) {
     uint32_t i = 0;
@@ -110,13 +129,14 @@ void queue_hand_out(struct queue *queue, uint32_t number, uint32_t slot) {
   queue->test[number].slot = slot;
   lease->held++;
   lease->live = true;
+  if (tokens_need(queue->tokens, number)) tokens_acquire(queue->tokens, number);
   queue->leased_us += expected_us;
   queue->worker[lease->worker].held_us += expected_us;
 }
 
 void queue_put_again(struct queue *queue, uint32_t test, uint32_t avoid, bool alone) {
   assert(queue->test[test].place == PLACE_READY && !queue->test[test].again);
-  sched_take_test(queue->sched, test);
+  queue_unready(queue, test);
   if (queue->again_count == queue->again_room) {
     queue->again_room = queue->again_room ? queue->again_room * 2 : 8;
     queue->again = base_realloc(queue->again, queue->again_room, sizeof *queue->again);
@@ -172,7 +192,8 @@ void queue_settle(struct queue *queue, uint64_t now_us, struct effects *effects)
   }
 }
 
-void queue_set_list(struct queue *queue, uint64_t now_us, const struct sched_list *list, struct effects *effects) {
+void queue_set_list(struct queue *queue, uint64_t now_us, const struct sched_list *list, struct tokens *tokens,
+                    struct effects *effects) {
   assert(!queue->sched && list->count <= LIMIT_TESTS);
   assert(queue->state == QUEUE_COLLECTING || queue->state == QUEUE_INCOMPLETE);
   struct sched_list own = *list;
@@ -180,13 +201,14 @@ void queue_set_list(struct queue *queue, uint64_t now_us, const struct sched_lis
   own.whole_units = queue->policy.whole_units;
   own.in_order = queue->policy.in_order;
   queue->sched = sched_new(&own);
+  queue->tokens = tokens;
   queue->total = list->count;
   queue->test = base_calloc(list->count + 1, sizeof *queue->test);
   queue->place_count[PLACE_READY] = list->count;
   for (uint32_t i = 0; i < list->count; i++) {
     queue->test[i].slot = QUEUE_NO_SLOT;
     queue->test[i].decided = queue->test[i].lost_by = QUEUE_NOBODY;
-    sched_free_test(queue->sched, i);
+    queue_ready(queue, i);
   }
   queue->by_verdict[VERDICT_NONE] = list->count;
   if (queue->state == QUEUE_INCOMPLETE) return;  // given up while the list was on its way: the next worker goes on
@@ -204,11 +226,12 @@ bool queue_has_list(const struct queue *queue) {
 void queue_pump(struct queue *queue, uint64_t now_us, struct effects *effects) {
   if (queue->state != QUEUE_RUNNING) return;
   uint32_t worker = queue->fifo[LIST_PARKED].head;
-  while (worker != QUEUE_NOBODY && (sched_free_count(queue->sched) || queue->again_count)) {
+  while (worker != QUEUE_NOBODY && queue->place_count[PLACE_READY]) {
     uint32_t next = queue->worker[worker].link[LIST_PARKED].next;
     bool got = queue_try_grant(queue, now_us, worker, effects);
     if (got) queue_list_remove(queue, LIST_PARKED, worker);
-    if (!got && queue->again_count == 0 && queue->worker[worker].slot_count < LIMIT_LEASES_HELD) break;
+    bool same = queue->again_count == 0 && queue->worker[worker].slot_count < LIMIT_LEASES_HELD;
+    if (!got && same) break;
     worker = next;
   }
   queue_steal(queue, now_us, effects);
@@ -335,7 +358,7 @@ void queue_counts(const struct queue *queue, struct queue_counts *counts) {
     counts->by_status[i] = queue->by_status[i];
   }
   if (!queue->sched) return;
-  counts->left_us = queue->leased_us + sched_free_us(queue->sched);
+  counts->left_us = queue->leased_us + sched_free_us(queue->sched) + tokens_ready_us(queue->tokens);
   for (uint32_t i = 0; i < queue->again_count; i++) {
     counts->left_us += sched_expected_us(queue->sched, queue->again[i].test);
   }

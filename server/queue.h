@@ -11,6 +11,7 @@
 
 #include "server/effect.h"
 #include "server/sched.h"
+#include "server/tokens.h"
 
 struct queue;
 
@@ -55,8 +56,10 @@ void queue_free(struct queue *queue);
 void queue_set_times(struct queue *queue, uint64_t lease_ttl_us, uint64_t idle_us);
 void queue_set_max_failures(struct queue *queue, uint32_t max_failures);
 
-// The list is known: every test READY, the build RUNNING (COMPLETE when the list is empty).
-void queue_set_list(struct queue *queue, uint64_t now_us, const struct sched_list *list, struct effects *effects);
+// The list is known: every test READY, the build RUNNING (COMPLETE when the list is empty). `tokens`, which becomes the
+// queue's, says which tests need some; NULL: none does.
+void queue_set_list(struct queue *queue, uint64_t now_us, const struct sched_list *list, struct tokens *tokens,
+                    struct effects *effects);
 bool queue_has_list(const struct queue *queue);
 
 // ---- workers

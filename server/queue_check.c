@@ -6,7 +6,9 @@
 
 static void queue_check_test(const struct queue *queue, uint32_t number) {
   const struct queue_test *test = &queue->test[number];
-  bool free = sched_is_free(queue->sched, number);
+  bool needs = tokens_need(queue->tokens, number);
+  bool free = needs ? tokens_holds(queue->tokens, number) : sched_is_free(queue->sched, number);
+  assert(!needs || !sched_is_free(queue->sched, number));
   assert(!test->again || (test->place == PLACE_READY && !free));
   assert(free == (test->place == PLACE_READY && !test->again));
   assert((test->place == PLACE_DONE) == (test->verdict != VERDICT_NONE));
@@ -70,28 +72,45 @@ static void queue_check_lease(const struct queue *queue, uint32_t slot) {
   assert(held == lease->held && open == lease->open);
 }
 
+static uint64_t queue_check_held_us(const struct queue *queue, uint32_t slot) {
+  const struct queue_lease *lease = queue->lease[slot];
+  uint64_t held_us = 0;
+  for (uint32_t i = 0; i < lease->count; i++) {
+    const struct queue_test *test = &queue->test[lease->test[i]];
+    if (test->place == PLACE_LEASED && test->slot == slot) held_us += sched_expected_us(queue->sched, lease->test[i]);
+  }
+  return held_us;
+}
+
 static void queue_check_worker(const struct queue *queue, uint32_t number, uint32_t *failing) {
   const struct queue_worker *worker = &queue->worker[number];
   assert(!worker->left || (!worker->connected && !worker->link[LIST_HEARD].in));
   assert(!worker->drained || !worker->connected);
   assert(!worker->link[LIST_PARKED].in || (worker->connected && !worker->asked && worker->sched.file == SCHED_NO_FILE));
   assert(!worker->connected || worker->link[LIST_HEARD].in || queue_ended(queue));
+  uint64_t held_us = 0;
   for (uint32_t i = 0; i < worker->slot_count; i++) {
     const struct queue_lease *lease = queue->lease[worker->slot[i]];
+    held_us += queue_check_held_us(queue, worker->slot[i]);
     assert(lease && lease->worker == number && lease->open > 0);
     assert(!lease->live || worker->link[LIST_HEARD].in);
     assert(lease->live == (lease->held > 0));
     queue_check_lease(queue, worker->slot[i]);
   }
+  assert(held_us == worker->held_us);
   *failing += worker->own_failing;
 }
 
 void queue_check(const struct queue *queue) {
   if (queue->sched) {
     sched_check(queue->sched);
+    if (queue->tokens) tokens_check(queue->tokens);
     queue_check_tests(queue);
   }
-  uint32_t connected = 0, left = 0, awaited = 0, failing = 0;
+  uint32_t connected = 0, left = 0, awaited = 0, failing = 0, recalls = 0;
+  for (uint32_t i = 0; i < queue->lease_count; i++)
+    recalls += queue->lease[i] && queue->lease[i]->recalled;
+  assert(recalls == queue->recalls);
   for (uint32_t i = 0; i < queue->worker_count; i++) {
     queue_check_worker(queue, i, &failing);
     connected += queue->worker[i].connected;

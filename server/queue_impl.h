@@ -17,7 +17,7 @@ struct queue_test {
   uint16_t attempts;
   uint8_t place, verdict, status;
   uint8_t failures, crashes, lost;
-  bool again;  // READY: waits in the list of those to run again, not in the scheduler
+  bool again;  // READY: waits in the list of those to run again, not in the scheduler or among those with tokens
 };
 
 struct queue_lease {
@@ -67,7 +67,8 @@ struct queue_again {
 
 struct queue {
   struct queue_policy policy;
-  struct sched *sched;  // NULL: no list yet
+  struct sched *sched;    // NULL: no list yet
+  struct tokens *tokens;  // NULL: no test needs any
   struct queue_test *test;
   uint32_t total, place_count[PLACE_DONE + 1];
   uint32_t by_verdict[VERDICT_CRASHED + 1], by_status[QUEUE_TIMED_OUT + 1];
@@ -125,8 +126,8 @@ void queue_steal(struct queue *queue, uint64_t now_us, struct effects *effects);
 uint64_t queue_steal_deadline(const struct queue *queue);
 // A recall of the lease, if there is one, is answered or has become pointless.
 void queue_recall_over(struct queue *queue, struct queue_lease *lease);
-// Of a live lease, what its worker does not name any more is not in its hands.
-void queue_lease_keep_only(struct queue *queue, uint32_t slot, const uint32_t *tests, uint32_t count);
+// Of a live lease, what its worker does not name any more is not in its hands. False: that was all of it.
+bool queue_lease_keep_only(struct queue *queue, uint32_t slot, const uint32_t *tests, uint32_t count);
 
 // queue_verdict.c
 bool queue_failing(enum queue_verdict verdict);

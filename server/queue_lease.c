@@ -156,20 +156,54 @@ static uint32_t queue_pick_again(struct queue *queue, uint32_t worker, uint32_t 
   for (uint32_t i = 0; i < queue->again_count && n < room; i++) {
     const struct queue_again *again = &queue->again[i];
     if (again->avoid == worker && queue->connected > 1) continue;
-    if (again->alone && n > 0) continue;
+    bool alone = again->alone || tokens_need(queue->tokens, again->test);
+    if (alone && n > 0) continue;
+    if (!tokens_free_for(queue->tokens, again->test, queue->place_count[PLACE_LEASED])) continue;
     out[n++] = again->test;
-    if (again->alone) break;
+    if (alone) break;
   }
   return n;
+}
+
+// ---- tests with tokens
+
+// Exclusive tests: by the first worker while it is alone, else when all that remains is theirs.
+static bool queue_pick_exclusive(const struct queue *queue, uint32_t *out) {
+  uint32_t test = tokens_pick_exclusive(queue->tokens);
+  bool last = sched_free_count(queue->sched) == 0 && queue->again_count == 0;
+  if (test == TOKENS_NONE || queue->place_count[PLACE_LEASED]) return false;
+  if (queue->connected > 1 && (!last || tokens_pick(queue->tokens, 0, false) != TOKENS_NONE)) return false;
+  *out = test;
+  return true;
+}
+
+// The scheduler's threshold for long tests, over all that is READY.
+static uint64_t queue_long_us(const struct queue *queue) {
+  uint64_t ready_us = sched_free_us(queue->sched) + tokens_ready_us(queue->tokens);
+  return ready_us / (3 * (uint64_t)queue_at_work(queue));
+}
+
+// What the worker gets next: exclusive tests, tests that have to run again, those that wait for a critical token, what
+// the scheduler picks, and those that wait for other tokens.
+static uint32_t queue_pick(struct queue *queue, uint32_t number, uint32_t *out, uint32_t room) {
+  struct queue_worker *worker = &queue->worker[number];
+  uint32_t n = 0;
+  if (queue->tokens && queue_pick_exclusive(queue, out)) return 1;
+  if (!sched_worker_has_more(queue->sched, &worker->sched)) n = queue_pick_again(queue, number, out, room);
+  if (n) return n;
+  if (queue->tokens && (*out = tokens_pick(queue->tokens, queue_long_us(queue), true)) != TOKENS_NONE) return 1;
+  n = sched_grant(queue->sched, &worker->sched, queue_at_work(queue), out, room);
+  if (n) return n;
+  return queue->tokens && (*out = tokens_pick(queue->tokens, queue_long_us(queue), false)) != TOKENS_NONE;
 }
 
 bool queue_try_grant(struct queue *queue, uint64_t now_us, uint32_t number, struct effects *effects) {
   struct queue_worker *worker = &queue->worker[number];
   if (queue->hold_until_us && queue->awaited && now_us < queue->hold_until_us) return false;
   if (queue->state != QUEUE_RUNNING || !queue_lease_make_room(queue, worker)) return false;
-  uint32_t picked[LIMIT_LEASE], n = 0, slot, room = worker->lease_max ? worker->lease_max : (uint32_t)LIMIT_LEASE;
-  if (!sched_worker_has_more(queue->sched, &worker->sched)) n = queue_pick_again(queue, number, picked, room);
-  if (n == 0) n = sched_grant(queue->sched, &worker->sched, queue_at_work(queue), picked, room);
+  if (tokens_exclusive_runs(queue->tokens)) return false;
+  uint32_t picked[LIMIT_LEASE], n, slot, room = worker->lease_max ? worker->lease_max : (uint32_t)LIMIT_LEASE;
+  n = queue_pick(queue, number, picked, room);
   if (n == 0) return false;
   struct queue_lease *lease = queue_lease_new(queue, queue->next_lease++, number, picked, n, &slot);
   for (uint32_t i = 0; i < n; i++) {
@@ -218,8 +252,7 @@ bool queue_adopt(struct queue *queue, uint64_t now_us, uint32_t number, uint64_t
   struct queue_worker *worker = &queue->worker[number];
   struct queue_lease *lease = queue_lease_find(queue, number, id, &slot);
   if (lease && lease->live) {
-    queue_lease_keep_only(queue, slot, tests, count);
-    return true;
+    return queue_lease_keep_only(queue, slot, tests, count);
   }
   if (!queue_adoptable(queue, id, tests, count)) return false;
   if (lease) queue_lease_drop(queue, slot);

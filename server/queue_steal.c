@@ -204,7 +204,7 @@ void queue_released(struct queue *queue, uint64_t now_us, uint32_t worker, uint6
   queue_settle(queue, now_us, effects);
 }
 
-void queue_lease_keep_only(struct queue *queue, uint32_t slot, const uint32_t *tests, uint32_t count) {
+bool queue_lease_keep_only(struct queue *queue, uint32_t slot, const uint32_t *tests, uint32_t count) {
   struct queue_lease *lease = queue->lease[slot];
   bool *named = base_calloc(lease->count, sizeof *named);
   queue_recall_over(queue, lease);
@@ -216,4 +216,7 @@ void queue_lease_keep_only(struct queue *queue, uint32_t slot, const uint32_t *t
     if (!named[at]) steal_give_back(queue, lease, slot, at);
   }
   free(named);
+  bool live = lease->live;
+  if (lease->open == 0) queue_lease_drop(queue, slot);
+  return live;
 }

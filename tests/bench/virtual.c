@@ -236,7 +236,7 @@ double virtual_makespan(const struct suite *suite, const struct machine *machine
                             .order_us = order,
                             .file_setup_us = suite->setup_us};
   *sim = (struct sim){.suite = suite, .machines = machines, .n = n, .now_us = 1, .queue = queue_new(&policy, 1, 1)};
-  queue_set_list(sim->queue, 1, &list, &sim->effects);
+  queue_set_list(sim->queue, 1, &list, NULL, &sim->effects);
   for (uint32_t i = 0; i < n; i++) {
     sim->worker[i].next_us = machines[i].join_us + 1;
     sim->worker[i].file = UINT32_MAX;

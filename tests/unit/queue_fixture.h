@@ -72,7 +72,7 @@ static inline void set_list(uint32_t count, uint32_t per_file) {
   list.unit_of = unit_of;
   list.expected_us = list.order_us = us;
   begin();
-  queue_set_list(queue, now, &list, &fx);
+  queue_set_list(queue, now, &list, NULL, &fx);
   end();
 }
 

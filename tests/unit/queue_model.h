@@ -7,7 +7,7 @@
 #include "server/queue.h"
 #include "server/queue_impl.h"
 
-enum { MODEL_TESTS = 80, MODEL_WORKERS = 120, MODEL_LEASES = 12, SECOND = 1000000 };
+enum { MODEL_TESTS = 80, MODEL_WORKERS = 120, MODEL_LEASES = 12, MODEL_TOKENS = 3, SECOND = 1000000 };
 enum model_presence { HERE, SILENT, AWAY, GONE };
 
 struct model_lease {
@@ -45,6 +45,8 @@ struct model {
   uint32_t file_of[MODEL_TESTS], unit_of[MODEL_TESTS], attempts[MODEL_TESTS], holder[MODEL_TESTS];
   uint64_t expected_us[MODEL_TESTS], held[MODEL_TESTS];  // lease; 0: none
   enum queue_verdict verdict[MODEL_TESTS];
+  uint64_t need[MODEL_TESTS];  // tokens
+  uint32_t copies[MODEL_TOKENS], with_tokens;
   struct model_worker worker[MODEL_WORKERS];
   uint64_t recalls, released;  // asked back, handed back
   struct model_record *record;
@@ -91,6 +93,27 @@ static inline void model_attempt(struct model *m, uint32_t test, uint32_t attemp
   m->attempts[test] = attempt;
 }
 
+// Tokens are free at the grant (who returns with what it holds may hold too many), and nothing runs beside an exclusive
+// test.
+static inline void model_check_tokens(struct model *m, uint32_t test, uint32_t count) {
+  uint32_t used[MODEL_TOKENS] = {0}, held = 0, exclusive = 0;
+  for (uint32_t i = 0; i < m->total; i++) {
+    if (!m->held[i]) continue;
+    held++;
+    exclusive += m->need[i] == TOKENS_EXCLUSIVE;
+    for (uint32_t t = 0; t < MODEL_TOKENS; t++)
+      used[t] += m->need[i] >> t & 1;
+  }
+  assert_int_equal(exclusive, 0);
+  if (!m->need[test]) return;
+  m->with_tokens++;
+  assert_int_equal(count, 1);
+  if (m->need[test] == TOKENS_EXCLUSIVE) assert_int_equal(held, 0);
+  for (uint32_t t = 0; t < MODEL_TOKENS; t++) {
+    if (m->need[test] >> t & 1) assert_true(used[t] < m->copies[t]);
+  }
+}
+
 static inline void model_granted(struct model *m, const struct effect *effect, bool arrives) {
   struct model_worker *w = &m->worker[effect->worker];
   assert_true(effect->lease > m->last_lease);  // never repeats
@@ -103,6 +126,7 @@ static inline void model_granted(struct model *m, const struct effect *effect, b
     uint32_t test = lease->test[i] = effect->tests[i];
     assert_int_equal(m->verdict[test], VERDICT_NONE);
     assert_int_equal(m->held[test], 0);
+    model_check_tokens(m, test, effect->count);
     m->held[test] = effect->lease;
     m->holder[test] = effect->worker;
   }
@@ -418,8 +442,8 @@ static inline void model_adopt(struct model *m, struct model_worker *w, struct m
   }
   for (uint32_t i = 0; i < m->total; i++)
     live += m->held[i] == lease->id;
-  for (uint32_t i = 0; live && !all && i < lease->count;
-       i++) {  // of a live lease, what it does not name is not its any more
+  // Of a live lease, what it does not name is not its any more.
+  for (uint32_t i = 0; live && !all && i < lease->count; i++) {
     bool mine = m->held[lease->test[i]] == lease->id && m->holder[lease->test[i]] == w->number;
     if (lease->reported[i] && mine) m->held[lease->test[i]] = 0;
   }
@@ -431,12 +455,15 @@ static inline void model_adopt(struct model *m, struct model_worker *w, struct m
     m->held[tests[i]] = lease->id;
     m->holder[tests[i]] = w->number;
   }
-  if (live) assert_true(adopted);
+  for (uint32_t i = live = 0; i < m->total; i++)
+    live += m->held[i] == lease->id;
+  assert_int_equal(adopted, live > 0);
 }
 
 static inline void model_return(struct model *m, struct model_worker *w, bool all) {
   uint64_t ids[MODEL_LEASES];
   queue_attach(m->queue, m->now, w->number, &m->fx);
+  model_take_effects(m, true);
   w->said_us = m->now;
   w->presence = HERE;
   w->drained = false;

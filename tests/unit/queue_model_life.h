@@ -15,7 +15,9 @@ static struct model *model_new(uint64_t seed) {
                                     .idle_us = (5 + model_roll(m, 300)) * (uint64_t)SECOND,
                                     .on_retry = (enum queue_on_retry)model_roll(m, 3),
                                     .whole_files = model_chance(m, 20)};
-  uint32_t file = 0, unit = 0;
+  uint32_t file = 0, unit = 0, needing = model_chance(m, 30) ? 30 : 0;
+  for (uint32_t t = 0; t < MODEL_TOKENS; t++)
+    m->copies[t] = 1 + model_roll(m, 3);
   for (uint32_t i = 0; i < m->total; i++) {
     file += model_chance(m, 20);
     unit += model_chance(m, 40);
@@ -23,6 +25,7 @@ static struct model *model_new(uint64_t seed) {
     m->unit_of[i] = unit;
     m->expected_us[i] = model_chance(m, 10) ? model_roll(m, 60 * SECOND) : model_roll(m, SECOND);
     m->expected_us[i]++;
+    if (model_chance(m, needing)) m->need[i] = model_chance(m, 10) ? TOKENS_EXCLUSIVE : 1 + model_roll(m, 7);
   }
   m->queue = queue_new(&m->policy, m->epoch, m->now);
   return m;
@@ -47,8 +50,11 @@ static inline void model_set_list(struct model *m) {
   list.unit_of = m->unit_of;
   list.expected_us = list.order_us = m->expected_us;
   list.file_setup_us = setup_us;
+  struct tokens_list tokens = {.count = m->total, .need = m->need};
+  memcpy(tokens.copies, m->copies, sizeof m->copies);
+  tokens.expected_us = tokens.order_us = m->expected_us;
   m->has_list = true;
-  queue_set_list(m->queue, m->now, &list, &m->fx);
+  queue_set_list(m->queue, m->now, &list, tokens_new(&tokens), &m->fx);
   model_take_effects(m, true);
 }
 

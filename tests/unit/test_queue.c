@@ -285,8 +285,10 @@ static void test_adopt_odd_input(void **state) {
   assert_false(adopt(a, grant.id + 1, some, 2));  // was never granted
   assert_int_equal(counts().ready, 10);
   assert_true(adopt(a, grant.id, grant.test, grant.count));
-  assert_true(adopt(a, grant.id, some, 2));  // it has that lease; a second time changes nothing
+  assert_true(adopt(a, grant.id, grant.test, grant.count));  // it has that lease; a second time changes nothing
   assert_int_equal(counts().leased, grant.count);
+  assert_false(adopt(a, grant.id, some, 2));  // it names nothing of it: it has nothing of it
+  assert_int_equal(counts().leased, 0);
 }
 
 static void test_adopt_takes_what_is_ready(void **state) {

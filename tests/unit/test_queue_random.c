@@ -157,7 +157,7 @@ static void calm(struct model *m) {
   model_check_end(m);
 }
 
-static uint64_t recalls, released;  // over all builds
+static uint64_t recalls, released, with_tokens;  // over all builds
 
 // One build: storms, an end, re-runs, and the same from its records. Returns the digest of all that came out.
 static uint64_t run_build(uint64_t seed, uint32_t steps) {
@@ -176,6 +176,7 @@ static uint64_t run_build(uint64_t seed, uint32_t steps) {
   uint64_t digest = m->digest;
   recalls += m->recalls;
   released += m->released;
+  with_tokens += m->with_tokens;
   model_free(m);
   return digest;
 }
@@ -199,7 +200,7 @@ static void test_storm(void **state) {
   }
   if (steps < 100 * BUILD_STEPS) return;
   printf("%llu recalls, %llu tests handed back\n", (unsigned long long)recalls, (unsigned long long)released);
-  assert_true(recalls > 0 && released > 0);  // the storm reaches them
+  assert_true(recalls > 0 && released > 0 && with_tokens > 0);  // the storm reaches them
 }
 
 static void test_same_seed_same_effects(void **state) {

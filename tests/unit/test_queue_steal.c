@@ -113,7 +113,7 @@ static void set_up_costs(uint64_t setup_us) {
   list.expected_us = list.order_us = us;
   list.file_setup_us = &setup_us;
   begin();
-  queue_set_list(queue, now, &list, &fx);
+  queue_set_list(queue, now, &list, NULL, &fx);
   end();
 }
 
