@@ -185,6 +185,11 @@ bench-load: all $(BUILD)/bench/load
 	@place=$$(mktemp -d -p $(BUILD)) && trap 'rm -rf "$$place"' EXIT && \
 	  $(BUILD)/bench/load $(BUILD)/shardd "$$place" $(BUILD)/bench-load.json
 
+# The flaky model against tests whose nature is known, in virtual time.
+SEED ?= 1
+monte-carlo: $(BUILD)/bench/montecarlo
+	@$(BUILD)/bench/montecarlo $(SEED)
+
 # ---- installing: `make install PREFIX=/usr DESTDIR=pkg` for packages
 BINDIR = $(PREFIX)/bin
 MANDIR = $(PREFIX)/share/man
@@ -225,6 +230,7 @@ make unit          unit tests; one of them: make unit-NAME
 make e2e           end-to-end tests; one: /usr/bin/python3 -m pytest tests/e2e -k NAME
 make tsan          unit tests and a few end-to-end tests with ThreadSanitizer
 make bench         benchmarks against their targets; one: bench-overhead, bench-makespan-virtual, bench-load
+make monte-carlo   the flaky model against its table, in virtual time; SEED=N
 make format        lays out all C sources
 make install       below PREFIX (/usr/local), DESTDIR before it; make uninstall takes it away
 make clean         removes build/
@@ -234,6 +240,6 @@ help:
 	@: $(info $(HELP))
 
 .PHONY: all deps demo check unit unit-programs e2e tsan lint $(LINT_PARTS:%=lint-%) objects format bench bench-overhead \
-  bench-makespan-virtual bench-load install uninstall clean help
+  bench-makespan-virtual bench-load monte-carlo install uninstall clean help
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -35,6 +35,8 @@ static struct window look_back(const struct flaky_memory *memory, const struct f
 static bool is_broken(const struct flaky_memory *memory, double theta);
 static bool is_clean(const struct flaky_memory *memory, double theta, uint64_t now_ms);
 static bool in_window(const struct flaky_event *event, uint64_t now_ms);
+static double alpha(double f);
+static double beta(double f, double r);
 static double quantile(double p, double a, double b);
 
 bool flaky_worker_sick(const struct flaky_first *worker, const struct flaky_first *build) {
@@ -108,7 +110,7 @@ bool flaky_learn(struct flaky_memory *memory, const struct flaky_trial *trial, s
 
 bool flaky_judge(struct flaky_memory *memory, const struct flaky_event *events, size_t count, uint64_t now_ms) {
   enum flaky_state before = memory->state;
-  double theta = flaky_rate(memory->f, memory->r).theta;
+  double theta = flaky_theta(memory->f, memory->r);
   struct window window = look_back(memory, events, count, now_ms);
   assert(count <= FLAKY_EVENTS_MAX);
   if (memory->flagged && is_clean(memory, theta, now_ms)) {
@@ -153,8 +155,12 @@ enum flaky_kind flaky_kind_of(const struct flaky_event *events, size_t count, ui
 }
 
 struct flaky_rate flaky_rate(double f, double r) {
-  double a = f + PRIOR_FLIPS, b = (r > f ? r - f : 0) + PRIOR_TRIALS - PRIOR_FLIPS;
+  double a = alpha(f), b = beta(f, r);
   return (struct flaky_rate){.theta = a / (a + b), .lo = quantile(0.05, a, b), .hi = quantile(0.95, a, b)};
+}
+
+double flaky_theta(double f, double r) {
+  return alpha(f) / (alpha(f) + beta(f, r));
 }
 
 const char *flaky_state_name(enum flaky_state state) {
@@ -247,6 +253,14 @@ static bool is_clean(const struct flaky_memory *memory, double theta, uint64_t n
 }
 
 // ---- the Beta distribution
+
+static double alpha(double f) {
+  return f + PRIOR_FLIPS;
+}
+
+static double beta(double f, double r) {
+  return (r > f ? r - f : 0) + PRIOR_TRIALS - PRIOR_FLIPS;
+}
 
 // The continued fraction of the incomplete beta function, evaluated from the front (modified Lentz).
 static double fraction(double x, double a, double b) {

@@ -120,6 +120,7 @@ struct flaky_rate {
   double theta, lo, hi;
 };
 struct flaky_rate flaky_rate(double f, double r);
+double flaky_theta(double f, double r);  // θ̂ alone, which is cheap
 
 const char *flaky_state_name(enum flaky_state state);
 const char *flaky_kind_name(enum flaky_kind kind);  // "" when unknown
