@@ -64,6 +64,30 @@ uint64_t estimate_high(const struct estimate_history *history) {
   return high;
 }
 
+static uint64_t estimate_median_of(const struct estimate_history *history, uint32_t from, uint32_t count) {
+  uint64_t window[ESTIMATE_RING];
+  for (uint32_t i = 0; i < count; i++) {
+    window[i] = estimate_back(history, from + i);
+  }
+  return estimate_median(window, count);
+}
+
+uint64_t estimate_recent(const struct estimate_history *history) {
+  return estimate_kept(history) < ESTIMATE_RECENT ? 0 : estimate_median_of(history, 0, ESTIMATE_RECENT);
+}
+
+bool estimate_slower(const struct estimate_history *history, uint64_t *before_us, uint64_t *after_us) {
+  if (estimate_kept(history) < ESTIMATE_RING) return false;
+  uint64_t before = estimate_median_of(history, ESTIMATE_RECENT, ESTIMATE_RING - ESTIMATE_RECENT);
+  uint64_t after = estimate_recent(history), least = after;
+  for (uint32_t i = 0; i < ESTIMATE_RECENT; i++) {
+    if (estimate_back(history, i) < least) least = estimate_back(history, i);
+  }
+  *before_us = before;
+  *after_us = after;
+  return after * 2 > before * 3 && least * 10 > before * 13 && after >= before + ESTIMATE_STEP_US;
+}
+
 // What stands in for tests never seen: per file a median, for the suite a mean and the order key of the unknown.
 struct estimate_suite {
   uint64_t *file_median;  // 0: nothing known of the file

@@ -6,7 +6,7 @@
 
 #include "config/base.h"
 
-enum { ESTIMATE_RING = 8, ESTIMATE_WINDOW = 5 };
+enum { ESTIMATE_RING = 8, ESTIMATE_WINDOW = 5, ESTIMATE_RECENT = 3, ESTIMATE_STEP_US = 500000 };
 
 // What is remembered of one test. Zeroed: never seen.
 struct estimate_history {
@@ -29,6 +29,13 @@ uint64_t estimate_file_setup(uint64_t old_us, uint64_t seen_us);
 uint64_t estimate_expected(const struct estimate_history *history);
 // The longest of the ring in µs (stands for the 95th percentile of 8 values); 0 when never seen.
 uint64_t estimate_high(const struct estimate_history *history);
+
+// Has it become slower? The last three durations against the five before: their median is more than 1.5 times the
+// earlier one and at least half a second more, and even the shortest of them more than 1.3 times. Fills *before_us and
+// *after_us, the medians, once the ring is full, which it must be.
+bool estimate_slower(const struct estimate_history *history, uint64_t *before_us, uint64_t *after_us);
+// The median of the last three durations: what a test that became slower takes now. 0 when fewer are known.
+uint64_t estimate_recent(const struct estimate_history *history);
 
 // Median of n values, which are reordered; 0 when n = 0. The upper of the two middle values for even n.
 uint64_t estimate_median(uint64_t *values, size_t n);

@@ -66,7 +66,8 @@ static struct build *session_new_build(struct server *server, const struct sessi
                                .on_retry = (uint32_t)policy.on_retry,
                                .linger_us = policy.linger_us,
                                .timeout_per_test_us = hello->policy ? hello->policy->timeout_per_test_us : 0,
-                               .by_file = policy.whole_files};
+                               .by_file = policy.whole_files,
+                               .untrusted = hello->untrusted || !settings_protects(&server->settings, key->branch)};
   store_put_build(server->store, &record);
   char name[200];
   base_log(LOG_LEVEL_INFO, "build", "build=%llu ext=%s", (unsigned long long)record.build,

@@ -4,6 +4,7 @@
 // that the running daemon never has a mixture that nobody wrote. Must not open, bind or log anything.
 #include "server/settings.h"
 
+#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,6 +19,13 @@ static int read_file(struct settings *settings, struct conf_error *error);
 static void print_help(void);
 static int check_listen(const struct settings *settings, struct conf_error *error);
 static int check_beats(const struct settings *settings, struct conf_error *error);
+bool settings_protects(const struct settings *settings, const char *branch) {
+  const struct conf_list *list = &settings->protected_refs;
+  for (size_t i = 0; i < list->count; i++)
+    if (fnmatch(list->item[i], branch, 0) == 0 && branch[0] != '\0') return true;
+  return list->count == 0;
+}
+
 static int parse_mode(const char *text, mode_t *out);
 static void keep_fixed(const struct settings *old, struct settings *fresh);
 

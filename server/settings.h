@@ -12,7 +12,7 @@
 #define SETTINGS_FILE "/etc/shardd/shardd.yml"
 
 enum {
-  SETTINGS_KEY_COUNT = 16,
+  SETTINGS_KEY_COUNT = 17,
   SETTINGS_LISTEN_MAX = 8,
   SETTINGS_PORT = 4270,  // of tcp://host without a port
   SETTINGS_HOST_BYTES = 256,
@@ -31,8 +31,9 @@ struct settings {
   uint64_t hello_timeout_us;  // a connection without a Hello is closed
   uint64_t max_connections, max_builds;
   uint64_t ballast_bytes;
-  uint64_t keep_results_us;  // 0: for ever
-  int log_level;             // settings_log_level reads it
+  uint64_t keep_results_us;         // 0: for ever
+  struct conf_list protected_refs;  // patterns of the branches whose builds teach; none: all teach
+  int log_level;                    // settings_log_level reads it
   bool exit_with_parent;
 
   enum conf_source sources[SETTINGS_KEY_COUNT];  // by place in settings_table
@@ -70,6 +71,10 @@ int settings_check(const struct settings *settings, struct conf_error *error) MU
 
 // Takes "unix:/path" or "tcp://host[:port]" (IPv6 in brackets) apart. 0; -1 and *error, with *out untouched.
 int settings_address(const char *text, struct settings_address *out, struct conf_error *error) MUST_CHECK;
+
+// Whether builds of this branch may teach: when it matches a pattern of protected-refs (fnmatch, * also over slashes),
+// or there is none. An unknown branch ("") matches none.
+bool settings_protects(const struct settings *settings, const char *branch);
 
 mode_t settings_socket_mode(const struct settings *settings);
 enum log_level settings_log_level(const struct settings *settings);

@@ -51,6 +51,7 @@ struct store_build {
   uint32_t retries, max_failures, on_retry;
   uint64_t linger_us, timeout_per_test_us;
   bool by_file;
+  bool untrusted;  // it teaches nothing; not read back
 };
 
 struct store_worker {

@@ -8,6 +8,7 @@
 #include <sqlite3.h>
 #include <stdatomic.h>
 
+#include "server/flaky.h"
 #include "server/store.h"
 
 enum {
@@ -66,6 +67,7 @@ enum store_sql {
   SQL_BUILD_STATE,
   SQL_BUILD_ROUND,
   SQL_BUILD_COUNTS,
+  SQL_BUILD_UNTRUSTED,
   SQL_BUILD_WORKER,
   SQL_WORKER_UPDATE,
   SQL_WORKER_ADD,
@@ -92,11 +94,23 @@ enum store_sql {
   SQL_LEARN_ROWS,
   SQL_LEARN_BUILDS,
   SQL_LEARN_OTHERS,
+  SQL_DURATION_MORE,
   SQL_DURATION_PUT,
   SQL_FILE_SETUP_PUT,
-  SQL_FLAKE_PUT,
   SQL_LEARN_CURSOR,
   SQL_LEARN_DONE,
+  // store_judge.c
+  SQL_JUDGE_WORKERS,
+  SQL_JUDGE_LAST,
+  SQL_JUDGE_WORKER,
+  SQL_JUDGE_BUILD,
+  SQL_FLAKE_READ,
+  SQL_FLAKE_PUT,
+  SQL_EVENT_READ,
+  SQL_EVENT_PUT,
+  SQL_EVENT_DROP,
+  SQL_STATE_LOG,
+  SQL_MUTE_DROP,
   // store_keep.c
   SQL_KEEP_NEXT,
   SQL_KEEP_CUT,
@@ -142,13 +156,18 @@ struct store_db {
 };
 
 struct store_arg {
-  enum store_arg_type { STORE_ARG_INT, STORE_ARG_TEXT, STORE_ARG_BLOB } type;
-  uint64_t value;     // the number, or bytes of the blob
+  enum store_arg_type { STORE_ARG_INT, STORE_ARG_REAL, STORE_ARG_TEXT, STORE_ARG_BLOB } type;
+  uint64_t value;  // the number, or bytes of the blob
+  double real;
   const void *bytes;  // NULL: SQL NULL. Lives until the statement is started again
 };
 
 static inline struct store_arg store_int(uint64_t value) {
   return (struct store_arg){.type = STORE_ARG_INT, .value = value};
+}
+
+static inline struct store_arg store_real(double value) {
+  return (struct store_arg){.type = STORE_ARG_REAL, .real = value};
 }
 
 static inline struct store_arg store_text(const char *text) {
@@ -239,13 +258,33 @@ struct store_done {  // a finished list on its way to store_poll
   struct store_done *next;
 };
 
-// What a closed build teaches, between two slices (store_learn.c).
+// What a closed build teaches, between two slices (store_learn.c, store_judge.c).
 struct store_learn_row {
   uint64_t start_ms;
   uint32_t test, attempt, worker, file, round;
   uint32_t setup_us, call_us, teardown_us;
+  uint32_t expected_us;  // before this build; 0: never seen
   uint8_t status, flags;
   bool first;  // first of its file on its worker
+};
+
+struct store_learn_test {
+  size_t from, to;       // its rows
+  uint8_t other, blame;  // flaky_saw of other builds of the commit; the last of those that failed by it, from 1
+};
+
+struct store_learn_worker {
+  uint64_t host;  // as a number; 0: unknown
+  uint64_t observed_us, expected_us;
+  struct flaky_first first;
+  uint32_t flips;
+  uint32_t speed_ppm;  // observed over expected; 0: not known yet
+  bool sick;
+};
+
+struct store_learn_other {  // another build of the commit
+  uint64_t build, cost_us;  // its wall time times its workers
+  uint32_t failing, passed_now;
 };
 
 struct store_learn {
@@ -253,9 +292,19 @@ struct store_learn {
   uint64_t suite, at_ms;
   uint32_t round, cursor;
   char *commit;
-  bool loaded;
+  bool trusted, loaded, judged, gathered;
   struct store_learn_row *row;  // by test and attempt
-  size_t count, room, next;
+  size_t count, room;
+  struct store_learn_test *test;
+  size_t test_count, next;  // next: to gather, then to teach
+  struct store_learn_worker *worker;
+  uint32_t worker_count;
+  uint32_t speed_ppm;                                      // of all workers together
+  uint32_t other_flips;                                    // flips of the commit's other builds that this one shows
+  struct store_learn_other other[STORE_LEARN_BUILDS + 1];  // the first: this build, in its earlier rounds
+  size_t other_count;
+  bool sick;
+  struct flaky_event *event;  // of the test in hand
 };
 
 struct store {
@@ -315,6 +364,14 @@ struct store_listed *store_list_new(uint64_t build, uint32_t count, uint32_t fil
 // ---- background work: one slice each; true: there is more to do now
 bool store_learn_slice(struct store *store);
 void store_learn_release(struct store_learn *learn);
+
+// ---- store_speed.c, store_judge.c: for store_learn.c. Steps end their transaction: false when the disk is full.
+bool store_speed_workers(struct store *store) MUST_CHECK;  // who is sick, how fast they are; rows are loaded
+void store_judge_others(struct store_db *db, struct store_learn *learn);  // finds other builds of the commit
+bool store_judge_gather(struct store *store) MUST_CHECK;  // a slice of what the commit's other builds saw
+void store_judge_test(struct store *store, const struct store_learn_test *test);  // inside the caller's transaction
+// flaky_saw of a row; 0 when it proves nothing.
+unsigned store_judge_evidence(const struct store_learn *learn, const struct store_learn_row *row);
 bool store_keep_slice(struct store *store);
 
 // ---- store_read.c

@@ -1,47 +1,58 @@
-// What a closed build teaches: durations of its settled passing attempts, set-ups of its files, and which tests flip.
-// Called by the store thread between commits, one slice at a time: first all rows of the build are read, then its tests
-// are taught in the order of their ids, and each transaction also moves the build's cursor. A daemon killed in between
-// goes on behind the cursor, so that each round teaches exactly once. Must not know the arithmetic of estimates.
+// What a closed build teaches: durations of its settled passing attempts, set-ups of its files, which tests became
+// slower, and through store_judge.c which are flaky or broken. Called by the store thread between commits, one slice at
+// a time: first all rows of the build are read, then its tests are taught in the order of their ids, and each
+// transaction also moves the build's cursor. A daemon killed in between goes on behind the cursor, so that each round
+// teaches exactly once. Must not know the arithmetic of estimates.
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "server/store_impl.h"
 
-enum evidence { SAW_FAILURE = 1, SAW_PASS = 2, SAW_BOTH = 3 };
+enum { PPM = 1000000, SPEED_SLACK_PPM = 100000, RUNS_DAYS = 7 };
 
-struct others {  // what other builds of the commit saw of the tests of a slice
-  uint32_t *test;
-  uint8_t *seen;
-  size_t count;
+struct durations {  // what is remembered of a test's durations beside its ring
+  uint64_t build[ESTIMATE_RING];
+  double runs7, cost7;
+  uint64_t cost_ms, base_us, step_us, step_ms, step_from, step_to;
 };
 
 static bool pick(struct store *store);
 static void load(struct store *store);
 static void mark_first(struct store_learn *learn);
+static void mark_tests(struct store_learn *learn);
 static bool teach(struct store *store);
-static size_t slice_end(const struct store_learn *learn);
-static void gather_others(struct store_db *db, const struct store_learn *learn, size_t end, struct others *others);
-static void teach_test(struct store_db *db, const struct store_learn *learn, size_t from, size_t to, uint8_t other);
-static void teach_durations(struct store_db *db, const struct store_learn *learn, size_t from, size_t to);
+static void teach_durations(struct store_db *db, const struct store_learn *learn, const struct store_learn_test *test);
+static void read_durations(struct store_db *db, uint32_t test, struct durations *more);
+static uint64_t at_usual_speed(const struct store_learn *learn, const struct store_learn_row *row, uint64_t us);
+static void count_cost(struct durations *more, const struct store_learn *learn, uint64_t us);
+static void find_step(struct durations *more, const struct store_learn *learn, const struct estimate_history *history);
 static void teach_file(struct store_db *db, const struct store_learn_row *row, uint64_t excess_us);
-static void teach_flips(struct store_db *db, const struct store_learn *learn, size_t from, size_t to, uint8_t other);
-static bool teaches(const struct store_learn_row *row, uint32_t round);
-static bool flips(unsigned seen, unsigned other);
-static unsigned evidence(uint32_t status, uint32_t flags);
+static bool teaches(const struct store_learn *learn, const struct store_learn_row *row);
 
 bool store_learn_slice(struct store *store) {
   if (store->learn.build == 0 && !pick(store)) return false;
-  if (!store->learn.loaded)
+  struct store_learn *learn = &store->learn;
+  bool done = true;
+  if (!learn->loaded)
     load(store);
-  else if (!teach(store))
-    store->retry_at_us = base_now_us() + STORE_RETRY_US;
+  else if (!learn->judged)
+    done = store_speed_workers(store);
+  else if (!learn->gathered)
+    done = store_judge_gather(store);
+  else
+    done = teach(store);
+  if (!done) store->retry_at_us = base_now_us() + STORE_RETRY_US;
   return true;
 }
 
 void store_learn_release(struct store_learn *learn) {
   free(learn->commit);
   free(learn->row);
+  free(learn->test);
+  free(learn->worker);
+  free(learn->event);
   *learn = (struct store_learn){0};
 }
 
@@ -59,10 +70,15 @@ static bool pick(struct store *store) {
         .cursor = (uint32_t)store_sql_int(stmt, 3),
         .commit = base_strdup(store_sql_text(stmt, 4)),
         .at_ms = store_sql_int(stmt, 5),
+        .trusted = store_sql_int(stmt, 6) != 0,
     };
   }
   if (!store_thread_commit(store)) store_learn_release(learn);
   return learn->build != 0;
+}
+
+static uint32_t at_most_u32(uint64_t value) {
+  return value < UINT32_MAX ? (uint32_t)value : UINT32_MAX;
 }
 
 // Reads on behind the last row; a step is short, so that no acknowledgement waits long for it.
@@ -94,6 +110,7 @@ static void load(struct store *store) {
         .call_us = (uint32_t)store_sql_int(stmt, 8),
         .teardown_us = (uint32_t)store_sql_int(stmt, 9),
         .file = (uint32_t)store_sql_int(stmt, 10),
+        .expected_us = at_most_u32(store_sql_int(stmt, 11)),
     };
   }
   if (!store_thread_commit(store)) {
@@ -101,6 +118,7 @@ static void load(struct store *store) {
     store->retry_at_us = base_now_us() + STORE_RETRY_US;
   } else if (learn->count - before < STORE_LEARN_ROWS) {
     mark_first(learn);
+    mark_tests(learn);
     learn->loaded = true;
   }
 }
@@ -123,31 +141,38 @@ static void mark_first(struct store_learn *learn) {
     order[i]->first = order[i]->file != 0 &&
                       (i == 0 || order[i - 1]->worker != order[i]->worker || order[i - 1]->file != order[i]->file);
   free(order);
-  while (learn->next < learn->count && learn->row[learn->next].test <= learn->cursor)
-    learn->next++;  // taught before the last stop
 }
 
-// One transaction. False: the disk is full, nothing was taught.
+static void mark_tests(struct store_learn *learn) {
+  learn->test = base_calloc(learn->count + 1, sizeof *learn->test);
+  learn->event = base_calloc(FLAKY_EVENTS_MAX, sizeof *learn->event);
+  for (size_t from = 0, to; from < learn->count; from = to) {
+    for (to = from + 1; to < learn->count && learn->row[to].test == learn->row[from].test;)
+      to++;
+    learn->test[learn->test_count++] = (struct store_learn_test){.from = from, .to = to};
+  }
+}
+
+// One transaction; an untrusted build is over at once. False: the disk is full, nothing was taught.
 static bool teach(struct store *store) {
   struct store_db *db = &store->writer;
   struct store_learn *learn = &store->learn;
-  size_t end = slice_end(learn), at = 0;
-  bool last = end == learn->count;
-  struct others others;
+  size_t taught = 0;
   store_sql_begin(db, true);
-  gather_others(db, learn, end, &others);
-  for (size_t from = learn->next, to; from < end; from = to, at++) {
-    for (to = from + 1; to < end && learn->row[to].test == learn->row[from].test;)
-      to++;
-    assert(at < others.count && others.test[at] == learn->row[from].test);
-    teach_test(db, learn, from, to, others.seen[at]);
+  size_t end = learn->trusted ? learn->next : learn->test_count;
+  for (; end < learn->test_count && taught < STORE_LEARN_SLICE; end++) {
+    const struct store_learn_test *test = &learn->test[end];
+    if (learn->row[test->from].test <= learn->cursor) continue;  // before the last stop
+    teach_durations(db, learn, test);
+    store_judge_test(store, test);
+    taught++;
   }
-  free(others.test);
-  free(others.seen);
+  bool last = end == learn->test_count;
   if (last)
     store_sql_run(db, SQL_LEARN_DONE, STORE_ARGS(store_int(learn->build), store_int(learn->round)));
   else
-    store_sql_run(db, SQL_LEARN_CURSOR, STORE_ARGS(store_int(learn->build), store_int(learn->row[end - 1].test)));
+    store_sql_run(db, SQL_LEARN_CURSOR,
+                  STORE_ARGS(store_int(learn->build), store_int(learn->row[learn->test[end - 1].from].test)));
   if (!store_thread_commit(store)) return false;
   learn->next = end;
   if (!last) return true;
@@ -156,73 +181,90 @@ static bool teach(struct store *store) {
   return true;
 }
 
-// Behind the last row of the slice's last test.
-static size_t slice_end(const struct store_learn *learn) {
-  size_t end = learn->next;
-  for (size_t tests = 0; end < learn->count; end++) {
-    if (end > learn->next && learn->row[end].test == learn->row[end - 1].test) continue;
-    if (tests++ == STORE_LEARN_SLICE) break;
-  }
-  return end;
-}
-
-static int compare_test(const void *a, const void *b) {
-  uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-  return (x > y) - (x < y);
-}
-
-static void gather_others(struct store_db *db, const struct store_learn *learn, size_t end, struct others *others) {
-  size_t rows = end - learn->next, builds = 0;
-  uint64_t build[STORE_LEARN_BUILDS];
-  *others = (struct others){.test = base_calloc(rows, sizeof *others->test), .seen = base_calloc(rows, 1)};
-  for (size_t i = learn->next; i < end; i++)
-    if (i == learn->next || learn->row[i].test != learn->row[i - 1].test)
-      others->test[others->count++] = learn->row[i].test;
-  if (others->count == 0) return;
-  sqlite3_stmt *stmt = store_sql_start(db, SQL_LEARN_BUILDS,
-                                       STORE_ARGS(store_int(learn->suite), store_text(learn->commit),
-                                                  store_int(learn->build), store_int(STORE_LEARN_BUILDS)));
-  while (store_sql_row(db, SQL_LEARN_BUILDS))
-    build[builds++] = store_sql_int(stmt, 0);
-  for (size_t i = 0; i < builds; i++) {
-    stmt = store_sql_start(
-        db, SQL_LEARN_OTHERS,
-        STORE_ARGS(store_int(build[i]), store_int(others->test[0]), store_int(others->test[others->count - 1])));
-    while (store_sql_row(db, SQL_LEARN_OTHERS)) {
-      uint32_t test = (uint32_t)store_sql_int(stmt, 0);
-      const uint32_t *found = bsearch(&test, others->test, others->count, sizeof test, compare_test);
-      if (found != NULL)
-        others->seen[found - others->test] |=
-            (uint8_t)evidence((uint32_t)store_sql_int(stmt, 1), (uint32_t)store_sql_int(stmt, 2));
-    }
-  }
-}
-
-static void teach_test(struct store_db *db, const struct store_learn *learn, size_t from, size_t to, uint8_t other) {
-  bool durations = false;
-  for (size_t i = from; i < to; i++)
-    durations |= teaches(&learn->row[i], learn->round);
-  if (durations) teach_durations(db, learn, from, to);
-  teach_flips(db, learn, from, to, other);
-}
-
-static void teach_durations(struct store_db *db, const struct store_learn *learn, size_t from, size_t to) {
-  uint32_t test = learn->row[from].test, no_files;
+static void teach_durations(struct store_db *db, const struct store_learn *learn, const struct store_learn_test *test) {
+  uint32_t id = learn->row[test->from].test, no_files;
   struct estimate_history history = {0};
-  struct store_listed one = {.count = 1, .test = &test, .history = &history};
-  store_list_recall(db, &one, &no_files);
-  for (size_t i = from; i < to; i++) {
+  struct store_listed one = {.count = 1, .test = &id, .history = &history};
+  struct durations more = {0};
+  bool known = false;
+  for (size_t i = test->from; i < test->to; i++) {
     const struct store_learn_row *row = &learn->row[i];
-    if (!teaches(row, learn->round)) continue;
+    if (!teaches(learn, row)) continue;
+    if (!known) {
+      store_list_recall(db, &one, &no_files);
+      read_durations(db, id, &more);
+    }
+    known = true;
     bool process = row->flags & STORE_FIRST;
-    uint64_t excess = estimate_learn(&history, row->setup_us, row->call_us, row->teardown_us, row->first || process);
+    uint64_t setup_us = at_usual_speed(learn, row, row->setup_us), call_us = at_usual_speed(learn, row, row->call_us);
+    uint64_t excess = estimate_learn(&history, setup_us, call_us, at_usual_speed(learn, row, row->teardown_us),
+                                     row->first || process);
+    more.build[(history.n - 1) % ESTIMATE_RING] = learn->build;
+    count_cost(&more, learn, (uint64_t)history.ring[(history.n - 1) % ESTIMATE_RING]);
+    find_step(&more, learn, &history);
     if (row->first && !process) teach_file(db, row, excess);  // a process' own start is no file's set-up
   }
+  if (!known) return;
   uint64_t last_us = (uint64_t)history.ring[(history.n - 1) % ESTIMATE_RING];
-  store_sql_run(db, SQL_DURATION_PUT,
-                STORE_ARGS(store_int(test), store_int(learn->suite), store_int(history.n),
-                           store_blob(history.ring, sizeof history.ring), store_int((uint64_t)history.setup_us),
-                           store_int(last_us), store_int(estimate_expected(&history))));
+  store_sql_run(
+      db, SQL_DURATION_PUT,
+      STORE_ARGS(store_int(id), store_int(learn->suite), store_int(history.n),
+                 store_blob(history.ring, sizeof history.ring), store_int((uint64_t)history.setup_us),
+                 store_int(last_us), store_int(estimate_expected(&history)), store_int(estimate_high(&history)),
+                 store_blob(more.build, sizeof more.build), store_real(more.runs7), store_real(more.cost7),
+                 store_int(more.cost_ms), store_int(more.base_us), store_int(more.step_us), store_int(more.step_ms),
+                 store_int(more.step_from), store_int(more.step_to)));
+}
+
+static void read_durations(struct store_db *db, uint32_t test, struct durations *more) {
+  sqlite3_stmt *stmt = store_sql_start(db, SQL_DURATION_MORE, STORE_ARGS(store_int(test)));
+  if (!store_sql_row(db, SQL_DURATION_MORE)) return;
+  const void *builds = sqlite3_column_blob(stmt, 0);
+  if (builds != NULL && (size_t)sqlite3_column_bytes(stmt, 0) == sizeof more->build)
+    memcpy(more->build, builds, sizeof more->build);
+  more->runs7 = sqlite3_column_double(stmt, 1);
+  more->cost7 = sqlite3_column_double(stmt, 2);
+  more->cost_ms = store_sql_int(stmt, 3);
+  more->base_us = store_sql_int(stmt, 4);
+  more->step_us = store_sql_int(stmt, 5);
+  more->step_ms = store_sql_int(stmt, 6);
+  more->step_from = store_sql_int(stmt, 7);
+  more->step_to = store_sql_int(stmt, 8);
+  sqlite3_reset(stmt);
+}
+
+// On a worker that is a tenth slower or faster than its build is as a whole, durations count as that build's.
+static uint64_t at_usual_speed(const struct store_learn *learn, const struct store_learn_row *row, uint64_t us) {
+  uint64_t own = learn->worker[row->worker].speed_ppm, all = learn->speed_ppm;
+  if (own == 0 || all == 0) return us;
+  uint64_t relative = own * PPM / all;
+  if (relative > PPM - SPEED_SLACK_PPM && relative < PPM + SPEED_SLACK_PPM) return us;
+  return us * PPM / relative;
+}
+
+// Runs and their cost, each forgotten by a factor of e in seven days: divided by seven, per day.
+static void count_cost(struct durations *more, const struct store_learn *learn, uint64_t us) {
+  double days = learn->at_ms > more->cost_ms ? (double)(learn->at_ms - more->cost_ms) / STORE_DAY_MS : 0;
+  double kept = more->cost_ms ? exp(-days / RUNS_DAYS) : 0;
+  more->runs7 = more->runs7 * kept + 1;
+  more->cost7 = more->cost7 * kept + (double)us;
+  if (learn->at_ms > more->cost_ms) more->cost_ms = learn->at_ms;
+}
+
+// The step stands until the test takes no more than 1.2 times what it did before.
+static void find_step(struct durations *more, const struct store_learn *learn, const struct estimate_history *history) {
+  uint64_t before_us, after_us;
+  if (more->step_ms != 0) {
+    more->step_us = estimate_recent(history);
+    if (more->step_us * 5 <= more->base_us * 6)
+      more->base_us = more->step_us = more->step_ms = more->step_from = more->step_to = 0;
+  } else if (estimate_slower(history, &before_us, &after_us)) {
+    more->base_us = before_us;
+    more->step_us = after_us;
+    more->step_ms = learn->at_ms;
+    more->step_from = more->build[(history->n - 1 - ESTIMATE_RECENT) % ESTIMATE_RING];
+    more->step_to = more->build[(history->n - ESTIMATE_RECENT) % ESTIMATE_RING];
+  }
 }
 
 static void teach_file(struct store_db *db, const struct store_learn_row *row, uint64_t excess_us) {
@@ -231,39 +273,8 @@ static void teach_file(struct store_db *db, const struct store_learn_row *row, u
                 STORE_ARGS(store_int(row->file), store_int(estimate_file_setup(old_us, excess_us))));
 }
 
-// A build counts at most one flip of a test, in the round that completes the contradiction.
-static void teach_flips(struct store_db *db, const struct store_learn *learn, size_t from, size_t to, uint8_t other) {
-  unsigned before = 0, now = 0, runs = 0, fails = 0;
-  for (size_t i = from; i < to; i++) {
-    const struct store_learn_row *row = &learn->row[i];
-    unsigned saw = evidence(row->status, row->flags);
-    if (row->round < learn->round) before |= saw;
-    if (row->round <= learn->round) now |= saw;
-    if (row->round != learn->round || saw == 0) continue;
-    runs++;
-    fails += saw == SAW_FAILURE;
-  }
-  if (runs == 0) return;
-  bool flip = flips(now, other) && !flips(before, other);
-  store_sql_run(db, SQL_FLAKE_PUT,
-                STORE_ARGS(store_int(learn->row[from].test), store_int(learn->suite), store_int(flip), store_int(runs),
-                           store_int(fails), store_int(before == 0), store_int(flip ? learn->at_ms : 0)));
-}
-
-static bool teaches(const struct store_learn_row *row, uint32_t round) {
-  return row->round == round && (row->status == STORE_PASSED || row->status == STORE_XFAILED) &&
-         (row->flags & STORE_SETTLES) && !(row->flags & (STORE_LATE | STORE_EXTRA | STORE_LOST));
-}
-
-// Within the build, or against what other builds of its commit agree on. Where those contradict each other already, the
-// flip is theirs.
-static bool flips(unsigned seen, unsigned other) {
-  if (seen == SAW_BOTH) return true;
-  return seen != 0 && other != 0 && other != SAW_BOTH && (seen | other) == SAW_BOTH;
-}
-
-static unsigned evidence(uint32_t status, uint32_t flags) {
-  if (flags & STORE_LOST) return 0;
-  if (store_status_fails(status)) return SAW_FAILURE;
-  return status == STORE_PASSED ? SAW_PASS : 0;
+static bool teaches(const struct store_learn *learn, const struct store_learn_row *row) {
+  return row->round == learn->round && (row->status == STORE_PASSED || row->status == STORE_XFAILED) &&
+         (row->flags & STORE_SETTLES) && !(row->flags & (STORE_LATE | STORE_EXTRA | STORE_LOST)) && !learn->sick &&
+         !learn->worker[row->worker].sick;
 }

@@ -71,6 +71,7 @@ sqlite3_stmt *store_sql_start(struct store_db *db, enum store_sql which, const s
     int at = (int)i + 1;
     switch (args[i].type) {
       case STORE_ARG_INT: rc = sqlite3_bind_int64(*stmt, at, (sqlite3_int64)args[i].value); break;
+      case STORE_ARG_REAL: rc = sqlite3_bind_double(*stmt, at, args[i].real); break;
       case STORE_ARG_TEXT: rc = sqlite3_bind_text(*stmt, at, args[i].bytes, -1, SQLITE_STATIC); break;
       case STORE_ARG_BLOB: rc = sqlite3_bind_blob64(*stmt, at, args[i].bytes, args[i].value, SQLITE_STATIC); break;
     }

@@ -43,6 +43,7 @@ static const char *const texts[] = {
     [SQL_BUILD_STATE] = "UPDATE build SET state=?2, ended_ms=iif(?2>=3, ?3, NULL), text=?4 WHERE id=?1",
     [SQL_BUILD_ROUND] = "UPDATE build SET round=?2, state=2, ended_ms=NULL, text=NULL, purged=0 WHERE id=?1",
     [SQL_BUILD_COUNTS] = "UPDATE build SET passed=passed+?2, failed=failed+?3, skipped=skipped+?4 WHERE id=?1",
+    [SQL_BUILD_UNTRUSTED] = "UPDATE build SET trusted=0 WHERE id=?1",
     [SQL_BUILD_WORKER] = "UPDATE build SET workers=workers+1 WHERE id=?1",
     [SQL_WORKER_UPDATE] =
         "UPDATE worker SET node=?3, attempt=?4, host=?5, session=?6, joined_ms=?7, left_ms=NULL"
@@ -78,29 +79,71 @@ static const char *const texts[] = {
     [SQL_FILE_SETUP] = "SELECT setup_us FROM file_stat WHERE id=?1",
 
     [SQL_LEARN_NEXT] =
-        "SELECT id, suite, learned_round+1, learned, commit_sha, coalesce(ended_ms, started_ms)"
+        "SELECT id, suite, learned_round+1, learned, commit_sha, coalesce(ended_ms, started_ms), trusted"
         " FROM build INDEXED BY build_unlearned WHERE round > learned_round + (state < 3)"
         " ORDER BY learned=0, id LIMIT 1",
     [SQL_LEARN_ROWS] =
         "SELECT r.test, r.attempt, r.worker, r.status, r.flags, r.round, r.start_ms, r.setup_us, r.call_us,"
-        " r.teardown_us, coalesce(t.file, 0) FROM result r CROSS JOIN test t ON t.id=r.test"
+        " r.teardown_us, coalesce(t.file, 0), coalesce(d.est_us, 0) FROM result r"
+        " CROSS JOIN test t ON t.id=r.test LEFT JOIN dur_stat d ON d.test=r.test"
         " WHERE r.build=?1 AND (r.test, r.attempt)>(?2, ?3) ORDER BY r.test, r.attempt LIMIT ?4",
     [SQL_LEARN_BUILDS] =
-        "SELECT id FROM build INDEXED BY build_commit WHERE suite=?1 AND commit_sha=?2"
-        " AND commit_sha<>'' AND id<>?3 AND learned_round>0 ORDER BY id DESC LIMIT ?4",
-    [SQL_LEARN_OTHERS] = "SELECT test, status, flags FROM result WHERE build=?1 AND test BETWEEN ?2 AND ?3",
+        "SELECT id, max(coalesce(ended_ms, started_ms)-started_ms, 0)*1000*workers"
+        " FROM build INDEXED BY build_commit WHERE suite=?1 AND commit_sha=?2"
+        " AND commit_sha<>'' AND id<>?3 AND learned_round>0 AND trusted AND NOT sick ORDER BY id DESC LIMIT ?4",
+    [SQL_LEARN_OTHERS] =
+        "SELECT test, status, flags FROM result r WHERE build=?1 AND test BETWEEN ?2 AND ?3 AND NOT EXISTS"
+        " (SELECT 1 FROM worker w WHERE w.build=r.build AND w.idx=r.worker AND w.sick) ORDER BY test, attempt",
+    [SQL_DURATION_MORE] =
+        "SELECT builds, runs7, cost7, cost_ms, base_us, step_us, step_ms, step_from, step_to FROM dur_stat"
+        " WHERE test=?1",
     [SQL_DURATION_PUT] =
-        "INSERT INTO dur_stat(test, suite, n, ring, setup_us, last_us, est_us)"
-        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET n=excluded.n, ring=excluded.ring,"
-        " setup_us=excluded.setup_us, last_us=excluded.last_us, est_us=excluded.est_us",
+        "INSERT INTO dur_stat(test, suite, n, ring, setup_us, last_us, est_us, high_us, builds, runs7, cost7, cost_ms,"
+        " base_us, step_us, step_ms, step_from, step_to)"
+        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"
+        " ON CONFLICT DO UPDATE SET n=excluded.n, ring=excluded.ring, setup_us=excluded.setup_us,"
+        " last_us=excluded.last_us, est_us=excluded.est_us, high_us=excluded.high_us, builds=excluded.builds,"
+        " runs7=excluded.runs7, cost7=excluded.cost7, cost_ms=excluded.cost_ms, base_us=excluded.base_us,"
+        " step_us=excluded.step_us, step_ms=excluded.step_ms, step_from=excluded.step_from, step_to=excluded.step_to",
     [SQL_FILE_SETUP_PUT] = "UPDATE file_stat SET setup_us=?2, n=n+1 WHERE id=?1",
-    [SQL_FLAKE_PUT] =
-        "INSERT INTO flake_stat(test, suite, flips, runs, fails, builds, last_flip_ms)"
-        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET flips=flips+excluded.flips,"
-        " runs=runs+excluded.runs, fails=fails+excluded.fails, builds=builds+excluded.builds,"
-        " last_flip_ms=max(last_flip_ms, excluded.last_flip_ms)",
     [SQL_LEARN_CURSOR] = "UPDATE build SET learned=?2 WHERE id=?1",
     [SQL_LEARN_DONE] = "UPDATE build SET learned=0, learned_round=?2 WHERE id=?1",
+
+    [SQL_JUDGE_WORKERS] = "SELECT idx, host, coalesce(speed_ppm, 0) FROM worker WHERE build=?1",
+    [SQL_JUDGE_LAST] =
+        "SELECT first_n, first_failed FROM build INDEXED BY build_suite WHERE suite=?1 AND id<?2 AND learned_round>0"
+        " AND trusted ORDER BY id DESC LIMIT 1",
+    [SQL_JUDGE_WORKER] = "UPDATE worker SET sick=?3, speed_ppm=?4 WHERE build=?1 AND idx=?2",
+    [SQL_JUDGE_BUILD] =
+        "UPDATE build SET sick=?2, first_n=?3, first_failed=?4, predicted_us=?5, setups=?6, setup_us=?7,"
+        " longest_test=?8, last_test=?9 WHERE id=?1",
+    [SQL_FLAKE_READ] =
+        "SELECT f, r, at_ms, since_ms, cleared_ms, last_event_ms, last_good, first_bad, bad_commit, bad_worker,"
+        " trials, clean, streak, streak_attempts, streak_workers, state, flagged, kind FROM flake_stat WHERE test=?1",
+    [SQL_FLAKE_PUT] =
+        "INSERT INTO flake_stat(test, suite, f, r, at_ms, since_ms, cleared_ms, last_event_ms, last_good, first_bad,"
+        " bad_commit, bad_worker, trials, clean, streak, streak_attempts, streak_workers, state, flagged, kind,"
+        " flips, runs, fails, builds, last_flip_ms, last_fail_ms, streak_builds, hits, lost_us)"
+        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22,"
+        " ?23, ?24, ?25, ?26, ?27, ?28, ?29) ON CONFLICT DO UPDATE SET f=excluded.f, r=excluded.r,"
+        " at_ms=excluded.at_ms, since_ms=excluded.since_ms, cleared_ms=excluded.cleared_ms,"
+        " last_event_ms=excluded.last_event_ms, last_good=excluded.last_good, first_bad=excluded.first_bad,"
+        " bad_commit=excluded.bad_commit, bad_worker=excluded.bad_worker, trials=excluded.trials,"
+        " clean=excluded.clean, streak=excluded.streak, streak_attempts=excluded.streak_attempts,"
+        " streak_workers=excluded.streak_workers, state=excluded.state, flagged=excluded.flagged, kind=excluded.kind,"
+        " flips=flips+excluded.flips, runs=runs+excluded.runs, fails=fails+excluded.fails,"
+        " builds=builds+excluded.builds, last_flip_ms=max(last_flip_ms, excluded.last_flip_ms),"
+        " last_fail_ms=max(last_fail_ms, excluded.last_fail_ms),"
+        " streak_builds=iif(excluded.streak=0, 0, streak_builds+excluded.streak_builds), hits=hits+excluded.hits,"
+        " lost_us=lost_us+excluded.lost_us",
+    [SQL_EVENT_READ] =
+        "SELECT at_ms, build, commit_key, host_key, worker, flags, cluster, weight FROM flake_event"
+        " WHERE test=?1 AND at_ms>?2 ORDER BY at_ms DESC LIMIT ?3",
+    [SQL_EVENT_PUT] = "INSERT OR REPLACE INTO flake_event VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    [SQL_EVENT_DROP] = "DELETE FROM flake_event WHERE test=?1 AND at_ms<?2",
+    [SQL_STATE_LOG] =
+        "INSERT INTO state_log(suite, test, at_ms, old, new, who, why) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    [SQL_MUTE_DROP] = "DELETE FROM quarantine WHERE test=?1",
 
     [SQL_KEEP_NEXT] =
         "SELECT id, coalesce(list, 0) FROM build INDEXED BY build_kept WHERE purged=0 AND state>=3"

@@ -72,6 +72,7 @@ static void write_build(struct writing *to, const unsigned char *at) {
                            store_text(b.branch), store_int(STORE_COLLECTING), store_int(b.started_ms),
                            store_int(b.retries), store_int(b.max_failures), store_int(b.on_retry), store_int(b.by_file),
                            store_int(b.linger_us), store_int(b.timeout_per_test_us)));
+  if (b.untrusted) store_sql_run(to->db, SQL_BUILD_UNTRUSTED, STORE_ARGS(store_int(b.build)));
 }
 
 static uint64_t find_suite(struct store_db *db, const char *project, const char *suite) {

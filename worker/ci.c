@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { CHOICES = 3, URL_PARTS = 5 };
 
@@ -29,6 +30,8 @@ struct ci_row {
   uint32_t runs_base;           // … which is this on the first
   const char *rerun_flag;       // "true" or "false"
   const char *commit[CHOICES], *branch[CHOICES];
+  const char *fork_flag;       // set, and not to "false": the code is a fork's
+  const char *fork_pair[2];    // both set and different: the code is a fork's
   const char *url[URL_PARTS];  // names of variables; those that begin with "=" are literal; all or nothing
 };
 
@@ -43,6 +46,7 @@ static const struct ci_row rows[] = {
      .index_base = 1,
      .attempt = {"CI_JOB_ID"},
      .runs = "CI_JOB_RETRY_COUNT",
+     .fork_pair = {"CI_MERGE_REQUEST_SOURCE_PROJECT_ID", "CI_MERGE_REQUEST_PROJECT_ID"},
      .commit = {"CI_COMMIT_SHA"},
      .branch = {"CI_COMMIT_REF_NAME"},
      .url = {"CI_JOB_URL"}},
@@ -76,6 +80,7 @@ static const struct ci_row rows[] = {
      .attempt = {"CIRCLE_WORKFLOW_ID", "CIRCLE_BUILD_NUM"},
      .commit = {"CIRCLE_SHA1"},
      .branch = {"CIRCLE_BRANCH"},
+     .fork_flag = "CIRCLE_PR_USERNAME",
      .url = {"CIRCLE_BUILD_URL"}},
     {.name = "azure",
      .detect = "TF_BUILD",
@@ -89,6 +94,7 @@ static const struct ci_row rows[] = {
      .runs_base = 1,
      .commit = {"BUILD_SOURCEVERSION"},
      .branch = {"SYSTEM_PULLREQUEST_SOURCEBRANCH", "BUILD_SOURCEBRANCH"},
+     .fork_flag = "SYSTEM_PULLREQUEST_ISFORK",
      .url = {"SYSTEM_TEAMFOUNDATIONCOLLECTIONURI", "SYSTEM_TEAMPROJECT", "=/_build/results?buildId=", "BUILD_BUILDID"}},
     {.name = "bitbucket",
      .detect = "BITBUCKET_COMMIT",
@@ -113,6 +119,7 @@ static const struct ci_row rows[] = {
      .rerun_flag = "SEMAPHORE_PIPELINE_RERUN",
      .commit = {"SEMAPHORE_GIT_SHA"},
      .branch = {"SEMAPHORE_GIT_PR_BRANCH", "SEMAPHORE_GIT_BRANCH"},
+     .fork_pair = {"SEMAPHORE_GIT_PR_SLUG", "SEMAPHORE_GIT_REPO_SLUG"},
      .url = {"SEMAPHORE_ORGANIZATION_URL", "=/jobs/", "SEMAPHORE_JOB_ID"}},
     {.name = "woodpecker",
      .detect = "CI",
@@ -142,12 +149,14 @@ static const struct ci_row rows[] = {
      .pipeline = {"TRAVIS_BUILD_ID"},
      .commit = {"TRAVIS_PULL_REQUEST_SHA", "TRAVIS_COMMIT"},
      .branch = {"TRAVIS_PULL_REQUEST_BRANCH", "TRAVIS_BRANCH"},
+     .fork_pair = {"TRAVIS_PULL_REQUEST_SLUG", "TRAVIS_REPO_SLUG"},
      .url = {"TRAVIS_JOB_WEB_URL"}},
     {.name = "jenkins",
      .detect = "JENKINS_URL",
      .pipeline = {"BUILD_TAG"},
      .commit = {"GIT_COMMIT"},
      .branch = {"CHANGE_BRANCH", "BRANCH_NAME", "GIT_BRANCH"},
+     .fork_flag = "CHANGE_FORK",
      .url = {"BUILD_URL"}},
     {.name = "kubernetes", .detect = "JOB_COMPLETION_INDEX", .index = "JOB_COMPLETION_INDEX", .attempt = {"HOSTNAME"}},
     {.name = "slurm",
@@ -347,6 +356,9 @@ static void read_facts(struct reader *r) {
   const char *commit = first_of(r, r->row->commit, NULL), *branch = first_of(r, r->row->branch, NULL);
   if (commit) copy_cut(r->info->commit, sizeof(r->info->commit), commit);
   if (branch) copy_cut(r->info->branch, sizeof(r->info->branch), branch);
+  const char *flag = get(r, r->row->fork_flag), *from = get(r, r->row->fork_pair[0]),
+             *to = get(r, r->row->fork_pair[1]);
+  r->info->fork = (flag && strcasecmp(flag, "false") != 0) || (from && to && strcmp(from, to) != 0);
   read_url(r);
 }
 

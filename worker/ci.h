@@ -22,6 +22,7 @@ struct ci_info {
   char commit[CI_TOKEN_BYTES];
   char branch[CI_NAME_BYTES];
   char job_url[CI_NAME_BYTES];
+  bool fork;  // the code comes from a fork; false: it does not, or the CI does not tell
 };
 
 // The value of an environment variable, or NULL. `arg` is what ci_detect was given.

@@ -32,6 +32,8 @@ int identity_make(struct identity *identity, const struct options *options, stru
   identity_choose(identity->attempt, sizeof identity->attempt, options->attempt, identity->ci.attempt);
   identity_choose(identity->commit, sizeof identity->commit, options->commit, identity->ci.commit);
   identity_choose(identity->branch, sizeof identity->branch, options->branch, identity->ci.branch);
+  bool told = options_source(options, "untrusted") != CONF_FROM_DEFAULT;
+  identity->untrusted = told ? options->untrusted : identity->ci.fork;
   identity->total = options->total ? (uint32_t)options->total : identity->ci.total;
   if (gethostname(identity->host, sizeof identity->host - 1) != 0) snprintf(identity->host, sizeof identity->host, "?");
   return 0;
@@ -67,6 +69,7 @@ void identity_hello(const struct identity *identity, const struct options *optio
   hello->node = msg_text(identity->node);
   hello->node_total = identity->total;
   hello->attempt = msg_text(identity->attempt);
+  hello->untrusted = identity->untrusted;
   hello->retried = (Shardd__Retried)identity->ci.retried;
   hello->host = msg_text(identity->host);
   hello->policy = policy;

@@ -13,6 +13,7 @@ struct identity {
   char commit[CI_TOKEN_BYTES], branch[CI_NAME_BYTES];
   char host[256];
   uint32_t total;
+  bool untrusted;
 };
 
 // 0; -1 and *error (a CI variable that makes no sense, a build that nobody names).

@@ -21,7 +21,7 @@ enum options_command {
   OPTIONS_NO_FLAG = 1 << 30,  // taken by no command line: variable and file only
 };
 
-enum { OPTIONS_KEY_COUNT = 36, OPTIONS_WORKERS_MAX = 256 };
+enum { OPTIONS_KEY_COUNT = 37, OPTIONS_WORKERS_MAX = 256 };
 
 // The numbers of OnRetry in shardd.proto (asserted in options_table.c).
 enum options_on_retry { OPTIONS_ON_RETRY_UNRESOLVED, OPTIONS_ON_RETRY_MINE, OPTIONS_ON_RETRY_ALL };
@@ -35,6 +35,7 @@ struct options {
   char *suite, *build, *node;
   uint64_t total;  // declared workers; 0: unknown
   char *attempt, *commit, *branch;
+  bool untrusted;
 
   int runner;  // for options_runner
   char *list, *list_file, *results;

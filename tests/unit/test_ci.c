@@ -369,8 +369,34 @@ static void test_empty_values_are_unset(void **state) {
   assert_string_equal(info.build, "");
 }
 
+static void test_forks(void **state) {
+  static const struct {
+    const char *vars[VARS];
+    bool fork;
+  } cases[] = {
+      {{"GITLAB_CI", "1", "CI_MERGE_REQUEST_SOURCE_PROJECT_ID", "7", "CI_MERGE_REQUEST_PROJECT_ID", "7"}, false},
+      {{"GITLAB_CI", "1", "CI_MERGE_REQUEST_SOURCE_PROJECT_ID", "8", "CI_MERGE_REQUEST_PROJECT_ID", "7"}, true},
+      {{"GITLAB_CI", "1", "CI_MERGE_REQUEST_PROJECT_ID", "7"}, false},
+      {{"CIRCLECI", "1", "CIRCLE_PR_USERNAME", "someone"}, true},
+      {{"TF_BUILD", "1", "SYSTEM_PULLREQUEST_ISFORK", "False"}, false},
+      {{"TF_BUILD", "1", "SYSTEM_PULLREQUEST_ISFORK", "True"}, true},
+      {{"SEMAPHORE_WORKFLOW_ID", "w", "SEMAPHORE_GIT_PR_SLUG", "a/x", "SEMAPHORE_GIT_REPO_SLUG", "b/x"}, true},
+      {{"TRAVIS", "1", "TRAVIS_PULL_REQUEST_SLUG", "", "TRAVIS_REPO_SLUG", "b/x"}, false},
+      {{"JENKINS_URL", "u", "CHANGE_FORK", "someone"}, true},
+      {{"BUILDKITE", "1"}, false},
+  };
+  (void)state;
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    struct ci_info info;
+    char why[256];
+    assert_int_equal(ci_detect(look_up, (void *)(uintptr_t)cases[i].vars, &info, why, sizeof why), 0);
+    if (info.fork != cases[i].fork) fail_msg("case %zu", i);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_forks),
       cmocka_unit_test(test_each_ci),
       cmocka_unit_test(test_every_name_is_tested),
       cmocka_unit_test(test_malformed_numbers),

@@ -118,10 +118,42 @@ static void test_unseen_tests(void **state) {
     assert_true(out[SEEN + i].order_us >= 19000);  // early: among the longest twentieth
 }
 
+static void test_slower(void **state) {
+  static const struct {
+    uint64_t ms[8];
+    bool slower;
+  } cases[] = {
+      {{1000, 1000, 1000, 1000, 1000, 1600, 1600, 1600}, true},
+      {{1000, 1000, 1000, 1000, 1000, 1500, 1500, 1500}, false},  // not more than 1.5 times
+      {{1000, 1000, 1000, 1000, 1000, 1300, 1600, 1600}, false},  // one of them is usual enough
+      {{1000, 1000, 1000, 1000, 1000, 1310, 1600, 1600}, true},
+      {{100, 100, 100, 100, 100, 599, 599, 599}, false},  // under half a second
+      {{100, 100, 100, 100, 100, 600, 600, 600}, true},
+      {{1000, 9000, 1000, 9000, 1000, 1600, 1600, 1600}, true},  // spikes before do not hide it
+      {{1600, 1600, 1600, 1600, 1600, 1000, 1000, 1000}, false},
+  };
+  uint64_t before, after;
+  (void)state;
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    struct estimate_history history = {0};
+    for (size_t n = 0; n < 8; n++) {
+      assert_false(estimate_slower(&history, &before, &after));
+      learn(&history, cases[i].ms[n] * 1000);
+    }
+    if (estimate_slower(&history, &before, &after) != cases[i].slower) fail_msg("case %zu", i);
+    assert_true(after == estimate_recent(&history));
+  }
+  struct estimate_history few = {0};
+  learn(&few, 7);
+  learn(&few, 7);
+  assert_int_equal(estimate_recent(&few), 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_median),
       cmocka_unit_test(test_expected),
+      cmocka_unit_test(test_slower),
       cmocka_unit_test(test_nothing_is_still_something),
       cmocka_unit_test(test_first_teaches_no_setup),
       cmocka_unit_test(test_long_history_keeps_its_place),

@@ -356,9 +356,32 @@ static void test_reload_of_broken_files(void **state) {
   settings_release(&old);
 }
 
+static void test_protected_refs(void **state) {
+  static const struct {
+    const char *line, *branch;
+    bool protects;
+  } cases[] = {
+      {"", "any", true},
+      {"", "", true},
+      {"--protected-refs main --protected-refs release/*", "main", true},
+      {"--protected-refs main --protected-refs release/*", "release/1/2", true},
+      {"--protected-refs main --protected-refs release/*", "maintenance", false},
+      {"--protected-refs main", "", false},
+      {"--protected-refs *", "", false},
+  };
+  (void)state;
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    struct settings settings;
+    assert_int_equal(load(cases[i].line, &settings), 0);
+    if (settings_protects(&settings, cases[i].branch) != cases[i].protects) fail_msg("case %zu", i);
+    settings_release(&settings);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup(test_defaults, start),
+      cmocka_unit_test_setup(test_protected_refs, start),
       cmocka_unit_test_setup(test_sources_in_order, start),
       cmocka_unit_test_setup(test_which_file, start),
       cmocka_unit_test_setup(test_wrong_lines, start),

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "server/schema.h"
 #include "server/store_impl.h"
 #include "tests/unit/store_fixture.h"
 
@@ -47,7 +48,9 @@ static void test_refuses_what_is_not_ours(void **state) {
   store_close(fx_open());
   fx_change("PRAGMA user_version=99");
   assert_non_null(strstr(fx_refused(), "schema version 99"));
-  fx_change("PRAGMA user_version=1");
+  char version[32];
+  (void)snprintf(version, sizeof version, "PRAGMA user_version=%d", SCHEMA_VERSION);
+  fx_change(version);
   store_close(fx_open());
   assert_int_equal(unlink(fx_path), 0);
   fx_change("CREATE TABLE recipe(cake TEXT)");

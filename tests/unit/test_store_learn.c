@@ -282,6 +282,8 @@ static void assert_taught(struct store *store, int64_t times) {
   assert_int_equal(fx_number("SELECT max(n) FROM dur_stat"), times);
   assert_int_equal(fx_number("SELECT min(runs) FROM flake_stat"), times);
   assert_int_equal(fx_number("SELECT max(runs) FROM flake_stat"), times);
+  assert_int_equal(fx_number("SELECT min(trials) FROM flake_stat"), times);
+  assert_int_equal(fx_number("SELECT max(trials) FROM flake_stat"), times);
 }
 
 // Closed as often as it takes, at whatever point it happens to be, until a build was caught in the middle.
