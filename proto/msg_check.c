@@ -194,11 +194,11 @@ static const struct rule goodbye_rules[] = {
 };
 
 static const struct rule query_rules[] = {
-    NUMBER(Query, kind, SHARDD__QUERY_KIND__QUERY_STATUS, SHARDD__QUERY_KIND__QUERY_SERVER),
     TEXT(Query, project, MSG_NAME_MAX_BYTES),
     TEXT(Query, suite, MSG_NAME_MAX_BYTES),
     TEXT(Query, build, MSG_NAME_MAX_BYTES),
     ID_OR_NONE(Query, test),
+    TEXT(Query, branch, MSG_NAME_MAX_BYTES),
 };
 
 static const struct rule rows_rules[] = {
@@ -213,6 +213,7 @@ static const struct rule rows_rules[] = {
 static const char *check_hello(const Shardd__Frame *frame);
 static const char *check_list_chunk(const Shardd__Frame *frame);
 static const char *check_results(const Shardd__Frame *frame);
+static const char *check_query(const Shardd__Frame *frame);
 static const char *check_rows(const Shardd__Frame *frame);
 
 #define RULES(table) .rules = (table), .count = sizeof(table) / sizeof((table)[0])
@@ -234,7 +235,7 @@ static const struct message messages[] = {
     [SHARDD__FRAME__BODY_REVOKE] = {RULES(revoke_rules)},
     [SHARDD__FRAME__BODY_BYE] = {RULES(bye_rules)},
     [SHARDD__FRAME__BODY_GOODBYE] = {RULES(goodbye_rules)},
-    [SHARDD__FRAME__BODY_QUERY] = {RULES(query_rules)},
+    [SHARDD__FRAME__BODY_QUERY] = {RULES(query_rules), .check = check_query},
     [SHARDD__FRAME__BODY_ROWS] = {RULES(rows_rules), .check = check_rows},
     [SHARDD__FRAME__BODY_RECALL] = {RULES(recall_rules)},
     [SHARDD__FRAME__BODY_RELEASED] = {RULES(released_rules)},
@@ -384,6 +385,14 @@ static const char *check_results(const Shardd__Frame *frame) {
     if (i > 0 && results->text_of[i] <= results->text_of[i - 1]) return "Results.text_of: is not in ascending order";
   }
   return NULL;
+}
+
+// The kinds are no row of numbers without gaps.
+static const char *check_query(const Shardd__Frame *frame) {
+  int kind = (int)frame->query->kind;
+  bool known = kind != SHARDD__QUERY_KIND__QUERY_UNSET &&
+               protobuf_c_enum_descriptor_get_value(&shardd__query_kind__descriptor, kind) != NULL;
+  return known ? NULL : "Query.kind: has an unknown value";
 }
 
 static const char *check_rows(const Shardd__Frame *frame) {

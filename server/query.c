@@ -23,9 +23,9 @@ struct query_call {
   struct server *server;
   struct conn *conn;
   uint64_t seq;
-  char *project, *suite, *build, *test;
+  char *project, *suite, *build, *test, *branch;
   uint32_t limit, workers;
-  uint64_t after;
+  uint64_t after, since_ms;
 };
 
 // ---- answers
@@ -278,8 +278,13 @@ typedef int query_table(struct store *store, const struct store_query *query, st
 static void query_store(const struct query_call *call, query_table *table, bool of_build) {
   struct rows rows;
   struct store_error error;
-  struct store_query query = {
-      .project = call->project, .suite = call->suite, .test = call->test, .limit = call->limit, .after = call->after};
+  struct store_query query = {.project = call->project,
+                              .suite = call->suite,
+                              .test = call->test,
+                              .limit = call->limit,
+                              .since_ms = call->since_ms,
+                              .branch = call->branch,
+                              .after = call->after};
   if (of_build) query.build = store_find(call->server->store, call->project, call->suite, call->build);
   if (of_build && !query.build) {
     conn_error(call->conn, SHARDD__ERROR_CODE__ERROR_UNKNOWN, call->seq, false,
@@ -307,6 +312,11 @@ static void query_run(const struct query_call *call, Shardd__QueryKind kind) {
     case SHARDD__QUERY_KIND__QUERY_REPORT: query_store(call, store_query_report, true); return;
     case SHARDD__QUERY_KIND__QUERY_PLAN: query_plan(call); return;
     case SHARDD__QUERY_KIND__QUERY_SERVER: query_server(call); return;
+    case SHARDD__QUERY_KIND__QUERY_BROKEN: query_store(call, store_query_broken, false); return;
+    case SHARDD__QUERY_KIND__QUERY_SLOWER: query_store(call, store_query_slower, false); return;
+    case SHARDD__QUERY_KIND__QUERY_BUILD: query_store(call, store_query_build, true); return;
+    case SHARDD__QUERY_KIND__QUERY_TIMELINE: query_store(call, store_query_timeline, true); return;
+    case SHARDD__QUERY_KIND__QUERY_LOG: query_store(call, store_query_log, false); return;
     case SHARDD__QUERY_KIND__QUERY_UNSET:
     case _SHARDD__QUERY_KIND_IS_INT_SIZE: break;
   }
@@ -322,6 +332,8 @@ void query_answer(struct server *server, struct conn *conn, uint64_t seq, const 
                             .suite = base_memdup0(query->suite.data, query->suite.len),
                             .build = base_memdup0(query->build.data, query->build.len),
                             .test = base_memdup0(query->test.data, query->test.len),
+                            .branch = base_memdup0(query->branch.data, query->branch.len),
+                            .since_ms = query->since_ms,
                             .limit = limit < LIMIT_ROWS_MAX ? limit : LIMIT_ROWS_MAX,
                             .workers = query->workers,
                             .after = query->after};
@@ -330,4 +342,5 @@ void query_answer(struct server *server, struct conn *conn, uint64_t seq, const 
   free(call.suite);
   free(call.build);
   free(call.test);
+  free(call.branch);
 }

@@ -50,7 +50,8 @@ ALTER TABLE flake_stat ADD COLUMN streak_builds INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE flake_stat ADD COLUMN flagged INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE flake_stat ADD COLUMN hits INTEGER NOT NULL DEFAULT 0;     -- builds that failed by its flips
 ALTER TABLE flake_stat ADD COLUMN lost_us INTEGER NOT NULL DEFAULT 0;  -- retries, and builds in vain
-UPDATE flake_stat SET f = min(flips, builds), r = builds, trials = builds, state = builds >= 20,
+UPDATE flake_stat SET f = min(flips, builds), r = builds, trials = builds,
+  state = iif(flips > 0 AND last_flip_ms > (unixepoch() - 14 * 86400) * 1000, 2, builds >= 20),
   at_ms = max(last_flip_ms, unixepoch() * 1000), last_event_ms = last_flip_ms;
 CREATE INDEX flake_stat_state ON flake_stat (suite, state) WHERE state >= 2;
 

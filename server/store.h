@@ -161,7 +161,9 @@ struct store_query {
   uint64_t build;               // for workers, report
   const char *test;             // for test
   uint32_t limit;
-  uint64_t after;  // report: row id of the test to continue behind
+  uint64_t since_ms;   // what happened before is left out; 0: nothing is
+  const char *branch;  // NULL or "": all
+  uint64_t after;      // report: row id of the test to continue behind
 };
 int store_query_builds(struct store *store, const struct store_query *query, struct rows *rows,
                        struct store_error *error);
@@ -173,7 +175,22 @@ int store_query_flaky(struct store *store, const struct store_query *query, stru
                       struct store_error *error);
 int store_query_test(struct store *store, const struct store_query *query, struct rows *rows,
                      struct store_error *error);
-// The five above end early where the answer would not fit a frame: rows->next is then the number of rows to skip, as
+// Each with what follows from flaky.h and estimate.h; docs/history.md explains the columns.
+int store_query_broken(struct store *store, const struct store_query *query, struct rows *rows,
+                       struct store_error *error);
+int store_query_slower(struct store *store, const struct store_query *query, struct rows *rows,
+                       struct store_error *error);
+// Changes of states and of quarantine, newest first; of one test when query->test is not "".
+int store_query_log(struct store *store, const struct store_query *query, struct rows *rows, struct store_error *error);
+// One row about one build.
+int store_query_build(struct store *store, const struct store_query *query, struct rows *rows,
+                      struct store_error *error);
+// One row per worker of a build; "bar" has STORE_BAR characters, one per equal part of the build's time: 0 to 8, the
+// eighths of it that the worker was busy, or x when an attempt that failed ended in it.
+enum { STORE_BAR = 60 };
+int store_query_timeline(struct store *store, const struct store_query *query, struct rows *rows,
+                         struct store_error *error);
+// The tables above end early where the answer would not fit a frame: rows->next is then the number of rows to skip, as
 // `after`, for what follows.
 //
 // One row per attempt, and one with attempt 0 for a test without any, in collection order, at most `limit` tests and

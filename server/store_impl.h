@@ -139,6 +139,18 @@ enum store_sql {
   SQL_QUERY_SLOW_ALL,
   SQL_QUERY_FLAKY,
   SQL_QUERY_FLAKY_ALL,
+  SQL_QUERY_BROKEN,
+  SQL_QUERY_BROKEN_ALL,
+  SQL_QUERY_SLOWER,
+  SQL_QUERY_SLOWER_ALL,
+  SQL_QUERY_TOTAL,
+  SQL_QUERY_TOTAL_ALL,
+  SQL_QUERY_LOG,
+  SQL_QUERY_LOG_ALL,
+  SQL_QUERY_LOG_TEST,
+  SQL_QUERY_BUILD,
+  SQL_QUERY_JOINED,
+  SQL_QUERY_TIMES,
   SQL_QUERY_SUITES,
   SQL_QUERY_RUNS,
   SQL_REPORT_TEST,
@@ -373,6 +385,23 @@ void store_judge_test(struct store *store, const struct store_learn_test *test);
 // flaky_saw of a row; 0 when it proves nothing.
 unsigned store_judge_evidence(const struct store_learn *learn, const struct store_learn_row *row);
 bool store_keep_slice(struct store *store);
+
+// ---- store_query.c: what the tables share. A query of suites binds 1 the suite or the project, 2 the limit, 3 the
+// rows to skip, 4 since_ms, 5 the branch, and what `more` is.
+struct store_asking {
+  struct store_db *db;
+  const struct store_query *query;
+  struct rows *rows;
+  struct store_error *error;
+};
+int store_query_ask(struct store *store, const struct store_query *query, struct rows *rows, struct store_error *error,
+                    const struct rows_column *columns, size_t column_count, void (*run)(struct store_asking *ask));
+// Starts `one` when the query means one suite, else `all`; SQL_COUNT when there is none, and the error says so.
+enum store_sql store_query_suites(struct store_asking *ask, enum store_sql one, enum store_sql all,
+                                  struct store_arg more);
+bool store_query_full(struct store_asking *ask);                                     // of a page; sets rows->next
+void store_query_cells(struct rows *rows, sqlite3_stmt *stmt, int from, int count);  // columns as they are
+const char *store_query_state(uint64_t state);
 
 // ---- store_read.c
 uint64_t store_read_suite(struct store_db *db, const char *project, const char *suite);  // 0: unknown

@@ -1,18 +1,12 @@
-// The tables that people ask for: builds, workers, slow, flaky, the runs of one test. Called on the loop thread through
-// its read-only connection; each query walks an index from its interesting end and stops at its limit, or at what fits
-// a frame: then rows->next is the number of rows to skip for the rest. Must not know the wire or who asks.
+// The tables that people ask for: builds, workers, the runs of one test; and what store_history.c shares with them.
+// Called on the loop thread through its read-only connection; each query walks an index from its interesting end and
+// stops at its limit, or at what fits a frame: then rows->next is the number of rows to skip for the rest. Must not
+// know the wire or who asks.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "server/store_impl.h"
-
-struct asking {
-  struct store_db *db;
-  const struct store_query *query;
-  struct rows *rows;
-  struct store_error *error;
-};
 
 static const struct rows_column build_columns[] = {
     {"build", ROWS_TEXT}, {"suite", ROWS_TEXT},      {"commit", ROWS_TEXT},          {"branch", ROWS_TEXT},
@@ -20,16 +14,9 @@ static const struct rows_column build_columns[] = {
     {"passed", ROWS_INT}, {"failed", ROWS_INT},      {"workers", ROWS_INT},          {"text", ROWS_TEXT},
 };
 static const struct rows_column worker_columns[] = {
-    {"worker", ROWS_INT},   {"node", ROWS_TEXT}, {"host", ROWS_TEXT},  {"joined", ROWS_TIME_MS},
-    {"left", ROWS_TIME_MS}, {"tests", ROWS_INT}, {"failed", ROWS_INT}, {"busy", ROWS_DURATION_US},
-};
-static const struct rows_column slow_columns[] = {
-    {"test", ROWS_TEXT},        {"file", ROWS_TEXT},         {"expected", ROWS_DURATION_US},
-    {"last", ROWS_DURATION_US}, {"setup", ROWS_DURATION_US}, {"runs", ROWS_INT},
-};
-static const struct rows_column flaky_columns[] = {
-    {"test", ROWS_TEXT},      {"file", ROWS_TEXT},         {"flips", ROWS_INT},  {"runs", ROWS_INT},
-    {"rate", ROWS_RATIO_PPM}, {"last_flip", ROWS_TIME_MS}, {"builds", ROWS_INT},
+    {"worker", ROWS_INT},         {"node", ROWS_TEXT}, {"host", ROWS_TEXT},  {"joined", ROWS_TIME_MS},
+    {"left", ROWS_TIME_MS},       {"tests", ROWS_INT}, {"failed", ROWS_INT}, {"busy", ROWS_DURATION_US},
+    {"slowness", ROWS_RATIO_PPM}, {"sick", ROWS_TEXT},
 };
 static const struct rows_column test_columns[] = {
     {"build", ROWS_TEXT},        {"commit", ROWS_TEXT},      {"branch", ROWS_TEXT},          {"when", ROWS_TIME_MS},
@@ -37,48 +24,31 @@ static const struct rows_column test_columns[] = {
     {"setup", ROWS_DURATION_US}, {"call", ROWS_DURATION_US}, {"teardown", ROWS_DURATION_US}, {"text", ROWS_TEXT},
 };
 
-static int ask(struct store *store, const struct store_query *query, struct rows *rows, struct store_error *error,
-               const struct rows_column *columns, size_t column_count, void (*run)(struct asking *ask));
-static void ask_builds(struct asking *ask);
-static void ask_workers(struct asking *ask);
-static void ask_slow(struct asking *ask);
-static void ask_flaky(struct asking *ask);
-static void ask_test(struct asking *ask);
-static void ask_runs(struct asking *ask, uint64_t suite, uint64_t test);
-static enum store_sql start_suites(struct asking *ask, enum store_sql one, enum store_sql all);
-static bool page_full(struct asking *ask);
-static void cells(struct rows *rows, sqlite3_stmt *stmt, int from, int count);
-static const char *state_name(uint64_t state);
+static void ask_builds(struct store_asking *ask);
+static void ask_workers(struct store_asking *ask);
+static void ask_test(struct store_asking *ask);
+static void ask_runs(struct store_asking *ask, uint64_t suite, uint64_t test);
+
 static const char *status_name(uint64_t status);
 
 int store_query_builds(struct store *store, const struct store_query *query, struct rows *rows,
                        struct store_error *error) {
-  return ask(store, query, rows, error, build_columns, COUNT_OF(build_columns), ask_builds);
+  return store_query_ask(store, query, rows, error, build_columns, COUNT_OF(build_columns), ask_builds);
 }
 
 int store_query_workers(struct store *store, const struct store_query *query, struct rows *rows,
                         struct store_error *error) {
-  return ask(store, query, rows, error, worker_columns, COUNT_OF(worker_columns), ask_workers);
-}
-
-int store_query_slow(struct store *store, const struct store_query *query, struct rows *rows,
-                     struct store_error *error) {
-  return ask(store, query, rows, error, slow_columns, COUNT_OF(slow_columns), ask_slow);
-}
-
-int store_query_flaky(struct store *store, const struct store_query *query, struct rows *rows,
-                      struct store_error *error) {
-  return ask(store, query, rows, error, flaky_columns, COUNT_OF(flaky_columns), ask_flaky);
+  return store_query_ask(store, query, rows, error, worker_columns, COUNT_OF(worker_columns), ask_workers);
 }
 
 int store_query_test(struct store *store, const struct store_query *query, struct rows *rows,
                      struct store_error *error) {
-  return ask(store, query, rows, error, test_columns, COUNT_OF(test_columns), ask_test);
+  return store_query_ask(store, query, rows, error, test_columns, COUNT_OF(test_columns), ask_test);
 }
 
-static int ask(struct store *store, const struct store_query *query, struct rows *rows, struct store_error *error,
-               const struct rows_column *columns, size_t column_count, void (*run)(struct asking *ask)) {
-  struct asking asking = {.db = &store->reader, .query = query, .rows = rows, .error = error};
+int store_query_ask(struct store *store, const struct store_query *query, struct rows *rows, struct store_error *error,
+                    const struct rows_column *columns, size_t column_count, void (*run)(struct store_asking *ask)) {
+  struct store_asking asking = {.db = &store->reader, .query = query, .rows = rows, .error = error};
   error->text[0] = '\0';
   rows_init(rows, columns, column_count);
   store_sql_begin(asking.db, false);
@@ -90,23 +60,23 @@ static int ask(struct store *store, const struct store_query *query, struct rows
   return -1;
 }
 
-static void ask_builds(struct asking *ask) {
-  enum store_sql which = start_suites(ask, SQL_QUERY_BUILDS, SQL_QUERY_BUILDS_ALL);
+static void ask_builds(struct store_asking *ask) {
+  enum store_sql which = store_query_suites(ask, SQL_QUERY_BUILDS, SQL_QUERY_BUILDS_ALL, store_int(0));
   if (which == SQL_COUNT) return;
   sqlite3_stmt *stmt = ask->db->stmt[which];
-  while (!page_full(ask) && store_sql_row(ask->db, which)) {
-    cells(ask->rows, stmt, 0, 4);
-    rows_string(ask->rows, state_name(store_sql_int(stmt, 4)));
-    cells(ask->rows, stmt, 5, 1);
+  while (!store_query_full(ask) && store_sql_row(ask->db, which)) {
+    store_query_cells(ask->rows, stmt, 0, 4);
+    rows_string(ask->rows, store_query_state(store_sql_int(stmt, 4)));
+    store_query_cells(ask->rows, stmt, 5, 1);
     if (sqlite3_column_type(stmt, 6) == SQLITE_NULL)
       rows_none(ask->rows);
     else
       rows_int(ask->rows, (sqlite3_column_int64(stmt, 6) - sqlite3_column_int64(stmt, 5)) * 1000);
-    cells(ask->rows, stmt, 7, 5);
+    store_query_cells(ask->rows, stmt, 7, 5);
   }
 }
 
-static void ask_workers(struct asking *ask) {
+static void ask_workers(struct store_asking *ask) {
   const struct store_query *query = ask->query;
   if (store_sql_number(ask->db, SQL_BUILD_SUITE, STORE_ARGS(store_int(query->build))) == 0) {
     (void)snprintf(ask->error->text, sizeof ask->error->text, "no such build is known");
@@ -115,33 +85,12 @@ static void ask_workers(struct asking *ask) {
   sqlite3_stmt *stmt =
       store_sql_start(ask->db, SQL_QUERY_WORKERS,
                       STORE_ARGS(store_int(query->build), store_int(query->limit), store_int(query->after)));
-  while (!page_full(ask) && store_sql_row(ask->db, SQL_QUERY_WORKERS))
-    cells(ask->rows, stmt, 0, COUNT_OF(worker_columns));
-}
-
-static void ask_slow(struct asking *ask) {
-  enum store_sql which = start_suites(ask, SQL_QUERY_SLOW, SQL_QUERY_SLOW_ALL);
-  if (which == SQL_COUNT) return;
-  while (!page_full(ask) && store_sql_row(ask->db, which))
-    cells(ask->rows, ask->db->stmt[which], 0, COUNT_OF(slow_columns));
-}
-
-// The rate is the share of its builds in which a test flipped.
-static void ask_flaky(struct asking *ask) {
-  enum store_sql which = start_suites(ask, SQL_QUERY_FLAKY, SQL_QUERY_FLAKY_ALL);
-  if (which == SQL_COUNT) return;
-  sqlite3_stmt *stmt = ask->db->stmt[which];
-  while (!page_full(ask) && store_sql_row(ask->db, which)) {
-    int64_t flips = sqlite3_column_int64(stmt, 2), builds = sqlite3_column_int64(stmt, 4);
-    cells(ask->rows, stmt, 0, 4);
-    rows_int(ask->rows, flips < builds ? flips * 1000000 / builds : 1000000);
-    cells(ask->rows, stmt, 5, 1);
-    rows_int(ask->rows, builds);
-  }
+  while (!store_query_full(ask) && store_sql_row(ask->db, SQL_QUERY_WORKERS))
+    store_query_cells(ask->rows, stmt, 0, COUNT_OF(worker_columns));
 }
 
 // The suites that know the test, one after the other; in each, the newest runs first.
-static void ask_test(struct asking *ask) {
+static void ask_test(struct store_asking *ask) {
   enum { SUITES = 64 };
   const struct store_query *query = ask->query;
   uint64_t suite[SUITES];
@@ -163,21 +112,24 @@ static void ask_test(struct asking *ask) {
                    query->project, query->suite[0] ? ", suite " : "", query->suite);
 }
 
-static void ask_runs(struct asking *ask, uint64_t suite, uint64_t test) {
+static void ask_runs(struct store_asking *ask, uint64_t suite, uint64_t test) {
   const struct store_query *query = ask->query;
-  sqlite3_stmt *stmt = store_sql_start(ask->db, SQL_QUERY_RUNS,
-                                       STORE_ARGS(store_int(suite), store_int(test), store_int(query->limit),
-                                                  store_int(query->after), store_int(STORE_TEST_BUILDS - 1)));
-  while (rows_count(ask->rows) < query->limit && !page_full(ask) && store_sql_row(ask->db, SQL_QUERY_RUNS)) {
-    cells(ask->rows, stmt, 0, 7);
+  sqlite3_stmt *stmt =
+      store_sql_start(ask->db, SQL_QUERY_RUNS,
+                      STORE_ARGS(store_int(suite), store_int(test), store_int(query->limit), store_int(query->after),
+                                 store_int(STORE_TEST_BUILDS - 1), store_int(query->since_ms),
+                                 store_text(query->branch ? query->branch : "")));
+  while (rows_count(ask->rows) < query->limit && !store_query_full(ask) && store_sql_row(ask->db, SQL_QUERY_RUNS)) {
+    store_query_cells(ask->rows, stmt, 0, 7);
     rows_string(ask->rows, status_name(store_sql_int(stmt, 7)));
-    cells(ask->rows, stmt, 8, 4);
+    store_query_cells(ask->rows, stmt, 8, 4);
   }
 }
 
 // Starts the statement for one suite when the query means one, else that for all suites of the project. SQL_COUNT: the
 // names are unknown, or the start failed.
-static enum store_sql start_suites(struct asking *ask, enum store_sql one, enum store_sql all) {
+enum store_sql store_query_suites(struct store_asking *ask, enum store_sql one, enum store_sql all,
+                                  struct store_arg more) {
   const struct store_query *query = ask->query;
   uint64_t project = store_sql_number(ask->db, SQL_PROJECT_FIND, STORE_ARGS(store_text(query->project)));
   const struct store_arg args[] = {store_int(project), store_text(query->suite)};
@@ -193,13 +145,21 @@ static enum store_sql start_suites(struct asking *ask, enum store_sql one, enum 
                    query->project, query->suite[0] ? ", suite " : "", query->suite);
   if (suites == 0) return SQL_COUNT;
   enum store_sql which = suites == 1 ? one : all;
-  stmt = store_sql_start(
-      ask->db, which,
-      STORE_ARGS(store_int(suites == 1 ? suite : project), store_int(query->limit), store_int(query->after)));
+  const struct store_arg all_args[] = {
+      store_int(suites == 1 ? suite : project),
+      store_int(query->limit),
+      store_int(query->after),
+      store_int(query->since_ms),
+      store_text(query->branch ? query->branch : ""),
+      more,
+  };
+  stmt = store_sql_start(ask->db, which, NULL, 0);  // to see how many of them it has
+  if (stmt == NULL) return SQL_COUNT;
+  stmt = store_sql_start(ask->db, which, all_args, (size_t)sqlite3_bind_parameter_count(stmt));
   return stmt != NULL ? which : SQL_COUNT;
 }
 
-static bool page_full(struct asking *ask) {
+bool store_query_full(struct store_asking *ask) {
   struct rows *rows = ask->rows;
   if (rows->bytes < STORE_PAGE_BYTES - STORE_ROW_BYTES && rows->cell_count < STORE_PAGE_CELLS) return false;
   rows->next = ask->query->after + rows_count(rows);
@@ -207,7 +167,7 @@ static bool page_full(struct asking *ask) {
 }
 
 // Columns as they are: numbers in decimal, NULL as nothing.
-static void cells(struct rows *rows, sqlite3_stmt *stmt, int from, int count) {
+void store_query_cells(struct rows *rows, sqlite3_stmt *stmt, int from, int count) {
   for (int i = from; i < from + count; i++) {
     const void *bytes = sqlite3_column_text(stmt, i);
     if (bytes == NULL)
@@ -217,7 +177,7 @@ static void cells(struct rows *rows, sqlite3_stmt *stmt, int from, int count) {
   }
 }
 
-static const char *state_name(uint64_t state) {
+const char *store_query_state(uint64_t state) {
   static const char *const names[] = {
       [STORE_COLLECTING] = "collecting", [STORE_RUNNING] = "running", [STORE_COMPLETE] = "complete",
       [STORE_INCOMPLETE] = "incomplete", [STORE_ABORTED] = "aborted",

@@ -12,19 +12,51 @@
   "SELECT b.ext, s.name, b.commit_sha, b.branch, b.state, b.started_ms, b.ended_ms, b.tests," \
   " b.passed, b.failed, b.workers, b.text FROM " from                                         \
   " CROSS JOIN suite s ON s.id=b.suite"                                                       \
-  " WHERE b.suite" suite " ORDER BY b.id DESC LIMIT ?2 OFFSET ?3"
+  " WHERE b.suite" suite " AND b.started_ms>=?4 AND (?5='' OR b.branch=?5) ORDER BY b.id DESC LIMIT ?2 OFFSET ?3"
 
-#define SLOW(suite)                                                     \
-  "SELECT t.node, f.path, d.est_us, d.last_us, d.setup_us, d.n FROM"    \
-  " (SELECT * FROM dur_stat INDEXED BY dur_stat_slow WHERE suite" suite \
-  " ORDER BY est_us DESC LIMIT ?2 OFFSET ?3) d"                         \
+#define SLOW(suite)                                                                                          \
+  "SELECT t.node, f.path, d.est_us, d.last_us, d.high_us, d.setup_us, d.n, CAST(d.runs7/7*1000 AS INTEGER)," \
+  " CAST(d.cost7/7 AS INTEGER) FROM (SELECT * FROM dur_stat INDEXED BY dur_stat_slow WHERE suite" suite      \
+  " AND cost_ms>=?4 ORDER BY est_us DESC LIMIT ?2 OFFSET ?3) d"                                              \
   " CROSS JOIN test t ON t.id=d.test LEFT JOIN file_stat f ON f.id=t.file ORDER BY d.est_us DESC"
 
-#define FLAKY(suite)                                                       \
-  "SELECT t.node, f.path, k.flips, k.runs, k.builds, k.last_flip_ms"       \
-  " FROM flake_stat k INDEXED BY flake_stat_flips"                         \
-  " CROSS JOIN test t ON t.id=k.test LEFT JOIN file_stat f ON f.id=t.file" \
-  " WHERE k.flips>0 AND k.suite" suite " ORDER BY k.flips DESC, k.flips*1.0/k.builds DESC, k.test LIMIT ?2 OFFSET ?3"
+// ?6: a week before now.
+#define FLAKY(suite)                                                                                       \
+  "SELECT t.node, f.path, k.state, k.f, k.r, k.flips, k.runs, k.builds,"                                   \
+  " (SELECT count(DISTINCT commit_key) FROM flake_event e WHERE e.test=k.test),"                           \
+  " k.kind, k.last_event_ms, (SELECT count(*) FROM flake_event e WHERE e.test=k.test AND e.at_ms>=?6"      \
+  " AND e.flags&16) AS hits7, k.lost_us, q.expires_ms"                                                     \
+  " FROM flake_stat k INDEXED BY flake_stat_state CROSS JOIN test t ON t.id=k.test"                        \
+  " LEFT JOIN file_stat f ON f.id=t.file LEFT JOIN quarantine q ON q.test=k.test"                          \
+  " WHERE k.state>=2 AND k.state IN (2, 3) AND k.suite" suite                                              \
+  " AND k.last_event_ms>=?4 AND (?5='' OR EXISTS"                                                          \
+  " (SELECT 1 FROM flake_event e CROSS JOIN build b ON b.id=e.build WHERE e.test=k.test AND b.branch=?5))" \
+  " ORDER BY k.state DESC, hits7 DESC, k.lost_us DESC, (k.f+0.02)/(k.r+20.02) DESC, k.test LIMIT ?2 OFFSET ?3"
+
+#define BROKEN(suite)                                                                                    \
+  "SELECT t.node, f.path, k.since_ms, nullif(good.commit_sha, ''), nullif(bad.commit_sha, ''), bad.ext," \
+  " bad.branch, k.streak, k.streak_attempts, k.streak_workers, k.streak_builds, k.last_fail_ms"          \
+  " FROM flake_stat k INDEXED BY flake_stat_state CROSS JOIN test t ON t.id=k.test"                      \
+  " LEFT JOIN file_stat f ON f.id=t.file LEFT JOIN build good ON good.id=k.last_good"                    \
+  " LEFT JOIN build bad ON bad.id=k.first_bad WHERE k.state=4 AND k.state>=2 AND k.suite" suite          \
+  " AND k.last_fail_ms>=?4 AND (?5='' OR bad.branch=?5)"                                                 \
+  " ORDER BY k.streak_builds DESC, k.since_ms, k.test LIMIT ?2 OFFSET ?3"
+
+#define SLOWER(suite)                                                                    \
+  "SELECT t.node, f.path, d.base_us, d.step_us, d.step_us*1000000/max(d.base_us, 1),"    \
+  " CAST((d.step_us-d.base_us)*d.runs7/7 AS INTEGER) AS cost, nullif(a.commit_sha, '')," \
+  " nullif(z.commit_sha, ''), z.ext, z.branch, d.step_ms"                                \
+  " FROM dur_stat d INDEXED BY dur_stat_step CROSS JOIN test t ON t.id=d.test"           \
+  " LEFT JOIN file_stat f ON f.id=t.file LEFT JOIN build a ON a.id=d.step_from"          \
+  " LEFT JOIN build z ON z.id=d.step_to WHERE d.step_ms>0 AND d.suite" suite             \
+  " AND d.step_ms>=?4"                                                                   \
+  " AND (?5='' OR z.branch=?5) ORDER BY cost DESC, d.test LIMIT ?2 OFFSET ?3"
+
+#define TOTAL(suite) "SELECT sum(est_us) FROM dur_stat INDEXED BY dur_stat_slow WHERE suite" suite
+
+#define LOG(which)                                                                                       \
+  "SELECT l.at_ms, t.node, l.old, l.new, l.who, l.why FROM state_log l CROSS JOIN test t ON t.id=l.test" \
+  " WHERE l." which " AND l.at_ms>=?4 ORDER BY l.id DESC LIMIT ?2 OFFSET ?3"
 
 static const char *const texts[] = {
     [SQL_FREELIST] = "PRAGMA freelist_count",
@@ -179,12 +211,31 @@ static const char *const texts[] = {
     [SQL_QUERY_BUILDS] = BUILDS("build b INDEXED BY build_suite", SUITE_ONE),
     [SQL_QUERY_BUILDS_ALL] = BUILDS("build b", SUITES_ALL),
     [SQL_QUERY_WORKERS] =
-        "SELECT idx, node, host, joined_ms, left_ms, tests, failed, busy_us FROM worker"
-        " WHERE build=?1 ORDER BY idx LIMIT ?2 OFFSET ?3",
+        "SELECT idx, node, host, joined_ms, left_ms, tests, failed, busy_us, speed_ppm, iif(sick, 'sick', NULL)"
+        " FROM worker WHERE build=?1 ORDER BY idx LIMIT ?2 OFFSET ?3",
     [SQL_QUERY_SLOW] = SLOW(SUITE_ONE),
     [SQL_QUERY_SLOW_ALL] = SLOW(SUITES_ALL),
     [SQL_QUERY_FLAKY] = FLAKY(SUITE_ONE),
     [SQL_QUERY_FLAKY_ALL] = FLAKY(SUITES_ALL),
+    [SQL_QUERY_BROKEN] = BROKEN(SUITE_ONE),
+    [SQL_QUERY_BROKEN_ALL] = BROKEN(SUITES_ALL),
+    [SQL_QUERY_SLOWER] = SLOWER(SUITE_ONE),
+    [SQL_QUERY_SLOWER_ALL] = SLOWER(SUITES_ALL),
+    [SQL_QUERY_TOTAL] = TOTAL(SUITE_ONE),
+    [SQL_QUERY_TOTAL_ALL] = TOTAL(SUITES_ALL),
+    [SQL_QUERY_LOG] = LOG("suite" SUITE_ONE),
+    [SQL_QUERY_LOG_ALL] = LOG("suite" SUITES_ALL),
+    [SQL_QUERY_LOG_TEST] = LOG("test" SUITE_ONE),
+    [SQL_QUERY_BUILD] =
+        "SELECT b.ext, s.name, b.commit_sha, b.branch, b.state, b.started_ms, b.ended_ms, b.predicted_us, b.tests,"
+        " b.passed, b.failed, b.skipped, b.workers, b.setups, b.setup_us, l.node, z.node, b.trusted, b.sick, b.text"
+        " FROM build b CROSS JOIN suite s ON s.id=b.suite LEFT JOIN test l ON l.id=b.longest_test"
+        " LEFT JOIN test z ON z.id=b.last_test WHERE b.id=?1",
+    [SQL_QUERY_JOINED] =
+        "SELECT idx, node, host, joined_ms, left_ms, tests, failed, busy_us, speed_ppm,"
+        " iif(sick, 'sick', NULL) FROM worker WHERE build=?1 ORDER BY idx LIMIT ?2 OFFSET ?3",
+    [SQL_QUERY_TIMES] =
+        "SELECT worker, start_ms, setup_us+call_us+teardown_us, status, flags FROM result WHERE build=?1",
     [SQL_QUERY_SUITES] = "SELECT id FROM suite WHERE project=?1 AND (?2='' OR name=?2) ORDER BY id",
     [SQL_QUERY_RUNS] =
         "SELECT b.ext, b.commit_sha, b.branch, r.start_ms, r.worker, w.node, r.attempt, r.status, r.setup_us,"
@@ -194,7 +245,7 @@ static const char *const texts[] = {
         " LEFT JOIN output o ON o.build=r.build AND o.test=r.test AND o.attempt=r.attempt"
         " WHERE b.suite=?1 AND b.id>=coalesce((SELECT id FROM build INDEXED BY build_suite WHERE suite=?1"
         " ORDER BY id DESC LIMIT 1 OFFSET ?5), 0)"
-        " ORDER BY b.id DESC, r.attempt DESC LIMIT ?3 OFFSET ?4",
+        " AND b.started_ms>=?6 AND (?7='' OR b.branch=?7) ORDER BY b.id DESC, r.attempt DESC LIMIT ?3 OFFSET ?4",
     [SQL_REPORT_TEST] =
         "SELECT r.attempt, r.status, r.flags, r.round, r.worker, w.node, w.host, r.start_ms, r.setup_us,"
         " r.call_us, r.teardown_us, o.text FROM result r"

@@ -1,5 +1,5 @@
-// Admin subcommands: one query, one table. Called by main.c. `shard wait` alone is longer: it outlives a server that
-// restarts, begins before its build does, and shows progress meanwhile. What a query's columns are is the server's
+// `shard status` and `shard wait`, and what the other admin commands share. Called by main.c. `wait` outlives a server
+// that restarts, begins before its build does, and shows progress meanwhile. What a query's columns are is the server's
 // business; only `wait` reads them, through verdict.h and progress.h.
 #include "worker/admin.h"
 
@@ -13,10 +13,11 @@
 #include "proto/client.h"
 #include "worker/ci.h"
 #include "worker/progress.h"
+#include "worker/show.h"
 #include "worker/table.h"
 #include "worker/verdict.h"
 
-enum { TICK_MS = 500, WHY_BYTES = 512 };
+enum { TICK_MS = 500, WHY_BYTES = 512, STATUS_ROWS = 10000 };
 
 struct wait {
   const struct options *options;
@@ -27,9 +28,8 @@ struct wait {
   unsigned attempt;             // to connect, since it was last there
 };
 
-static int show(const struct options *options, Shardd__QueryKind kind, const char *test, const char *empty);
-static void fill(const struct options *options, Shardd__Query *query, bool any_project, bool any_suite);
-static int print(const struct options *options, const struct answer *answer, const char *empty);
+static void fill(const struct options *options, Shardd__Query *query);
+static int print_json(const struct answer *answer);
 static unsigned connect_ms(const struct options *options);
 static int wait_on(struct wait *wait, struct answer *answer);
 static int wait_connect(struct wait *wait, struct ask_error *error);
@@ -40,36 +40,13 @@ static void wait_drop(struct wait *wait);
 static int settle(const struct options *options, const struct answer *answer);
 
 int admin_status(struct options *options, char **words, size_t count, char **command) {
+  const struct show show = {.kind = SHARDD__QUERY_KIND__QUERY_STATUS,
+                            .empty = "no builds are running",
+                            .any_project = true,
+                            .any_suite = true,
+                            .limit = STATUS_ROWS};
   (void)words, (void)count, (void)command;
-  return show(options, SHARDD__QUERY_KIND__QUERY_STATUS, "", "no builds are running");
-}
-
-int admin_builds(struct options *options, char **words, size_t count, char **command) {
-  (void)words, (void)count, (void)command;
-  return show(options, SHARDD__QUERY_KIND__QUERY_BUILDS, "", "no builds");
-}
-
-int admin_workers(struct options *options, char **words, size_t count, char **command) {
-  (void)words, (void)count, (void)command;
-  return show(options, SHARDD__QUERY_KIND__QUERY_WORKERS, "", "no workers");
-}
-
-int admin_slow(struct options *options, char **words, size_t count, char **command) {
-  (void)words, (void)count, (void)command;
-  return show(options, SHARDD__QUERY_KIND__QUERY_SLOW, "", "no tests were timed yet");
-}
-
-int admin_flaky(struct options *options, char **words, size_t count, char **command) {
-  (void)words, (void)count, (void)command;
-  return show(options, SHARDD__QUERY_KIND__QUERY_FLAKY, "", "no flaky tests");
-}
-
-int admin_test(struct options *options, char **words, size_t count, char **command) {
-  (void)command;
-  if (count == 1 && msg_id_valid(words[0], strlen(words[0])))
-    return show(options, SHARDD__QUERY_KIND__QUERY_TEST, words[0], "this test never ran");
-  fprintf(stderr, "shard test: give the id of one test, as `shard slow` and the reports print it\n");
-  return EXIT_USAGE;
+  return show_run(options, &show);
 }
 
 int admin_wait(struct options *options, char **words, size_t count, char **command) {
@@ -110,47 +87,16 @@ int admin_fail_output(void) {
   return EXIT_INFRA;
 }
 
-static int show(const struct options *options, Shardd__QueryKind kind, const char *test, const char *empty) {
-  struct ask *ask;
-  struct ask_error error;
-  struct answer answer;
-  Shardd__Query query = SHARDD__QUERY__INIT;
-  bool status = kind == SHARDD__QUERY_KIND__QUERY_STATUS, workers = kind == SHARDD__QUERY_KIND__QUERY_WORKERS;
-  int code = admin_open(options, &ask);
-  if (code != EXIT_OK) return code;
-  fill(options, &query, status, !workers);
-  query.kind = kind;
-  query.test = msg_text(test);
-  if (ask_wait(ask, &query, connect_ms(options), &answer, &error) == 0) {
-    code = print(options, &answer, empty);
-  } else {
-    fprintf(stderr, "shard: %s\n", error.text);
-    code = error.exit_code;
-  }
-  ask_close(ask);
-  return code;
-}
-
-// What nobody named is left open where the question allows it.
-static void fill(const struct options *options, Shardd__Query *query, bool any_project, bool any_suite) {
-  bool told_project = options_source(options, "project") != CONF_FROM_DEFAULT;
-  bool told_suite = options_source(options, "suite") != CONF_FROM_DEFAULT;
-  query->project = msg_text(any_project && !told_project ? "" : options->project);
-  query->suite = msg_text(any_suite && !told_suite ? "" : options->suite);
+static void fill(const struct options *options, Shardd__Query *query) {
+  query->project = msg_text(options->project);
+  query->suite = msg_text(options->suite);
   query->build = msg_text(options->build);
-  query->limit = (uint32_t)options->limit;
 }
 
-static int print(const struct options *options, const struct answer *answer, const char *empty) {
-  struct table_look look = {.color = options_color(options, STDOUT_FILENO), .empty = empty};
-  int rc;
-  if (options->json) {
-    struct json_t *json = table_json_new();
-    table_json_add(json, answer);
-    rc = table_json_finish(stdout, json);
-  } else {
-    rc = table_print(stdout, answer, &look);
-  }
+static int print_json(const struct answer *answer) {
+  struct json_t *json = table_json_new();
+  table_json_add(json, answer);
+  int rc = table_json_finish(stdout, json);
   return rc == 0 && fflush(stdout) == 0 ? EXIT_OK : admin_fail_output();
 }
 
@@ -180,7 +126,7 @@ static int wait_connect(struct wait *wait, struct ask_error *error) {
   Shardd__Query query = SHARDD__QUERY__INIT;
   if (ask_open(&wait->verdict, options->server, options->token, connect_ms(options), error) != 0) return -1;
   if (ask_open(&wait->status, options->server, options->token, connect_ms(options), error) != 0) return -1;
-  fill(options, &query, false, false);
+  fill(options, &query);
   query.kind = SHARDD__QUERY_KIND__QUERY_WAIT;
   wait->heard_us = base_now_us();
   wait->attempt = 0;
@@ -221,7 +167,7 @@ static void wait_look(struct wait *wait) {
   if (wait->status == NULL &&
       ask_open(&wait->status, wait->options->server, wait->options->token, timeout_ms, &ignored) != 0)
     return;
-  fill(wait->options, &query, false, false);
+  fill(wait->options, &query);
   query.kind = SHARDD__QUERY_KIND__QUERY_STATUS;
   if (ask_wait(wait->status, &query, timeout_ms, &answer, &ignored) != 0) {
     ask_close(wait->status);
@@ -248,7 +194,7 @@ static int settle(const struct options *options, const struct answer *answer) {
   }
   int code = verdict_code(&verdict, options->allow_empty);
   if (options->json)
-    code = print(options, answer, NULL) == EXIT_OK ? code : EXIT_INFRA;
+    code = print_json(answer) == EXIT_OK ? code : EXIT_INFRA;
   else
     printf("%s: %lld of %lld settled, %lld failing, %lld flaky, %lld missing: %s\n", verdict.state,
            (long long)verdict.settled, (long long)verdict.total, (long long)verdict.failing, (long long)verdict.flaky,

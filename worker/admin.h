@@ -7,11 +7,6 @@
 #include "worker/options.h"
 
 int admin_status(struct options *options, char **words, size_t count, char **command);
-int admin_builds(struct options *options, char **words, size_t count, char **command);
-int admin_workers(struct options *options, char **words, size_t count, char **command);
-int admin_slow(struct options *options, char **words, size_t count, char **command);
-int admin_flaky(struct options *options, char **words, size_t count, char **command);
-int admin_test(struct options *options, char **words, size_t count, char **command);
 // Waits until the build is over, showing progress on stderr; its exit code is the build's.
 int admin_wait(struct options *options, char **words, size_t count, char **command);
 

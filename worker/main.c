@@ -6,6 +6,7 @@
 
 #include "config/nearest.h"
 #include "worker/admin.h"
+#include "worker/history.h"
 #include "worker/local.h"
 #include "worker/options.h"
 #include "worker/report.h"
@@ -29,11 +30,22 @@ static const struct subcommand subcommands[] = {
     {"local", OPTIONS_LOCAL, "[OPTION]... -- COMMAND...", "a private server and several workers on this machine", 0,
      true, local_main},
     {"status", OPTIONS_STATUS, "[OPTION]...", "builds that are running, and how far they are", 0, false, admin_status},
-    {"builds", OPTIONS_BUILDS, "[OPTION]...", "builds of the project, newest first", 0, false, admin_builds},
-    {"workers", OPTIONS_WORKERS, "[OPTION]...", "workers of a build", 0, false, admin_workers},
-    {"slow", OPTIONS_SLOW, "[OPTION]...", "slowest tests by their expected duration", 0, false, admin_slow},
-    {"flaky", OPTIONS_FLAKY, "[OPTION]...", "tests that failed and passed at one commit", 0, false, admin_flaky},
-    {"test", OPTIONS_TEST, "[OPTION]... ID", "the last runs of one test", 1, false, admin_test},
+    {"builds", OPTIONS_BUILDS, "[OPTION]...", "builds of the project, newest first", 0, false, history_builds},
+    {"build", OPTIONS_BUILD, "[OPTION]... KEY", "one build: predicted, actual, idle, and each worker over its time", 1,
+     false, history_build},
+    {"workers", OPTIONS_WORKERS, "[OPTION]...", "workers of a build", 0, false, history_workers},
+    {"slow", OPTIONS_SLOW, "[OPTION]...", "slowest tests by their expected duration", 0, false, history_slow},
+    {"slower", OPTIONS_SLOWER, "[OPTION]...", "tests that became slower, with the range of commits", 0, false,
+     history_slower},
+    {"flaky", OPTIONS_FLAKY, "[OPTION]...", "tests that fail although the code is good", 0, false, history_flaky},
+    {"broken", OPTIONS_BROKEN, "[OPTION]...", "tests that fail whatever is tried, and since when", 0, false,
+     history_broken},
+    {"test", OPTIONS_TEST, "[OPTION]... ID", "the last runs of one test, its state and last failure", 1, false,
+     history_test},
+    {"log", OPTIONS_LOG, "[OPTION]...", "tests that became flaky, broken, muted or healthy, and why", 0, false,
+     history_log},
+    {"owners", OPTIONS_OWNERS, "[OPTION]...", "flaky, broken and slow tests by their CODEOWNERS", 0, false,
+     history_owners},
     {"wait", OPTIONS_WAIT, "[OPTION]...", "wait for a build's end; its verdict is the exit code", 0, false, admin_wait},
     {"report", OPTIONS_REPORT, "[OPTION]...", "summary of a build, or its merged JUnit XML", 0, false, report_main},
 };
@@ -120,8 +132,8 @@ static int fail_unknown(const char *word) {
 static void print_usage(FILE *out) {
   fputs("usage: shard SUBCOMMAND [OPTION]... [-- COMMAND...]\n\n", out);
   for (size_t i = 0; i < COUNT_OF(subcommands); i++)
-    fprintf(out, "  %-9s %s\n", subcommands[i].name, subcommands[i].help);
-  fputs("  help      this, or the options of a subcommand: shard help run\n", out);
+    fprintf(out, "  %-10s %s\n", subcommands[i].name, subcommands[i].help);
+  fputs("  help       this, or the options of a subcommand: shard help run\n", out);
   fputs("\nEvery option is a flag, a variable SHARD_* and a key of shard.yml, in that order of precedence.\n", out);
 }
 

@@ -18,10 +18,15 @@ enum options_command {
   OPTIONS_TEST = 1 << 7,
   OPTIONS_WAIT = 1 << 8,
   OPTIONS_REPORT = 1 << 9,
+  OPTIONS_BUILD = 1 << 16,
+  OPTIONS_BROKEN = 1 << 17,
+  OPTIONS_SLOWER = 1 << 18,
+  OPTIONS_LOG = 1 << 19,
+  OPTIONS_OWNERS = 1 << 20,
   OPTIONS_NO_FLAG = 1 << 30,  // taken by no command line: variable and file only
 };
 
-enum { OPTIONS_KEY_COUNT = 37, OPTIONS_WORKERS_MAX = 256 };
+enum { OPTIONS_KEY_COUNT = 41, OPTIONS_WORKERS_MAX = 256 };
 
 // The numbers of OnRetry in shardd.proto (asserted in options_table.c).
 enum options_on_retry { OPTIONS_ON_RETRY_UNRESOLVED, OPTIONS_ON_RETRY_MINE, OPTIONS_ON_RETRY_ALL };
@@ -56,8 +61,11 @@ struct options {
   bool dry_run;
   char *history;
 
-  bool json;
+  bool json, csv;
   uint64_t limit;
+  uint64_t since_us;  // age; 0: no bound
+  char *fail_if;      // gate.h reads it
+  char *owners;       // a CODEOWNERS file; "": looked for
   char *junit;
   int color;  // enum options_color
   bool quiet, verbose;

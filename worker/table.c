@@ -19,6 +19,7 @@ struct form {
   const char *suffix;                                           // of the member's name
 };
 
+static void csv_cell(FILE *out, const char *text, size_t n, bool last);
 static json_t *json_of_int(int64_t number);
 static json_t *json_of_time(int64_t ms);
 static json_t *json_of_ratio(int64_t ppm);
@@ -70,6 +71,21 @@ int table_print(FILE *out, const struct answer *answer, const struct table_look 
   return ferror(out) ? -1 : 0;
 }
 
+int table_print_record(FILE *out, const struct answer *answer) {
+  size_t widest = 0;
+  for (size_t i = 0; i < answer->column_count; i++)
+    if (answer->rows->column[i].len > widest) widest = answer->rows->column[i].len;
+  for (size_t i = 0; answer->row_count > 0 && i < answer->column_count; i++) {
+    const ProtobufCBinaryData *name = &answer->rows->column[i];
+    if (answer_cell(answer, 0, (int)i).len == 0) continue;
+    char *label = human_safe(name->data, name->len, ESCAPE_LINE), *cell = shown_cell(answer, 0, i);
+    fprintf(out, "%-*s  %s\n", (int)widest, label, cell);
+    free(label);
+    free(cell);
+  }
+  return ferror(out) ? -1 : 0;
+}
+
 struct json_t *table_json_new(void) {
   return checked(json_array());
 }
@@ -99,6 +115,55 @@ int table_json_finish(FILE *out, struct json_t *array) {
 
 void table_json_drop(struct json_t *array) {
   json_decref(array);
+}
+
+int table_json_pair(FILE *out, const char *one, struct json_t *first, const char *two, struct json_t *second) {
+  json_t *pair = checked(json_object());
+  if (json_object_set_new(pair, one, first) != 0 || json_object_set_new(pair, two, second) != 0)
+    base_die(EXIT_INFRA, "out of memory (JSON)");
+  return table_json_finish(out, pair);
+}
+
+int table_csv(FILE *out, const struct answer *answer, bool head) {
+  size_t columns = answer->column_count;
+  for (size_t column = 0; head && column < columns; column++) {
+    const ProtobufCBinaryData *name = &answer->rows->column[column];
+    char *full = base_printf("%.*s%s", (int)name->len, (const char *)name->data, form_of(answer, column)->suffix);
+    csv_cell(out, full, strlen(full), column + 1 == columns);
+    free(full);
+  }
+  for (size_t row = 0; row < answer->row_count; row++)
+    for (size_t column = 0; column < columns; column++) {
+      char text[HUMAN_BYTES];
+      ProtobufCBinaryData cell = answer_cell(answer, row, (int)column);
+      int64_t number = answer_number(answer, row, (int)column, -1);
+      uint32_t type = answer->rows->type[column];
+      const char *shown = (const char *)cell.data;
+      if (cell.len > 0 && type == SHARDD__COLUMN_TYPE__COLUMN_TIME)
+        shown = human_utc(number < 0 ? 0 : (uint64_t)number, text);
+      if (cell.len > 0 && type == SHARDD__COLUMN_TYPE__COLUMN_RATIO) {
+        (void)snprintf(text, sizeof text, "%.6f", (double)number / 1e6);
+        shown = text;
+      }
+      csv_cell(out, shown, shown == text ? strlen(text) : cell.len, column + 1 == columns);
+    }
+  return ferror(out) ? -1 : 0;
+}
+
+// In quotes where a reader needs them; what a spreadsheet would take for a formula begins with a quote mark.
+static void csv_cell(FILE *out, const char *text, size_t n, bool last) {
+  bool formula = n > 1 && (memchr("=+-", text[0], 3) != NULL || (text[0] == '@' && memchr(text, '(', n) != NULL));
+  bool quotes = formula;
+  for (size_t i = 0; i < n; i++)
+    quotes |= text[i] == ',' || text[i] == '"' || text[i] == '\n' || text[i] == '\r';
+  fputs(quotes ? "\"" : "", out);
+  if (formula) fputc('\'', out);
+  for (size_t i = 0; i < n; i++) {
+    if (text[i] == '"') fputc('"', out);
+    fputc(text[i], out);
+  }
+  fputs(quotes ? "\"" : "", out);
+  fputs(last ? "\r\n" : ",", out);
 }
 
 static json_t *json_of_int(int64_t number) {

@@ -44,7 +44,7 @@ def table(daemon, *args, code=0):
     assert done.returncode == code, done.stderr
     assert done.stderr == ""
     assert re.search(r"[\x00-\x09\x0b-\x1f\x7f\u202e]", done.stdout) is None, repr(done.stdout)
-    return done.stdout.splitlines()
+    return done.stdout.partition("\n\n")[0].splitlines()
 
 
 def cells(lines):
@@ -70,6 +70,8 @@ def both(daemon, *args):
             cell = line[name.replace("_us", "")]
             if value is None:
                 assert cell == "-"
+            elif name == "rate":
+                assert cell.endswith("%")
             elif isinstance(value, int) and not name.endswith("_us"):
                 assert cell == str(value)
     return rows, shown

@@ -1,4 +1,8 @@
 """The history, end to end: who teaches it, and what real workers' builds make of it."""
+import json
+import re
+
+import pytest
 from shardlib import PROJECT, Worker, codes, make_suite
 
 SUITE = {"list": "a\nb\n", "run.sh": "exit 0\n"}
@@ -27,3 +31,100 @@ def test_who_teaches(tmp_path, make_daemon):
     assert run_build(daemon, suite, "6", "release/7") == [0]
     assert runs(daemon) == {"a": 2, "b": 2}
     assert len(daemon.json("builds")) == 6
+
+
+SCRIPT = """
+case "$1" in
+  t/flaky.sh) test -e "seen.$SHARD_BUILD" || { touch "seen.$SHARD_BUILD"; echo "the first time"; exit 1; } ;;
+  t/broken.sh) test -e good || { echo "it is broken"; exit 1; } ;;
+  t/slow.sh) sleep 0.2 ;;
+esac
+"""
+
+
+@pytest.fixture
+def served(daemon, tmp_path):
+    """Four builds of five tests: t/flaky.sh fails first in each, t/broken.sh fails since the second."""
+    suite = make_suite(tmp_path, {"list": "t/flaky.sh\nt/broken.sh\nt/slow.sh\nt/ok.sh\nu/ok.sh\n", "run.sh": SCRIPT,
+                                  "CODEOWNERS": "* @all\nt/ @team\n/t/slow.sh @slow\n"})
+    (suite / "good").touch()
+    for number in range(4):
+        build = "c%d" % number
+        got = run_build(daemon, suite, build, workers=2, args=["--retries", "2"], SHARD_BUILD=build)
+        assert max(got) == (0 if number == 0 else 1)
+        if number == 0:
+            (suite / "good").unlink()
+    daemon.suite = suite
+    return daemon
+
+
+def ask(daemon, *args, code=0):
+    done = daemon.shard(*args, cwd=daemon.suite)
+    assert done.returncode == code, (args, done.stdout, done.stderr)
+    return done
+
+
+def rows(daemon, *args):
+    return json.loads(ask(daemon, *args, "--json").stdout)
+
+
+def test_flaky_and_broken(served):
+    flaky = rows(served, "flaky")
+    assert [(row["test"], row["state"], row["commits"]) for row in flaky] == [("t/flaky.sh", "flaky", 4)]
+    assert 0 < flaky[0]["rate_low"] < flaky[0]["rate"] < flaky[0]["rate_high"] < 1 and flaky[0]["lost_us"] > 0
+    broken = rows(served, "broken")
+    assert [(row["test"], row["last_good"], row["first_bad"]) for row in broken] == [("t/broken.sh", "c0", "c1")]
+    assert (broken[0]["commits"], broken[0]["attempts"], broken[0]["builds"]) == (3, 9, 3)
+    assert broken[0]["branch"] == "main"
+    assert rows(served, "broken", "--branch", "none") == [] and rows(served, "flaky", "--branch", "none") == []
+    assert len(rows(served, "flaky", "--since", "1h", "--branch", "main")) == 1
+    assert rows(served, "slower") == []
+    log = rows(served, "log")
+    assert ("t/broken.sh", "broken") in [(row["test"], row["new"]) for row in log]
+    assert ("t/flaky.sh", "flaky") in [(row["test"], row["new"]) for row in log]
+
+
+def test_gates(served):
+    assert ask(served, "flaky", "--fail-if", "rows>1").stderr == ""
+    done = ask(served, "flaky", "--fail-if", "rate > 5%", code=1)
+    assert "t/flaky.sh" in done.stdout and "holds: t/flaky.sh" in done.stderr
+    ask(served, "broken", "--fail-if", "rows>0", code=1)
+    ask(served, "slow", "--fail-if", "expected>1m")
+    ask(served, "slow", "--fail-if", "expected>100ms", "--csv", code=1)
+    assert "no column" in ask(served, "slow", "--fail-if", "size>1", code=2).stderr
+    assert "no rule" in ask(served, "slow", "--fail-if", "size", code=2).stderr
+
+
+def test_csv(served):
+    done = served.shard("slow", "--csv", "--limit", "2", cwd=served.suite, universal_newlines=False, errors=None)
+    lines = done.stdout.decode().split("\r\n")
+    assert lines[0].startswith("test,file,expected_us,last_us,p95_us") and lines[0].endswith(",owner")
+    assert lines[1].startswith("t/slow.sh,") and len(lines) == 4 and lines[3] == ""
+    assert len({line.count(",") for line in lines[:3]}) == 1
+
+
+def test_one_test(served):
+    text = ask(served, "test", "t/flaky.sh").stdout
+    assert "outcomes   x.x.x.x." in text and "durations  " in text and "suspect -> flaky: " in text
+    assert "\nlast failure:\nthe first time\n" in text
+
+
+def test_one_build(served):
+    text = ask(served, "build", "c3").stdout
+    for name in ("state         complete", "predicted     ", "lower_bound   ", "idle   ", "longest_test  t/slow.sh"):
+        assert name in text, text
+    bars = re.findall(r"^ +\d \d +\|(.{60})\|", text, re.MULTILINE)
+    assert len(bars) == 2 and "x" in "".join(bars) and "█" in "".join(bars)
+    both = rows(served, "build", "c3")
+    assert both["build"][0]["lower_bound_us"] <= both["build"][0]["actual_us"]
+    assert [len(row["bar"]) for row in both["workers"]] == [60, 60]
+    assert '"c9"' in ask(served, "build", "c9", code=2).stderr
+
+
+def test_owners(served):
+    got = {row["owner"]: (row["tests"], row["broken"], row["flaky"]) for row in rows(served, "owners")}
+    assert got == {"@team": (3, 1, 1), "@slow": (1, 0, 0), "@all": (1, 0, 0)}
+    assert {row["owner"] for row in rows(served, "flaky")} == {"@team"}
+    (served.suite / "CODEOWNERS").unlink()
+    assert "CODEOWNERS" in ask(served, "owners", code=2).stderr
+    assert "owner" not in rows(served, "flaky")[0]

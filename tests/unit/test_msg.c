@@ -318,7 +318,6 @@ static void test_rules_know_all_enum_values(void **state) {
       {&shardd__drain_reason__descriptor, SHARDD__DRAIN_REASON__DRAIN_LATE},
       {&shardd__status__descriptor, SHARDD__STATUS__STATUS_TIMED_OUT},
       {&shardd__bye_reason__descriptor, SHARDD__BYE_REASON__BYE_STOPPED},
-      {&shardd__query_kind__descriptor, SHARDD__QUERY_KIND__QUERY_SERVER},
       {&shardd__column_type__descriptor, SHARDD__COLUMN_TYPE__COLUMN_RATIO},
       {&shardd__on_retry__descriptor, SHARDD__ON_RETRY__ON_RETRY_ALL},
   };

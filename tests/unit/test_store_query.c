@@ -121,8 +121,8 @@ static void test_workers(void **state) {
   struct store_query query = query_of("unit", 1, 10);
   struct rows rows = ask(store, store_query_workers, &query);
   assert_int_equal(rows_count(&rows), 2);
-  assert_row(&rows, 0, "0|1/2|runner-3|2000000|2000500|2|1|4400");
-  assert_row(&rows, 1, "1|2/2|runner-3|2000001||2|1|11400");
+  assert_row(&rows, 0, "0|1/2|runner-3|2000000|2000500|2|1|4400||");
+  assert_row(&rows, 1, "1|2/2|runner-3|2000001||2|1|11400||");
   rows_release(&rows);
   query.build = 9;
   refuse(store, store_query_workers, &query, "no such build");
@@ -136,8 +136,9 @@ static void test_slow(void **state) {
   struct rows rows = ask(store, store_query_slow, &query);
   assert_int_equal(rows_count(&rows), 2);
   assert_row(&rows, 0,
-             "t/test_0.py::test_0|t/test_0.py|3100|3100|0|1");  // what a process costs at its start is not its own
-  assert_row(&rows, 1, "t/test_0.py::test_1|t/test_0.py|2100|2100|0|1");
+             "t/test_0.py::test_0|t/test_0.py|3100|3100|3100|0|1|0.1|442|596153|1");  // what a process costs at its
+                                                                                      // start is not its own
+  assert_row(&rows, 1, "t/test_0.py::test_1|t/test_0.py|2100|2100|2100|0|1|0.1|300|403846|2");
   rows_release(&rows);
   query.limit = 1;
   query.after = 1;
@@ -159,7 +160,7 @@ static void test_flaky(void **state) {
   struct store_query query = query_of("unit", 0, 10);
   struct rows rows = ask(store, store_query_flaky, &query);
   assert_int_equal(rows_count(&rows), 1);
-  assert_row(&rows, 0, "t/test_0.py::test_1|t/test_0.py|1|3|500000|1000101|2");
+  assert_row(&rows, 0, "t/test_0.py::test_1|t/test_0.py|suspect|46222|2591|134305|1|3|2|1||1000101|0|3400|");
   rows_release(&rows);
   store_close(store);
 }

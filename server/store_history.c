@@ -1,0 +1,160 @@
+// What the history says: slow, slower, flaky, broken, the log of states. Called on the loop thread through its
+// read-only connection. Each query walks an index that holds only the tests it is about, and stops at its limit or at a
+// full page. Must not know the wire or who asks. The columns and their formulas: docs/history.md.
+#include <stdio.h>
+#include <string.h>
+
+#include "server/store_impl.h"
+
+enum { PPM = 1000000, MILLI = 1000, WEEK_MS = 7 * STORE_DAY_MS };
+
+static const struct rows_column slow_columns[] = {
+    {"test", ROWS_TEXT},
+    {"file", ROWS_TEXT},
+    {"expected", ROWS_DURATION_US},
+    {"last", ROWS_DURATION_US},
+    {"p95", ROWS_DURATION_US},
+    {"setup", ROWS_DURATION_US},
+    {"runs", ROWS_INT},
+    {"runs_per_day", ROWS_TEXT},
+    {"cost_per_day", ROWS_DURATION_US},
+    {"share", ROWS_RATIO_PPM},
+    {"limits_at_workers", ROWS_INT},
+};
+static const struct rows_column flaky_columns[] = {
+    {"test", ROWS_TEXT},      {"file", ROWS_TEXT},          {"state", ROWS_TEXT},
+    {"rate", ROWS_RATIO_PPM}, {"rate_low", ROWS_RATIO_PPM}, {"rate_high", ROWS_RATIO_PPM},
+    {"flips", ROWS_INT},      {"runs", ROWS_INT},           {"builds", ROWS_INT},
+    {"commits", ROWS_INT},    {"kind", ROWS_TEXT},          {"last_flip", ROWS_TIME_MS},
+    {"hits_7d", ROWS_INT},    {"lost", ROWS_DURATION_US},   {"muted_until", ROWS_TIME_MS},
+};
+static const struct rows_column broken_columns[] = {
+    {"test", ROWS_TEXT},      {"file", ROWS_TEXT},   {"since", ROWS_TIME_MS}, {"last_good", ROWS_TEXT},
+    {"first_bad", ROWS_TEXT}, {"build", ROWS_TEXT},  {"branch", ROWS_TEXT},   {"commits", ROWS_INT},
+    {"attempts", ROWS_INT},   {"workers", ROWS_INT}, {"builds", ROWS_INT},    {"last_failure", ROWS_TIME_MS},
+};
+static const struct rows_column slower_columns[] = {
+    {"test", ROWS_TEXT},         {"file", ROWS_TEXT},        {"before", ROWS_DURATION_US},
+    {"after", ROWS_DURATION_US}, {"factor", ROWS_RATIO_PPM}, {"cost_per_day", ROWS_DURATION_US},
+    {"last_fast", ROWS_TEXT},    {"first_slow", ROWS_TEXT},  {"build", ROWS_TEXT},
+    {"branch", ROWS_TEXT},       {"since", ROWS_TIME_MS},
+};
+static const struct rows_column log_columns[] = {
+    {"when", ROWS_TIME_MS}, {"test", ROWS_TEXT}, {"old", ROWS_TEXT},
+    {"new", ROWS_TEXT},     {"who", ROWS_TEXT},  {"why", ROWS_TEXT},
+};
+
+static void ask_slow(struct store_asking *ask);
+static void ask_flaky(struct store_asking *ask);
+static void ask_broken(struct store_asking *ask);
+static void ask_slower(struct store_asking *ask);
+static void ask_log(struct store_asking *ask);
+static void ask_log_of_test(struct store_asking *ask);
+
+int store_query_slow(struct store *store, const struct store_query *query, struct rows *rows,
+                     struct store_error *error) {
+  return store_query_ask(store, query, rows, error, slow_columns, COUNT_OF(slow_columns), ask_slow);
+}
+
+int store_query_flaky(struct store *store, const struct store_query *query, struct rows *rows,
+                      struct store_error *error) {
+  return store_query_ask(store, query, rows, error, flaky_columns, COUNT_OF(flaky_columns), ask_flaky);
+}
+
+int store_query_broken(struct store *store, const struct store_query *query, struct rows *rows,
+                       struct store_error *error) {
+  return store_query_ask(store, query, rows, error, broken_columns, COUNT_OF(broken_columns), ask_broken);
+}
+
+int store_query_slower(struct store *store, const struct store_query *query, struct rows *rows,
+                       struct store_error *error) {
+  return store_query_ask(store, query, rows, error, slower_columns, COUNT_OF(slower_columns), ask_slower);
+}
+
+int store_query_log(struct store *store, const struct store_query *query, struct rows *rows,
+                    struct store_error *error) {
+  return store_query_ask(store, query, rows, error, log_columns, COUNT_OF(log_columns),
+                         query->test != NULL && query->test[0] != '\0' ? ask_log_of_test : ask_log);
+}
+
+// Shares are of the sum of all expectations: that many workers could share it, if this test were not alone longer.
+static void ask_slow(struct store_asking *ask) {
+  enum store_sql of_total = store_query_suites(ask, SQL_QUERY_TOTAL, SQL_QUERY_TOTAL_ALL, store_int(0));
+  if (of_total == SQL_COUNT) return;
+  uint64_t total_us = store_sql_row(ask->db, of_total) ? store_sql_int(ask->db->stmt[of_total], 0) : 0;
+  sqlite3_reset(ask->db->stmt[of_total]);
+  enum store_sql which = store_query_suites(ask, SQL_QUERY_SLOW, SQL_QUERY_SLOW_ALL, store_int(0));
+  if (which == SQL_COUNT) return;
+  sqlite3_stmt *stmt = ask->db->stmt[which];
+  while (!store_query_full(ask) && store_sql_row(ask->db, which)) {
+    char per_day[32];
+    uint64_t expected_us = store_sql_int(stmt, 2), runs = store_sql_int(stmt, 7);
+    store_query_cells(ask->rows, stmt, 0, 7);
+    (void)snprintf(per_day, sizeof per_day, "%ju.%ju", (uintmax_t)(runs / MILLI), (uintmax_t)(runs % MILLI / 100));
+    rows_string(ask->rows, per_day);
+    store_query_cells(ask->rows, stmt, 8, 1);
+    rows_int(ask->rows, total_us ? (int64_t)((double)expected_us / (double)total_us * PPM) : 0);
+    rows_int(ask->rows, expected_us ? (int64_t)(total_us / expected_us) : 0);
+  }
+}
+
+static void ask_flaky(struct store_asking *ask) {
+  uint64_t now_ms = base_wall_us() / 1000;
+  enum store_sql which = store_query_suites(ask, SQL_QUERY_FLAKY, SQL_QUERY_FLAKY_ALL, store_int(now_ms - WEEK_MS));
+  if (which == SQL_COUNT) return;
+  sqlite3_stmt *stmt = ask->db->stmt[which];
+  while (!store_query_full(ask) && store_sql_row(ask->db, which)) {
+    struct flaky_rate rate = flaky_rate(sqlite3_column_double(stmt, 3), sqlite3_column_double(stmt, 4));
+    store_query_cells(ask->rows, stmt, 0, 2);
+    rows_string(ask->rows, flaky_state_name((enum flaky_state)store_sql_int(stmt, 2)));
+    rows_int(ask->rows, (int64_t)(rate.theta * PPM));
+    rows_int(ask->rows, (int64_t)(rate.lo * PPM));
+    rows_int(ask->rows, (int64_t)(rate.hi * PPM));
+    store_query_cells(ask->rows, stmt, 5, 4);
+    rows_string(ask->rows, flaky_kind_name((enum flaky_kind)store_sql_int(stmt, 9)));
+    store_query_cells(ask->rows, stmt, 10, 4);
+  }
+}
+
+static void ask_broken(struct store_asking *ask) {
+  enum store_sql which = store_query_suites(ask, SQL_QUERY_BROKEN, SQL_QUERY_BROKEN_ALL, store_int(0));
+  if (which == SQL_COUNT) return;
+  while (!store_query_full(ask) && store_sql_row(ask->db, which))
+    store_query_cells(ask->rows, ask->db->stmt[which], 0, COUNT_OF(broken_columns));
+}
+
+static void ask_slower(struct store_asking *ask) {
+  enum store_sql which = store_query_suites(ask, SQL_QUERY_SLOWER, SQL_QUERY_SLOWER_ALL, store_int(0));
+  if (which == SQL_COUNT) return;
+  while (!store_query_full(ask) && store_sql_row(ask->db, which))
+    store_query_cells(ask->rows, ask->db->stmt[which], 0, COUNT_OF(slower_columns));
+}
+
+static void ask_log(struct store_asking *ask) {
+  enum store_sql which = store_query_suites(ask, SQL_QUERY_LOG, SQL_QUERY_LOG_ALL, store_int(0));
+  if (which == SQL_COUNT) return;
+  while (!store_query_full(ask) && store_sql_row(ask->db, which))
+    store_query_cells(ask->rows, ask->db->stmt[which], 0, COUNT_OF(log_columns));
+}
+
+// A test of one name may stand in several suites: the newest changes of the first of them that has any.
+static void ask_log_of_test(struct store_asking *ask) {
+  enum { SUITES = 64 };
+  const struct store_query *query = ask->query;
+  uint64_t suite[SUITES];
+  size_t suites = 0;
+  uint64_t project = store_sql_number(ask->db, SQL_PROJECT_FIND, STORE_ARGS(store_text(query->project)));
+  sqlite3_stmt *stmt =
+      store_sql_start(ask->db, SQL_QUERY_SUITES, STORE_ARGS(store_int(project), store_text(query->suite)));
+  while (suites < SUITES && store_sql_row(ask->db, SQL_QUERY_SUITES))
+    suite[suites++] = store_sql_int(stmt, 0);
+  for (size_t i = 0; i < suites && rows_count(ask->rows) == 0; i++) {
+    uint64_t test = store_sql_number(ask->db, SQL_TEST_FIND,
+                                     STORE_ARGS(store_int(suite[i]), store_blob(query->test, strlen(query->test))));
+    stmt = store_sql_start(
+        ask->db, SQL_QUERY_LOG_TEST,
+        STORE_ARGS(store_int(test), store_int(query->limit), store_int(query->after), store_int(query->since_ms)));
+    while (!store_query_full(ask) && store_sql_row(ask->db, SQL_QUERY_LOG_TEST))
+      store_query_cells(ask->rows, stmt, 0, COUNT_OF(log_columns));
+  }
+}

@@ -1,0 +1,149 @@
+// A question, page by page, to standard output. Called by admin.c and history.c. Must not know what a question means.
+#include "worker/show.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "worker/admin.h"
+#include "worker/gate.h"
+#include "worker/owners.h"
+#include "worker/table.h"
+
+enum { WHY_BYTES = 512 };
+
+struct output {
+  const struct options *options;
+  const struct show *show;
+  struct owners *owners;
+  struct gate gate;
+  struct json_t *json;
+  uint64_t rows;
+  bool first;
+};
+
+static int prepare(struct output *output);
+static int pages(struct ask *ask, struct output *output);
+static int take(struct output *output, const struct answer *page);
+static int finish(struct output *output);
+
+int show_run(const struct options *options, const struct show *show) {
+  struct output output = {.options = options, .show = show, .first = true};
+  struct ask *ask = NULL;
+  int code = prepare(&output);
+  if (code == EXIT_OK) code = admin_open(options, &ask);
+  if (code == EXIT_OK) {
+    if (options->json && show->on_page == NULL) output.json = table_json_new();
+    code = pages(ask, &output);
+    code = code == EXIT_OK ? finish(&output) : code;
+    ask_close(ask);
+  }
+  if (output.json != NULL) table_json_drop(output.json);
+  owners_free(output.owners);
+  return code;
+}
+
+int show_ask(struct ask *ask, const struct options *options, const struct show *show) {
+  struct output output = {.options = options, .show = show, .first = true};
+  return pages(ask, &output);
+}
+
+int show_answer(const struct options *options, const struct answer *answer, const char *empty) {
+  const struct show show = {.empty = empty};
+  struct output output = {.options = options, .show = &show, .first = true};
+  char why[WHY_BYTES];
+  if (gate_init(&output.gate, options->fail_if, why, sizeof why) != 0) {
+    fprintf(stderr, "shard: %s\n", why);
+    return EXIT_USAGE;
+  }
+  if (options->json) output.json = table_json_new();
+  int code = take(&output, answer);
+  if (code == EXIT_OK) code = finish(&output);
+  if (output.json != NULL) table_json_drop(output.json);
+  return code;
+}
+
+void show_fill(const struct options *options, const struct show *show, Shardd__Query *query) {
+  bool told_project = options_source(options, "project") != CONF_FROM_DEFAULT;
+  bool told_suite = options_source(options, "suite") != CONF_FROM_DEFAULT;
+  bool told_branch = options_source(options, "branch") == CONF_FROM_FLAG;  // else it is the job's own
+  query->kind = show->kind;
+  query->project = msg_text(show->any_project && !told_project ? "" : options->project);
+  query->suite = msg_text(show->any_suite && !told_suite ? "" : options->suite);
+  query->build = msg_text(show->build != NULL ? show->build : options->build);
+  query->test = msg_text(show->test != NULL ? show->test : "");
+  query->branch = msg_text(told_branch ? options->branch : "");
+  query->limit = (uint32_t)(show->limit ? show->limit : options->limit);
+  if (options->since_us > 0) query->since_ms = (base_wall_us() - options->since_us) / 1000;
+}
+
+static int prepare(struct output *output) {
+  const struct options *options = output->options;
+  char why[WHY_BYTES];
+  if (gate_init(&output->gate, options->fail_if, why, sizeof why) != 0 ||
+      owners_load(options->owners, &output->owners, why, sizeof why) != 0) {
+    fprintf(stderr, "shard: %s\n", why);
+    return EXIT_USAGE;
+  }
+  return EXIT_OK;
+}
+
+static int pages(struct ask *ask, struct output *output) {
+  Shardd__Query query = SHARDD__QUERY__INIT;
+  struct ask_error error;
+  struct answer answer;
+  show_fill(output->options, output->show, &query);
+  uint64_t limit = query.limit;
+  do {
+    if (ask_wait(ask, &query, (unsigned)(output->options->connect_timeout_us / 1000), &answer, &error) != 0) {
+      fprintf(stderr, "shard: %s\n", error.text);
+      return error.exit_code;
+    }
+    int code = take(output, &answer);
+    if (code != EXIT_OK) return code;
+    query.after = answer.rows->next;
+    query.limit = (uint32_t)(limit > output->rows ? limit - output->rows : 0);
+  } while (query.after != 0 && query.limit > 0);
+  return EXIT_OK;
+}
+
+static int take(struct output *output, const struct answer *page) {
+  const struct options *options = output->options;
+  struct answer answer = owners_add(output->owners, page);
+  struct table_look look = {.color = options_color(options, STDOUT_FILENO),
+                            .empty = output->first ? output->show->empty : NULL};
+  char why[WHY_BYTES];
+  int rc = 0;
+  bool first = output->first;
+  output->first = false;
+  output->rows += page->row_count;
+  bool prints = output->show->on_page == NULL;
+  if (prints && gate_feed(&output->gate, &answer, why, sizeof why) != 0) {
+    fprintf(stderr, "shard: %s\n", why);
+    return EXIT_USAGE;
+  }
+  if (!prints) return output->show->on_page(output->show->arg, &answer);
+  if (output->json != NULL)
+    table_json_add(output->json, &answer);
+  else if (options->csv)
+    rc = table_csv(stdout, &answer, first);
+  else
+    rc = table_print(stdout, &answer, &look);
+  return rc == 0 ? EXIT_OK : admin_fail_output();
+}
+
+static int finish(struct output *output) {
+  if (output->json != NULL) {
+    int rc = table_json_finish(stdout, output->json);
+    output->json = NULL;
+    if (rc != 0) return admin_fail_output();
+  }
+  if (fflush(stdout) != 0) return admin_fail_output();
+  if (output->show->on_page != NULL) return EXIT_OK;
+  const struct gate *gate = &output->gate;
+  if (!gate_fails(gate)) return EXIT_OK;
+  if (gate->row[0] != '\0')
+    fprintf(stderr, "shard: --fail-if %s holds: %s\n", output->options->fail_if, gate->row);
+  else
+    fprintf(stderr, "shard: --fail-if %s holds: %ju rows\n", output->options->fail_if, (uintmax_t)gate->rows);
+  return EXIT_TESTS_FAILED;
+}
