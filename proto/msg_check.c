@@ -199,6 +199,9 @@ static const struct rule query_rules[] = {
     TEXT(Query, build, MSG_NAME_MAX_BYTES),
     ID_OR_NONE(Query, test),
     TEXT(Query, branch, MSG_NAME_MAX_BYTES),
+    TEXT(Query, reason, MSG_NAME_MAX_BYTES),
+    TEXT(Query, who, MSG_NAME_MAX_BYTES),
+    TEXT(Query, ticket, MSG_NAME_MAX_BYTES),
 };
 
 static const struct rule rows_rules[] = {

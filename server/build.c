@@ -213,6 +213,9 @@ void build_list_ready(struct server *server, struct build *build, const struct s
                                   .file_setup_us = listed->file_setup_us};
   build->listing = LISTING_READY;
   queue_set_list(build->queue, server->now_us, &sched_list, NULL, &server->effects);
+  for (uint32_t i = 0; i < list->count; i++) {
+    if (listed->muted[i]) queue_mute(build->queue, i);
+  }
   free(expected);
   free(order);
 }

@@ -127,16 +127,18 @@ static void deliver_lost(struct server *server, struct build *build, const struc
   const struct session *session = build->session[effect->worker];
   char *text = base_printf("lost with %d workers that vanished while it ran, the last of them %s%s on %s", LIMIT_LOST,
                            session->node[0] ? "node " : "", session->node, session->host);
-  struct store_result result = {.build = build->id,
-                                .test = build->row_of[effect->test],
-                                .attempt = effect->attempt,
-                                .worker = effect->worker,
-                                .status = QUEUE_CRASHED,
-                                .flags = STORE_SETTLES | STORE_LOST,
-                                .round = queue_round(build->queue),
-                                .start_ms = server_wall_ms(),
-                                .text = text,
-                                .text_bytes = strlen(text)};
+  struct store_result result = {
+      .build = build->id,
+      .test = build->row_of[effect->test],
+      .attempt = effect->attempt,
+      .worker = effect->worker,
+      .status = QUEUE_CRASHED,
+      .flags =
+          STORE_SETTLES | STORE_LOST | (queue_verdict(build->queue, effect->test) == VERDICT_MUTED ? STORE_MUTED : 0u),
+      .round = queue_round(build->queue),
+      .start_ms = server_wall_ms(),
+      .text = text,
+      .text_bytes = strlen(text)};
   store_put_result(server->store, &result);
   free(text);
 }

@@ -16,6 +16,7 @@ struct query_waiter {
   struct query_waiter *next;
   struct conn *conn;
   uint64_t seq;
+  uint64_t ticket;  // waits for this record to be on disk; 0: for the build
   char *project, *suite, *build;
 };
 
@@ -26,6 +27,7 @@ struct query_call {
   char *project, *suite, *build, *test, *branch;
   uint32_t limit, workers;
   uint64_t after, since_ms;
+  const Shardd__Query *message;  // for what one kind alone has
 };
 
 // ---- answers
@@ -135,8 +137,8 @@ static void query_status(const struct query_call *call) {
 // ---- wait
 
 static const struct rows_column query_wait_columns[] = {
-    {"state", ROWS_TEXT},  {"exit_code", ROWS_INT}, {"total", ROWS_INT},   {"settled", ROWS_INT},
-    {"failing", ROWS_INT}, {"flaky", ROWS_INT},     {"missing", ROWS_INT}, {"text", ROWS_TEXT},
+    {"state", ROWS_TEXT}, {"exit_code", ROWS_INT}, {"total", ROWS_INT}, {"settled", ROWS_INT}, {"failing", ROWS_INT},
+    {"flaky", ROWS_INT},  {"missing", ROWS_INT},   {"text", ROWS_TEXT}, {"muted", ROWS_INT},
 };
 
 static void query_wait_answer(struct conn *conn, uint64_t seq, const struct build *build) {
@@ -154,8 +156,73 @@ static void query_wait_answer(struct conn *conn, uint64_t seq, const struct buil
   rows_int(&rows, counts.by_verdict[VERDICT_FLAKY]);
   rows_int(&rows, counts.total - counts.done);
   rows_string(&rows, why);
+  rows_int(&rows, counts.by_verdict[VERDICT_MUTED]);
   query_send(conn, seq, &rows);
   rows_release(&rows);
+}
+
+// ---- quarantine
+
+static uint32_t query_waits_of(const struct query_call *call) {
+  uint32_t n = 0;
+  for (const struct query_waiter *waiter = call->server->waiters; waiter; waiter = waiter->next) {
+    n += waiter->conn == call->conn;
+  }
+  return n;
+}
+
+static const struct rows_column query_mute_columns[] = {{"result", ROWS_TEXT}};
+
+static void query_mute_answer(struct conn *conn, uint64_t seq) {
+  struct rows rows;
+  rows_init(&rows, query_mute_columns, COUNT_OF(query_mute_columns));
+  rows_string(&rows, "ok");
+  query_send(conn, seq, &rows);
+  rows_release(&rows);
+}
+
+static const char *query_mute_refuses(const struct query_call *call, bool mutes) {
+  uint64_t most_ms = (uint64_t)STORE_MUTE_DAYS_MAX * 24 * 3600 * 1000;
+  if (!call->test[0] || !call->suite[0] || !call->project[0]) return "a project, a suite and a test are needed";
+  if (mutes && call->message->reason.len == 0) return "a reason is needed";
+  if (mutes && (call->message->life_ms == 0 || call->message->life_ms > most_ms)) {
+    return "a test is muted for 30 days at most";
+  }
+  return NULL;
+}
+
+// Answered when it is on disk.
+static void query_mute(const struct query_call *call, bool mutes) {
+  struct store_error error;
+  const Shardd__Query *message = call->message;
+  char *reason = base_memdup0(message->reason.data, message->reason.len);
+  char *who = base_memdup0(message->who.data, message->who.len);
+  char *ticket = base_memdup0(message->ticket.data, message->ticket.len);
+  struct store_mute mute = {.project = call->project,
+                            .suite = call->suite,
+                            .test = call->test,
+                            .origin = message->mute_flags & 1 ? "file" : "manual",
+                            .reason = reason,
+                            .who = who,
+                            .ticket = ticket,
+                            .at_ms = server_wall_ms(),
+                            .life_ms = mutes ? message->life_ms : 0,
+                            .extend = message->mute_flags & 2};
+  const char *why = query_waits_of(call) >= LIMIT_WAITS ? "too many questions wait on this connection"
+                                                        : query_mute_refuses(call, mutes);
+  if (why || store_mute_check(call->server->store, &mute, &error) < 0) {
+    conn_error(call->conn, SHARDD__ERROR_CODE__ERROR_UNKNOWN, call->seq, false, "%s", why ? why : error.text);
+  } else {
+    struct query_waiter *waiter = base_calloc(1, sizeof *waiter);
+    waiter->conn = call->conn;
+    waiter->seq = call->seq;
+    waiter->ticket = call->server->last_ticket = store_put_mute(call->server->store, &mute);
+    waiter->next = call->server->waiters;
+    call->server->waiters = waiter;
+  }
+  free(reason);
+  free(who);
+  free(ticket);
 }
 
 // Over for good: ended, on disk, and no worker there that could still bring a late error.
@@ -178,12 +245,17 @@ static void query_waiter_free(struct query_waiter *waiter) {
 void query_waiters(struct server *server) {
   for (struct query_waiter **at = &server->waiters; *at;) {
     struct query_waiter *waiter = *at;
-    const struct build *build = build_find(server, waiter->project, waiter->suite, waiter->build);
-    if (!build || !query_over(server, build)) {
+    const struct build *build =
+        waiter->ticket ? NULL : build_find(server, waiter->project, waiter->suite, waiter->build);
+    bool due = waiter->ticket ? store_durable(server->store) >= waiter->ticket : build && query_over(server, build);
+    if (!due) {
       at = &waiter->next;
       continue;
     }
-    query_wait_answer(waiter->conn, waiter->seq, build);
+    if (build)
+      query_wait_answer(waiter->conn, waiter->seq, build);
+    else
+      query_mute_answer(waiter->conn, waiter->seq);
     *at = waiter->next;
     query_waiter_free(waiter);
   }
@@ -204,14 +276,6 @@ void query_forget(struct server *server, struct conn *conn) {
 void query_release(struct server *server) {
   while (server->waiters)
     query_forget(server, server->waiters->conn);
-}
-
-static uint32_t query_waits_of(const struct query_call *call) {
-  uint32_t n = 0;
-  for (const struct query_waiter *waiter = call->server->waiters; waiter; waiter = waiter->next) {
-    n += waiter->conn == call->conn;
-  }
-  return n;
 }
 
 static void query_wait(const struct query_call *call) {
@@ -316,6 +380,9 @@ static void query_run(const struct query_call *call, Shardd__QueryKind kind) {
     case SHARDD__QUERY_KIND__QUERY_SLOWER: query_store(call, store_query_slower, false); return;
     case SHARDD__QUERY_KIND__QUERY_BUILD: query_store(call, store_query_build, true); return;
     case SHARDD__QUERY_KIND__QUERY_TIMELINE: query_store(call, store_query_timeline, true); return;
+    case SHARDD__QUERY_KIND__QUERY_QUARANTINE: query_store(call, store_query_quarantine, false); return;
+    case SHARDD__QUERY_KIND__QUERY_MUTE: query_mute(call, true); return;
+    case SHARDD__QUERY_KIND__QUERY_UNMUTE: query_mute(call, false); return;
     case SHARDD__QUERY_KIND__QUERY_LOG: query_store(call, store_query_log, false); return;
     case SHARDD__QUERY_KIND__QUERY_UNSET:
     case _SHARDD__QUERY_KIND_IS_INT_SIZE: break;
@@ -334,6 +401,7 @@ void query_answer(struct server *server, struct conn *conn, uint64_t seq, const 
                             .test = base_memdup0(query->test.data, query->test.len),
                             .branch = base_memdup0(query->branch.data, query->branch.len),
                             .since_ms = query->since_ms,
+                            .message = query,
                             .limit = limit < LIMIT_ROWS_MAX ? limit : LIMIT_ROWS_MAX,
                             .workers = query->workers,
                             .after = query->after};

@@ -37,6 +37,7 @@ enum queue_verdict {
   VERDICT_FAILED,
   VERDICT_SKIPPED,
   VERDICT_CRASHED,
+  VERDICT_MUTED,  // failed or crashed, and does not count
 };
 
 struct queue_policy {
@@ -60,6 +61,9 @@ void queue_set_max_failures(struct queue *queue, uint32_t max_failures);
 // queue's, says which tests need some; NULL: none does.
 void queue_set_list(struct queue *queue, uint64_t now_us, const struct sched_list *list, struct tokens *tokens,
                     struct effects *effects);
+// Before its first verdict: this test runs as any other, but what would fail it makes it VERDICT_MUTED, which is no
+// failing verdict.
+void queue_mute(struct queue *queue, uint32_t test);
 bool queue_has_list(const struct queue *queue);
 
 // ---- workers
@@ -152,7 +156,7 @@ void queue_restored(struct queue *queue, uint64_t now_us, uint32_t ended, struct
 
 struct queue_counts {
   uint32_t total, ready, leased, done;
-  uint32_t by_verdict[VERDICT_CRASHED + 1];
+  uint32_t by_verdict[VERDICT_MUTED + 1];
   uint32_t by_status[QUEUE_TIMED_OUT + 1];  // of the attempts that settled
   uint32_t failing;                         // failed and crashed
   uint32_t workers, connected, parked;

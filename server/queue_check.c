@@ -24,7 +24,7 @@ static void queue_check_test(const struct queue *queue, uint32_t number) {
 }
 
 static void queue_check_tests(const struct queue *queue) {
-  uint32_t place[PLACE_DONE + 1] = {0}, verdict[VERDICT_CRASHED + 1] = {0}, again = 0;
+  uint32_t place[PLACE_DONE + 1] = {0}, verdict[VERDICT_MUTED + 1] = {0}, again = 0;
   uint32_t retried = 0, settled = 0;
   uint64_t leased_us = 0;
   for (uint32_t i = 0; i < queue->total; i++) {

@@ -18,6 +18,7 @@ struct queue_test {
   uint8_t place, verdict, status;
   uint8_t failures, crashes, lost;
   bool again;  // READY: waits in the list of those to run again, not in the scheduler or among those with tokens
+  bool muted;  // its failing verdict is VERDICT_MUTED
 };
 
 struct queue_lease {
@@ -71,7 +72,7 @@ struct queue {
   struct tokens *tokens;  // NULL: no test needs any
   struct queue_test *test;
   uint32_t total, place_count[PLACE_DONE + 1];
-  uint32_t by_verdict[VERDICT_CRASHED + 1], by_status[QUEUE_TIMED_OUT + 1];
+  uint32_t by_verdict[VERDICT_MUTED + 1], by_status[QUEUE_TIMED_OUT + 1];
   struct queue_lease **lease;  // by slot; NULL: unused
   uint32_t lease_count, lease_room;
   struct queue_worker *worker;

@@ -35,6 +35,7 @@ void queue_set_verdict(struct queue *queue, uint32_t number, uint32_t worker, en
   struct queue_test *test = &queue->test[number];
   assert(test->verdict == VERDICT_NONE);
   enum queue_verdict verdict = queue_verdict_of(test, status);
+  if (queue_failing(verdict) && test->muted) verdict = VERDICT_MUTED;
   queue_move(queue, number, PLACE_DONE);
   queue->by_verdict[VERDICT_NONE]--;
   queue->by_verdict[verdict]++;
@@ -57,6 +58,11 @@ void queue_clear_verdict(struct queue *queue, uint32_t number) {
   test->status = 0;
   test->decided = QUEUE_NOBODY;
   if (queue->forgiven > queue_failing_count(queue)) queue->forgiven = queue_failing_count(queue);
+}
+
+void queue_mute(struct queue *queue, uint32_t number) {
+  assert(number < queue->total && queue->test[number].verdict == VERDICT_NONE);
+  queue->test[number].muted = true;
 }
 
 // ---- deciding

@@ -11,6 +11,8 @@ ALTER TABLE build ADD COLUMN setup_us INTEGER;          -- what that cost beyond
 ALTER TABLE build ADD COLUMN longest_test INTEGER;      -- test.id
 ALTER TABLE build ADD COLUMN last_test INTEGER;         -- test.id: it ended last
 ALTER TABLE build ADD COLUMN muted INTEGER NOT NULL DEFAULT 0;  -- failing verdicts that did not count
+ALTER TABLE build ADD COLUMN muted_count INTEGER NOT NULL DEFAULT 0;  -- tests that were muted when its list came …
+ALTER TABLE build ADD COLUMN muted_tests BLOB;  -- … packed: test.id of each
 
 ALTER TABLE worker ADD COLUMN sick INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE worker ADD COLUMN speed_ppm INTEGER;        -- observed over expected durations; above a million: slow

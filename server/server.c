@@ -192,6 +192,7 @@ static int server_open_store(struct server *server) {
   struct store_error error;
   struct store_options options = {.path = server->settings.database,
                                   .ballast_bytes = server->settings.ballast_bytes,
+                                  .quarantine = (enum store_quarantine)server->settings.quarantine,
                                   .keep_results_us = server->settings.keep_results_us};
   server->store = store_open(&options, &error);
   if (!server->store) {

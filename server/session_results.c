@@ -75,7 +75,8 @@ static void session_row(struct session_batch *batch, size_t row) {
     case ACCEPT_UNKNOWN: batch->unknown++; return;
     case ACCEPT_DUPLICATE: return;
   }
-  session_keep(batch, row, position, attempt, flags | (settles ? STORE_SETTLES : 0));
+  bool muted = settles && queue_verdict(build->queue, position) == VERDICT_MUTED;
+  session_keep(batch, row, position, attempt, flags | (settles ? STORE_SETTLES : 0u) | (muted ? STORE_MUTED : 0u));
 }
 
 static void session_log(const struct session_batch *batch) {

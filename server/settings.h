@@ -12,7 +12,7 @@
 #define SETTINGS_FILE "/etc/shardd/shardd.yml"
 
 enum {
-  SETTINGS_KEY_COUNT = 17,
+  SETTINGS_KEY_COUNT = 18,
   SETTINGS_LISTEN_MAX = 8,
   SETTINGS_PORT = 4270,  // of tcp://host without a port
   SETTINGS_HOST_BYTES = 256,
@@ -32,6 +32,7 @@ struct settings {
   uint64_t max_connections, max_builds;
   uint64_t ballast_bytes;
   uint64_t keep_results_us;         // 0: for ever
+  int quarantine;                   // enum store_quarantine
   struct conf_list protected_refs;  // patterns of the branches whose builds teach; none: all teach
   int log_level;                    // settings_log_level reads it
   bool exit_with_parent;

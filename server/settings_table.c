@@ -11,6 +11,8 @@
 
 static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
 
+static const char *const quarantines[] = {"off", "report", "auto", NULL};
+
 static const struct conf_key keys[] = {
     {.name = "config",
      .letter = 'c',
@@ -113,6 +115,13 @@ static const struct conf_key keys[] = {
      .fallback = "30d",
      .arg = "DURATION",
      .help = "age at which the results of a build are removed, 0 for never"},
+    {.name = "quarantine",
+     .type = CONF_CHOICE,
+     .offset = AT(quarantine),
+     .choices = quarantines,
+     .fallback = "off",
+     .arg = "HOW",
+     .help = "whether flaky tests are muted by themselves: off, report (only say which would be) or auto"},
     {.name = "protected-refs",
      .type = CONF_LIST,
      .offset = AT(protected_refs),

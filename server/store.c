@@ -108,6 +108,7 @@ void store_listed_free(struct store_listed *listed) {
   free(listed->test);
   free(listed->history);
   free(listed->file_setup_us);
+  free(listed->muted);
   free(listed);
 }
 
@@ -123,6 +124,7 @@ static struct store *allocate(const struct store_options *options) {
   store->ballast_path = base_printf("%s.ballast", options->path);
   store->ballast_bytes = options->ballast_bytes;
   store->keep_results_us = options->keep_results_us;
+  store->quarantine = options->quarantine;
   store->lock_fd = store->event_fd = -1;
   store->done_end = &store->done;
   store->learn_due = store->keep_due = true;

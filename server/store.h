@@ -25,6 +25,7 @@ struct store_options {
   const char *path;          // the database; FILE-wal, FILE-shm, FILE.lock, FILE.ballast stand beside it
   uint64_t ballast_bytes;    // kept free for the day the disk is full; 0: none
   uint64_t keep_results_us;  // raw results older than this go at the next idle hour; 0: kept for ever
+  enum store_quarantine { STORE_QUARANTINE_OFF, STORE_QUARANTINE_REPORT, STORE_QUARANTINE_AUTO } quarantine;
 };
 
 struct store_error {
@@ -78,6 +79,7 @@ enum store_result_flags {
   STORE_EXTRA = 4,    // came after the verdict: evidence only
   STORE_FIRST = 8,    // first test of its process
   STORE_LOST = 16,    // stands for workers that vanished; durations are void
+  STORE_MUTED = 32,   // it settled the verdict muted
 };
 
 struct store_result {
@@ -109,6 +111,20 @@ uint64_t store_put_state(struct store *store, uint64_t build, uint32_t state, ui
 // A worker left; `late`: errors that belong to no running test, they make the build fail. NULL: none.
 uint64_t store_put_left(struct store *store, uint64_t build, uint32_t worker, uint64_t at_ms, const char *late);
 
+// Puts a test into quarantine, or changes how it is there; life_ms 0 takes it out. It holds for lists that come later.
+// store_mute_check says whether it may.
+struct store_mute {
+  const char *project, *suite, *test;
+  const char *origin, *reason, *who, *ticket;  // origin: manual or file
+  uint64_t at_ms, life_ms;
+  bool extend;  // at the end, once more if it is still flaky
+};
+enum { STORE_MUTE_AUTO_DAYS = 14, STORE_MUTE_DAYS_MAX = 30, STORE_MUTE_LEAST = 20 };
+uint64_t store_put_mute(struct store *store, const struct store_mute *mute);
+// 0; -1 and *error: the test is unknown or broken, is not muted (life_ms 0), or the quarantine is full: it holds at
+// most 20 tests of a suite, or 1 % of them if that is more.
+int store_mute_check(struct store *store, const struct store_mute *mute, struct store_error *error) MUST_CHECK;
+
 // True when the disk is full, or records have waited in a commit for longer than STORE_STALL_US: the loop then refuses
 // new results with ERROR_DISK. The eventfd tells of both edges of a full disk. Pending records are kept and tried again
 // each second, after giving up the ballast and running retention.
@@ -124,6 +140,7 @@ struct store_listed {
   uint32_t *test;                    // row ids
   struct estimate_history *history;  // per test; n = 0: never seen
   uint64_t *file_setup_us;           // per file: learned cost of its set-up; 0: unknown
+  bool *muted;                       // per test: in quarantine when the build's list came
 };
 
 // Reads the eventfd empty; returns the next finished list, or NULL.
@@ -182,6 +199,9 @@ int store_query_slower(struct store *store, const struct store_query *query, str
                        struct store_error *error);
 // Changes of states and of quarantine, newest first; of one test when query->test is not "".
 int store_query_log(struct store *store, const struct store_query *query, struct rows *rows, struct store_error *error);
+// Muted tests, expired ones first; and unless the quarantine is off, those that would enter it (candidate).
+int store_query_quarantine(struct store *store, const struct store_query *query, struct rows *rows,
+                           struct store_error *error);
 // One row about one build.
 int store_query_build(struct store *store, const struct store_query *query, struct rows *rows,
                       struct store_error *error);

@@ -111,6 +111,20 @@ enum store_sql {
   SQL_EVENT_DROP,
   SQL_STATE_LOG,
   SQL_MUTE_DROP,
+  // store_mute.c
+  SQL_MUTE_AUTO_DROP,
+  SQL_MUTE_PUT,
+  SQL_MUTE_READ,
+  SQL_MUTE_COUNT,
+  SQL_MUTE_EXTEND,
+  SQL_MUTE_OF_LIST,
+  SQL_MUTE_OF_BUILD,
+  SQL_MUTE_SET_BUILD,
+  SQL_TESTS_COUNT,
+  SQL_QUERY_MUTED,
+  SQL_QUERY_MUTED_ALL,
+  SQL_QUERY_CANDIDATES,
+  SQL_QUERY_CANDIDATES_ALL,
   // store_keep.c
   SQL_KEEP_NEXT,
   SQL_KEEP_CUT,
@@ -230,6 +244,7 @@ enum store_kind {
   STORE_KIND_ROUND,
   STORE_KIND_STATE,
   STORE_KIND_LEFT,
+  STORE_KIND_MUTE,
   STORE_KIND_COUNT,
 };
 
@@ -322,6 +337,7 @@ struct store_learn {
 struct store {
   char *path, *ballast_path;
   uint64_t ballast_bytes, keep_results_us;
+  enum store_quarantine quarantine;
   int lock_fd, event_fd;
   uint32_t epoch;
   uint64_t next_build;
@@ -372,6 +388,21 @@ struct store_listed *store_list_write(struct store_db *db, const struct store_li
 // Fills history and file_setup_us of a listed whose test ids are set; files: row ids, 0: unknown.
 void store_list_recall(struct store_db *db, struct store_listed *listed, const uint32_t *files);
 struct store_listed *store_list_new(uint64_t build, uint32_t count, uint32_t file_count);
+
+// ---- store_mute.c: the quarantine. Inside a transaction of the writer:
+void store_mute_write(struct store_db *db, const struct store_mute *mute);
+// The tests of a list that are muted now, and on disk with the build from now on.
+void store_mute_list(struct store_db *db, uint64_t suite, struct store_listed *listed, uint64_t now_ms);
+// Those that were when the build's list came; any connection.
+void store_mute_recall(struct store_db *db, struct store_listed *listed);
+// A test after it was judged: enters, is extended, leaves.
+struct store_judged {
+  uint64_t suite, test, at_ms;
+  enum flaky_state before, state;
+  uint64_t hits;  // builds that failed by it, this one included
+  double f, r;
+};
+void store_mute_judged(struct store *store, const struct store_judged *judged);
 
 // ---- background work: one slice each; true: there is more to do now
 bool store_learn_slice(struct store *store);

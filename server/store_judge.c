@@ -11,6 +11,7 @@
 enum { EVENT_KEEP_DAYS = 90, WHY_BYTES = 160 };
 
 struct judging {  // one test
+  struct store *store;
   struct store_db *db;
   const struct store_learn *learn;
   const struct store_learn_test *test;
@@ -19,9 +20,9 @@ struct judging {  // one test
   struct flaky_event *event;  // FLAKY_EVENTS_MAX of them; the newest that are known
   size_t events;
   enum flaky_kind kind;
-  uint32_t runs, fails;  // of this round
-  uint64_t lost_us;
-  bool flips;  // as a build counts it: once, in the round that completes the contradiction
+  uint32_t runs, fails;    // of this round
+  uint64_t lost_us, hits;  // hits: before this build
+  bool flips;              // as a build counts it: once, in the round that completes the contradiction
 };
 
 static void gather(struct store_db *db, struct store_learn *learn, size_t end);
@@ -168,7 +169,7 @@ static struct flaky_trial trial_of(const struct store_learn *learn, const struct
     trial.now |= saw;
     if (saw != FLAKY_SAW_FAILURE) continue;
     if (first == test->to) first = i;
-    if (row->flags & STORE_SETTLES) trial.flags |= FLAKY_HIT;
+    if ((row->flags & STORE_SETTLES) && !(row->flags & STORE_MUTED)) trial.flags |= FLAKY_HIT;
     if (row->round < learn->round) continue;
     trial.fails++;
     bool counted = false;
@@ -224,7 +225,7 @@ static uint64_t lost_us(const struct store_learn *learn, const struct store_lear
 
 void store_judge_test(struct store *store, const struct store_learn_test *test) {
   const struct store_learn *learn = &store->learn;
-  struct judging judging = {.db = &store->writer, .learn = learn, .test = test, .event = learn->event};
+  struct judging judging = {.store = store, .db = &store->writer, .learn = learn, .test = test, .event = learn->event};
   count_runs(&judging);
   if (judging.runs == 0) return;
   judging.trial = trial_of(learn, test);
@@ -273,6 +274,7 @@ static void read_memory(struct judging *judging) {
   m->state = (enum flaky_state)store_sql_int(stmt, 15);
   m->flagged = store_sql_int(stmt, 16) != 0;
   judging->kind = (enum flaky_kind)store_sql_int(stmt, 17);
+  judging->hits = store_sql_int(stmt, 18);
   sqlite3_reset(stmt);
   if (m->f < 0 || m->r < 0 || m->state > FLAKY_BROKEN) store_sql_damaged(judging->db, "a test's memory cannot be read");
 }
@@ -312,6 +314,17 @@ static void learn_trial(struct judging *judging) {
   judging->flips = contradicts(trial->now, trial->other) && !contradicts(trial->before, trial->other);
   write_memory(judging, learned && (event.flags & FLAKY_HIT));
   if (changed) log_state(judging, before);
+  const struct store_judged judged = {
+      .suite = judging->learn->suite,
+      .test = test_id(judging),
+      .at_ms = trial->at_ms,
+      .before = before,
+      .state = memory->state,
+      .hits = judging->hits + (learned && (event.flags & FLAKY_HIT)),
+      .f = memory->f,
+      .r = memory->r,
+  };
+  store_mute_judged(judging->store, &judged);
 }
 
 static void put_event(struct judging *judging, const struct flaky_event *event) {
@@ -354,11 +367,4 @@ static void log_state(struct judging *judging, enum flaky_state before) {
                 STORE_ARGS(store_int(judging->learn->suite), store_int(test_id(judging)),
                            store_int(judging->trial.at_ms), store_text(flaky_state_name(before)),
                            store_text(flaky_state_name(m->state)), store_text(""), store_text(why)));
-  if (m->state != FLAKY_BROKEN) return;
-  store_sql_run(judging->db, SQL_MUTE_DROP, STORE_ARGS(store_int(test_id(judging))));
-  if (judging->db->rc != SQLITE_OK || sqlite3_changes(judging->db->sqlite) == 0) return;
-  store_sql_run(
-      judging->db, SQL_STATE_LOG,
-      STORE_ARGS(store_int(judging->learn->suite), store_int(test_id(judging)), store_int(judging->trial.at_ms),
-                 store_text("muted"), store_text("gating"), store_text(""), store_text("it is broken, not flaky")));
 }

@@ -36,6 +36,7 @@ struct store_listed *store_list_write(struct store_db *db, const struct store_li
   }
   store_sql_run(db, SQL_BUILD_LIST, STORE_ARGS(store_int(list->build), store_int(id), store_int(list->count)));
   store_list_recall(db, listed, files);
+  store_mute_list(db, suite, listed, now_ms);
   free(files);
   return listed;
 }
@@ -49,6 +50,7 @@ struct store_listed *store_list_new(uint64_t build, uint32_t count, uint32_t fil
       .test = base_calloc(count, sizeof *listed->test),
       .history = base_calloc(count, sizeof *listed->history),
       .file_setup_us = base_calloc(file_count, sizeof *listed->file_setup_us),
+      .muted = base_calloc(count, sizeof *listed->muted),
   };
   return listed;
 }

@@ -76,6 +76,18 @@ uint64_t store_put_left(struct store *store, uint64_t build, uint32_t worker, ui
   return end(store);
 }
 
+uint64_t store_put_mute(struct store *store, const struct store_mute *mute) {
+  const char *const texts[] = {mute->project, mute->suite, mute->test,  mute->origin,
+                               mute->reason,  mute->who,   mute->ticket};
+  size_t bytes = sizeof *mute;
+  for (size_t i = 0; i < COUNT_OF(texts); i++)
+    bytes += text_bytes(texts[i]);
+  unsigned char *at = put(begin(store, STORE_KIND_MUTE, bytes), mute, sizeof *mute);
+  for (size_t i = 0; i < COUNT_OF(texts); i++)
+    at = put_text(at, texts[i]);
+  return end(store);
+}
+
 // Locks the incoming batch and makes room for a record; the caller fills `bytes` from the returned place on, then
 // end().
 static unsigned char *begin(struct store *store, enum store_kind kind, size_t bytes) {

@@ -182,6 +182,7 @@ static void replay_list(struct store_db *db, uint64_t build, const struct store_
   struct store_listed *listed = store_list_new(build, p.count, p.file_count);
   memcpy(listed->test, p.test, p.count * sizeof *p.test);
   store_list_recall(db, listed, p.files);
+  store_mute_recall(db, listed);
   char **id = names(db, SQL_TEST_NODE, p.test, p.count), **file = names(db, SQL_FILE_PATH, p.files, p.file_count);
   struct store_list list = {
       .build = build,

@@ -58,6 +58,17 @@
   "SELECT l.at_ms, t.node, l.old, l.new, l.who, l.why FROM state_log l CROSS JOIN test t ON t.id=l.test" \
   " WHERE l." which " AND l.at_ms>=?4 ORDER BY l.id DESC LIMIT ?2 OFFSET ?3"
 
+#define MUTED(suite)                                                                                          \
+  "SELECT t.node, f.path, q.origin, q.reason, q.who, q.ticket, q.created_ms, q.expires_ms, q.extend, k.state" \
+  " FROM quarantine q CROSS JOIN test t ON t.id=q.test LEFT JOIN file_stat f ON f.id=t.file"                  \
+  " LEFT JOIN flake_stat k ON k.test=q.test WHERE q.suite" suite " ORDER BY q.expires_ms, q.test LIMIT ?2 OFFSET ?3"
+
+#define CANDIDATES(suite)                                                                 \
+  "SELECT t.node, f.path, k.hits, k.f, k.r FROM flake_stat k INDEXED BY flake_stat_state" \
+  " CROSS JOIN test t ON t.id=k.test LEFT JOIN file_stat f ON f.id=t.file"                \
+  " WHERE k.state>=2 AND k.state=3 AND k.suite" suite                                     \
+  " AND NOT EXISTS (SELECT 1 FROM quarantine q WHERE q.test=k.test) ORDER BY k.hits DESC, k.test LIMIT ?2"
+
 static const char *const texts[] = {
     [SQL_FREELIST] = "PRAGMA freelist_count",
     [SQL_META_SET] = "UPDATE meta SET value=?2 WHERE key=?1",
@@ -74,7 +85,8 @@ static const char *const texts[] = {
     [SQL_BUILD_LIST] = "UPDATE build SET list=?2, tests=?3 WHERE id=?1",
     [SQL_BUILD_STATE] = "UPDATE build SET state=?2, ended_ms=iif(?2>=3, ?3, NULL), text=?4 WHERE id=?1",
     [SQL_BUILD_ROUND] = "UPDATE build SET round=?2, state=2, ended_ms=NULL, text=NULL, purged=0 WHERE id=?1",
-    [SQL_BUILD_COUNTS] = "UPDATE build SET passed=passed+?2, failed=failed+?3, skipped=skipped+?4 WHERE id=?1",
+    [SQL_BUILD_COUNTS] =
+        "UPDATE build SET passed=passed+?2, failed=failed+?3, skipped=skipped+?4, muted=muted+?5 WHERE id=?1",
     [SQL_BUILD_UNTRUSTED] = "UPDATE build SET trusted=0 WHERE id=?1",
     [SQL_BUILD_WORKER] = "UPDATE build SET workers=workers+1 WHERE id=?1",
     [SQL_WORKER_UPDATE] =
@@ -92,7 +104,7 @@ static const char *const texts[] = {
     [SQL_ROUND_ADD] = "INSERT INTO round(build, n, at_ms, count, tests) VALUES(?1, ?2, ?3, ?4, ?5)",
     [SQL_ROUND_BEFORE] = "SELECT n, count, tests FROM round WHERE build=?1 AND n<?2 ORDER BY n",
     [SQL_VERDICT] =
-        "SELECT status FROM result WHERE build=?1 AND test=?2 AND flags&1 AND round>=?3"
+        "SELECT iif(flags&32, 32, status) FROM result WHERE build=?1 AND test=?2 AND flags&1 AND round>=?3"
         " ORDER BY attempt DESC LIMIT 1",
 
     [SQL_FILE_FIND] = "SELECT id FROM file_stat WHERE suite=?1 AND path=?2",
@@ -151,7 +163,8 @@ static const char *const texts[] = {
         " longest_test=?8, last_test=?9 WHERE id=?1",
     [SQL_FLAKE_READ] =
         "SELECT f, r, at_ms, since_ms, cleared_ms, last_event_ms, last_good, first_bad, bad_commit, bad_worker,"
-        " trials, clean, streak, streak_attempts, streak_workers, state, flagged, kind FROM flake_stat WHERE test=?1",
+        " trials, clean, streak, streak_attempts, streak_workers, state, flagged, kind, hits"
+        " FROM flake_stat WHERE test=?1",
     [SQL_FLAKE_PUT] =
         "INSERT INTO flake_stat(test, suite, f, r, at_ms, since_ms, cleared_ms, last_event_ms, last_good, first_bad,"
         " bad_commit, bad_worker, trials, clean, streak, streak_attempts, streak_workers, state, flagged, kind,"
@@ -176,6 +189,23 @@ static const char *const texts[] = {
     [SQL_STATE_LOG] =
         "INSERT INTO state_log(suite, test, at_ms, old, new, who, why) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [SQL_MUTE_DROP] = "DELETE FROM quarantine WHERE test=?1",
+
+    [SQL_MUTE_AUTO_DROP] = "DELETE FROM quarantine WHERE test=?1 AND origin='auto'",
+    [SQL_MUTE_PUT] =
+        "INSERT OR REPLACE INTO quarantine(test, suite, origin, reason, who, ticket, created_ms, expires_ms, extend)"
+        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    [SQL_MUTE_READ] = "SELECT expires_ms, extend FROM quarantine WHERE test=?1",
+    [SQL_MUTE_COUNT] = "SELECT count(*) FROM quarantine INDEXED BY quarantine_suite WHERE suite=?1 AND test<>?2",
+    [SQL_MUTE_EXTEND] = "UPDATE quarantine SET expires_ms=?2, extend=0 WHERE test=?1",
+    [SQL_MUTE_OF_LIST] =
+        "SELECT test FROM quarantine INDEXED BY quarantine_suite WHERE suite=?1 AND expires_ms>?2 ORDER BY test",
+    [SQL_MUTE_OF_BUILD] = "SELECT muted_count, muted_tests FROM build WHERE id=?1 AND muted_count>0",
+    [SQL_MUTE_SET_BUILD] = "UPDATE build SET muted_count=?2, muted_tests=?3 WHERE id=?1",
+    [SQL_TESTS_COUNT] = "SELECT count(*) FROM test WHERE suite=?1",
+    [SQL_QUERY_MUTED] = MUTED(SUITE_ONE),
+    [SQL_QUERY_MUTED_ALL] = MUTED(SUITES_ALL),
+    [SQL_QUERY_CANDIDATES] = CANDIDATES(SUITE_ONE),
+    [SQL_QUERY_CANDIDATES_ALL] = CANDIDATES(SUITES_ALL),
 
     [SQL_KEEP_NEXT] =
         "SELECT id, coalesce(list, 0) FROM build INDEXED BY build_kept WHERE purged=0 AND state>=3"

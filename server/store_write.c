@@ -11,7 +11,7 @@
 struct tally {  // of neighbouring results of one worker
   uint64_t build, seq, busy_us;
   uint32_t worker, tests, failed;
-  int64_t passed_verdicts, failed_verdicts, skipped_verdicts;
+  int64_t passed_verdicts, failed_verdicts, skipped_verdicts, muted_verdicts;
 };
 
 struct writing {
@@ -29,6 +29,7 @@ static void write_result(struct writing *to, const unsigned char *at);
 static void write_round(struct writing *to, const unsigned char *at);
 static void write_state(struct writing *to, const unsigned char *at);
 static void write_left(struct writing *to, const unsigned char *at);
+static void write_mute(struct writing *to, const unsigned char *at);
 static void count_result(struct writing *to, const struct store_result *result);
 static void count_verdict(struct tally *tally, uint32_t status, int64_t step);
 static void flush(struct writing *to);
@@ -40,7 +41,7 @@ static const char *take_text(const unsigned char **at);
 static void (*const writers[])(struct writing *to, const unsigned char *at) = {
     [STORE_KIND_BUILD] = write_build,   [STORE_KIND_WORKER] = write_worker, [STORE_KIND_LIST] = write_list,
     [STORE_KIND_RESULT] = write_result, [STORE_KIND_ROUND] = write_round,   [STORE_KIND_STATE] = write_state,
-    [STORE_KIND_LEFT] = write_left,
+    [STORE_KIND_LEFT] = write_left,     [STORE_KIND_MUTE] = write_mute,
 };
 static_assert(COUNT_OF(writers) == STORE_KIND_COUNT, "one writer per kind of record");
 
@@ -154,10 +155,15 @@ static void count_result(struct writing *to, const struct store_result *r) {
     tally->failed += store_status_fails(r->status);
     tally->busy_us += (uint64_t)r->setup_us + r->call_us + r->teardown_us;
   }
-  if (r->flags & STORE_SETTLES) count_verdict(tally, r->status, 1);
+  if (r->flags & STORE_SETTLES) count_verdict(tally, r->flags & STORE_MUTED ? STORE_MUTED : r->status, 1);
 }
 
+// status: that of the attempt, or STORE_MUTED.
 static void count_verdict(struct tally *tally, uint32_t status, int64_t step) {
+  if (status == STORE_MUTED) {
+    tally->muted_verdicts += step;
+    return;
+  }
   if (store_status_fails(status))
     tally->failed_verdicts += step;
   else if (status == STORE_SKIPPED)
@@ -172,10 +178,11 @@ static void flush(struct writing *to) {
   store_sql_run(to->db, SQL_WORKER_COUNTS,
                 STORE_ARGS(store_int(t->build), store_int(t->worker), store_int(t->seq), store_int(t->tests),
                            store_int(t->failed), store_int(t->busy_us)));
-  if (t->passed_verdicts || t->failed_verdicts || t->skipped_verdicts)
+  if (t->passed_verdicts || t->failed_verdicts || t->skipped_verdicts || t->muted_verdicts)
     store_sql_run(to->db, SQL_BUILD_COUNTS,
                   STORE_ARGS(store_int(t->build), store_int((uint64_t)t->passed_verdicts),
-                             store_int((uint64_t)t->failed_verdicts), store_int((uint64_t)t->skipped_verdicts)));
+                             store_int((uint64_t)t->failed_verdicts), store_int((uint64_t)t->skipped_verdicts),
+                             store_int((uint64_t)t->muted_verdicts)));
   *t = (struct tally){0};
 }
 
@@ -255,6 +262,20 @@ static void write_left(struct writing *to, const unsigned char *at) {
   store_sql_run(
       to->db, SQL_WORKER_LEFT,
       STORE_ARGS(store_int(l.build), store_int(l.worker), store_int(l.at_ms), store_text(l.late ? late : NULL)));
+}
+
+static void write_mute(struct writing *to, const unsigned char *at) {
+  struct store_mute mute;
+  memcpy(&mute, at, sizeof mute);
+  at += sizeof mute;
+  mute.project = take_text(&at);
+  mute.suite = take_text(&at);
+  mute.test = take_text(&at);
+  mute.origin = take_text(&at);
+  mute.reason = take_text(&at);
+  mute.who = take_text(&at);
+  mute.ticket = take_text(&at);
+  store_mute_write(to->db, &mute);
 }
 
 static const char *take_text(const unsigned char **at) {

@@ -37,6 +37,7 @@ static int wait_tick(struct wait *wait, struct answer *answer, struct ask_error 
 static int wait_after(struct wait *wait, const struct ask_error *error);
 static void wait_look(struct wait *wait);
 static void wait_drop(struct wait *wait);
+static void print_verdict(const struct verdict *verdict);
 static int settle(const struct options *options, const struct answer *answer);
 
 int admin_status(struct options *options, char **words, size_t count, char **command) {
@@ -186,6 +187,14 @@ static void wait_drop(struct wait *wait) {
   wait->verdict = wait->status = NULL;
 }
 
+static void print_verdict(const struct verdict *verdict) {
+  printf("%s: %lld of %lld settled, %lld failing, %lld flaky, %lld missing", verdict->state,
+         (long long)verdict->settled, (long long)verdict->total, (long long)verdict->failing, (long long)verdict->flaky,
+         (long long)verdict->missing);
+  if (verdict->muted > 0) printf(", %lld muted", (long long)verdict->muted);
+  printf(": %s\n", verdict->why);
+}
+
 static int settle(const struct options *options, const struct answer *answer) {
   struct verdict verdict;
   if (verdict_read(&verdict, answer) != 0) {
@@ -196,9 +205,7 @@ static int settle(const struct options *options, const struct answer *answer) {
   if (options->json)
     code = print_json(answer) == EXIT_OK ? code : EXIT_INFRA;
   else
-    printf("%s: %lld of %lld settled, %lld failing, %lld flaky, %lld missing: %s\n", verdict.state,
-           (long long)verdict.settled, (long long)verdict.total, (long long)verdict.failing, (long long)verdict.flaky,
-           (long long)verdict.missing, verdict.why);
+    print_verdict(&verdict);
   verdict_release(&verdict);
   return fflush(stdout) == 0 ? code : admin_fail_output();
 }

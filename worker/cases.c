@@ -10,7 +10,7 @@
 #include "proto/msg.h"
 
 // Of the column "flags": the bits of store_result_flags, which are part of the protocol's report.
-enum { FLAG_SETTLES = 1, FLAG_EXTRA = 4, FLAG_LOST = 16 };
+enum { FLAG_SETTLES = 1, FLAG_EXTRA = 4, FLAG_LOST = 16, FLAG_MUTED = 32 };
 
 _Static_assert(RUNNER_PASSED == (int)SHARDD__STATUS__STATUS_PASSED &&
                    RUNNER_TIMED_OUT == (int)SHARDD__STATUS__STATUS_TIMED_OUT,
@@ -168,6 +168,7 @@ static int add_attempt(struct cases_case *item, const struct row *row, const cha
   added->text_bytes = answer_cell(row->page, row->row, row->column[COLUMN_TEXT]).len;
   if (added->text_bytes > 0) added->text = text(row, COLUMN_TEXT);
   item->settled = settles;
+  item->muted = (flags & FLAG_MUTED) != 0;
   settle(item);
   return 0;
 }
@@ -194,7 +195,7 @@ static void settle(struct cases_case *item) {
   for (size_t i = 0; i + 1 < item->attempt_count; i++)
     failed = failed || cases_bad(item->attempt[i].status);
   if (cases_bad(last->status))
-    item->verdict = CASES_FAILED;
+    item->verdict = item->muted ? CASES_MUTED : CASES_FAILED;
   else if (last->status == RUNNER_SKIPPED)
     item->verdict = CASES_SKIPPED;
   else

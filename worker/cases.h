@@ -16,14 +16,14 @@ struct cases_attempt {
   size_t text_bytes;
 };
 
-enum cases_verdict { CASES_MISSING, CASES_PASSED, CASES_FLAKY, CASES_FAILED, CASES_SKIPPED };
+enum cases_verdict { CASES_MISSING, CASES_PASSED, CASES_FLAKY, CASES_FAILED, CASES_SKIPPED, CASES_MUTED };
 
 // Attempts that count, oldest first; when the verdict is not CASES_MISSING the last one settled it. What came after the
 // verdict, and what was lost with its worker, is left out.
 struct cases_case {
   char *id, *file;  // file: NULL: none
   enum cases_verdict verdict;
-  bool settled;
+  bool settled, muted;  // muted: a failing end does not count
   struct cases_attempt *attempt;
   size_t attempt_count;
 };

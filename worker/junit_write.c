@@ -48,6 +48,7 @@ static bool insert(uint64_t *seen, size_t room, uint64_t hash);
 static void count_case(struct junit_write *writer, const struct junit_write_case *testcase, uint64_t time_us);
 static void write_properties(FILE *body, const struct junit_write_case *testcase);
 static void write_outcome(FILE *body, const struct junit_write_case *testcase);
+static void write_muted(FILE *body, const struct junit_write_attempt *attempt, size_t max_bytes);
 static void write_attempt(FILE *body, const struct junit_write_attempt *attempt, const char *element, size_t max_bytes);
 static void write_message(FILE *body, const struct junit_write_attempt *attempt, const char *otherwise);
 static void write_excerpt(FILE *out, const char *text, size_t n, size_t max_bytes);
@@ -180,6 +181,7 @@ static void count_case(struct junit_write *writer, const struct junit_write_case
     return;
   }
   const char *element = forms[testcase->attempts[testcase->attempt_count - 1].status].element;
+  if (testcase->muted) element = "skipped";
   if (!element) return;
   if (strcmp(element, "failure") == 0) writer->failures++;
   if (strcmp(element, "error") == 0) writer->errors++;
@@ -214,12 +216,24 @@ static void write_outcome(FILE *body, const struct junit_write_case *testcase) {
     failing += forms[testcase->attempts[i].status].flaky != NULL;
   size_t share = JUNIT_WRITE_TEXT_MAX_BYTES / (failing ? failing : 1);
   const struct form *form = &forms[last->status];
+  if (testcase->muted) {
+    write_muted(body, last, share);
+    return;
+  }
   if (form->element) write_attempt(body, last, form->element, form->flaky ? share : JUNIT_WRITE_TEXT_MAX_BYTES / 2);
   for (size_t i = 0; i < earlier; i++) {
     const struct form *past = &forms[testcase->attempts[i].status];
     const char *element = form->flaky ? past->rerun : past->flaky;
     if (element) write_attempt(body, &testcase->attempts[i], element, share);
   }
+}
+
+static void write_muted(FILE *body, const struct junit_write_attempt *attempt, size_t max_bytes) {
+  (void)fputs("      <skipped type=\"shardd.muted\"", body);
+  write_message(body, attempt, forms[attempt->status].message);
+  (void)fputs(">", body);
+  if (attempt->text) write_excerpt(body, attempt->text, attempt->text_bytes, max_bytes);
+  (void)fputs("</skipped>\n", body);
 }
 
 // An earlier attempt holds its text in a <stackTrace>, as its readers expect.

@@ -23,6 +23,7 @@ struct junit_write_case {
   const char *file;                            // NULL: none
   const struct junit_write_attempt *attempts;  // oldest first; the last decides
   size_t attempt_count;                        // 0: the test is missing, an error of the infrastructure
+  bool muted;                                  // it failed and that does not count: written as skipped
 };
 
 struct junit_write;

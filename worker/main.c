@@ -9,10 +9,11 @@
 #include "worker/history.h"
 #include "worker/local.h"
 #include "worker/options.h"
+#include "worker/quarantine.h"
 #include "worker/report.h"
 #include "worker/run.h"
 
-enum { SHOWN_BYTES = 80, HINT_BYTES = 96 };
+enum { SHOWN_BYTES = 80, HINT_BYTES = 96, WORD_MORE = OPTIONS_QUARANTINE };  // WORD_MORE: may take one more word
 
 struct subcommand {
   const char *name;
@@ -44,6 +45,8 @@ static const struct subcommand subcommands[] = {
      history_test},
     {"log", OPTIONS_LOG, "[OPTION]...", "tests that became flaky, broken, muted or healthy, and why", 0, false,
      history_log},
+    {"quarantine", OPTIONS_QUARANTINE, "add ID | remove ID | list | export | import [FILE]",
+     "tests that are muted: they run, and their failures do not count", 1, false, quarantine_main},
     {"owners", OPTIONS_OWNERS, "[OPTION]...", "flaky, broken and slow tests by their CODEOWNERS", 0, false,
      history_owners},
     {"wait", OPTIONS_WAIT, "[OPTION]...", "wait for a build's end; its verdict is the exit code", 0, false, admin_wait},
@@ -92,8 +95,9 @@ static int run_subcommand(const struct subcommand *subcommand, int argc, char **
 static int check_words(const struct subcommand *subcommand, const struct options *options) {
   char shown[SHOWN_BYTES];
   const char *name = subcommand->name;
-  if (options->word_count > subcommand->words) {
-    const char *word = options->words[subcommand->words];
+  size_t most = subcommand->words + ((subcommand->bit & WORD_MORE) != 0);
+  if (options->word_count > most) {
+    const char *word = options->words[most];
     fprintf(stderr, "shard %s: %s is no option%s\n", name, base_quote(shown, sizeof shown, word, strlen(word)),
             subcommand->takes_command ? "; the command stands behind --: shard run -- pytest tests" : "");
     return EXIT_USAGE;

@@ -23,10 +23,11 @@ enum options_command {
   OPTIONS_SLOWER = 1 << 18,
   OPTIONS_LOG = 1 << 19,
   OPTIONS_OWNERS = 1 << 20,
+  OPTIONS_QUARANTINE = 1 << 21,
   OPTIONS_NO_FLAG = 1 << 30,  // taken by no command line: variable and file only
 };
 
-enum { OPTIONS_KEY_COUNT = 41, OPTIONS_WORKERS_MAX = 256 };
+enum { OPTIONS_KEY_COUNT = 46, OPTIONS_WORKERS_MAX = 256 };
 
 // The numbers of OnRetry in shardd.proto (asserted in options_table.c).
 enum options_on_retry { OPTIONS_ON_RETRY_UNRESOLVED, OPTIONS_ON_RETRY_MINE, OPTIONS_ON_RETRY_ALL };
@@ -65,7 +66,10 @@ struct options {
   uint64_t limit;
   uint64_t since_us;  // age; 0: no bound
   char *fail_if;      // gate.h reads it
-  char *owners;       // a CODEOWNERS file; "": looked for
+  char *reason, *who, *ticket;
+  uint64_t for_us;
+  bool extend;
+  char *owners;  // a CODEOWNERS file; "": looked for
   char *junit;
   int color;  // enum options_color
   bool quiet, verbose;

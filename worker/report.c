@@ -130,7 +130,11 @@ static void write_case(struct junit_write *writer, const struct cases_case *item
                                                .text = from->text,
                                                .text_bytes = from->text_bytes};
   }
-  struct junit_write_case testcase = {.id = item->id, .file = item->file, .attempts = attempts, .attempt_count = count};
+  struct junit_write_case testcase = {.id = item->id,
+                                      .file = item->file,
+                                      .attempts = attempts,
+                                      .attempt_count = count,
+                                      .muted = item->verdict == CASES_MUTED};
   junit_write_case(writer, &testcase);
   free(attempts);
 }

@@ -40,7 +40,8 @@ void summary_count(struct summary *summary, const struct cases *cases, size_t wo
     summary->missing += item->verdict == CASES_MISSING;
     summary->flaky += item->verdict == CASES_FLAKY;
     summary->failing += item->verdict == CASES_FAILED;
-    if (final != NULL) summary->by_status[final->status]++;
+    summary->muted += item->verdict == CASES_MUTED;
+    if (final != NULL && item->verdict != CASES_MUTED) summary->by_status[final->status]++;
     count_attempts(summary, item, &span);
   }
   summary->workers = workers > 0 ? workers : count_workers(cases);
@@ -56,6 +57,7 @@ void summary_print(FILE *out, const struct cases *cases, const struct summary *s
                    const struct summary_look *look) {
   if (summary->failing > 0) print_failures(out, cases, look);
   if (summary->flaky > 0) print_names(out, cases, CASES_FLAKY, "flaky, passed after failing", summary->flaky);
+  if (summary->muted > 0) print_names(out, cases, CASES_MUTED, "muted, failed and did not count", summary->muted);
   if (summary->missing > 0) print_names(out, cases, CASES_MISSING, "missing, without a verdict", summary->missing);
   if (!look->failures_only && summary->makespan_us > 0) {
     print_slowest(out, cases);
@@ -86,6 +88,8 @@ char *summary_line(const struct summary *summary) {
     if (order[i] == RUNNER_PASSED && summary->flaky > 0)
       at += (size_t)snprintf(text + at, sizeof text - at, " (%zu flaky)", summary->flaky);
   }
+  if (summary->muted > 0)
+    at += (size_t)snprintf(text + at, sizeof text - at, "%s%zu muted", at > 0 ? ", " : "", summary->muted);
   if (summary->missing > 0)
     at += (size_t)snprintf(text + at, sizeof text - at, "%s%zu missing", at > 0 ? ", " : "", summary->missing);
   return base_strdup(at > 0 ? text : "no tests");

@@ -10,8 +10,8 @@
 enum { SUMMARY_OUTPUTS_MAX = 50, SUMMARY_NAMES_MAX = 20, SUMMARY_SLOWEST = 5 };
 
 struct summary {
-  size_t total, missing, flaky, failing;
-  size_t by_status[RUNNER_TIMED_OUT + 1];  // of the attempts that settled
+  size_t total, missing, flaky, failing, muted;
+  size_t by_status[RUNNER_TIMED_OUT + 1];  // of the attempts that settled, without muted ones
   size_t workers;                          // as told, else those seen
   uint64_t first_start_ms;                 // wall clock of the first attempt; 0: there was none
   uint64_t makespan_us;                    // first start to last end of all attempts

@@ -24,7 +24,8 @@ int verdict_read(struct verdict *verdict, const struct answer *answer) {
                               .settled = answer_get_number(answer, 0, "settled", 0),
                               .failing = failing,
                               .flaky = answer_get_number(answer, 0, "flaky", 0),
-                              .missing = missing};
+                              .missing = missing,
+                              .muted = answer_get_number(answer, 0, "muted", 0)};
   (void)escape_bytes(verdict->state, sizeof verdict->state - 1, state.data, state.len, ESCAPE_LINE);
   ProtobufCBinaryData why = answer_cell(answer, 0, answer_column(answer, "text"));
   verdict->why = human_safe(why.data, why.len, ESCAPE_LINE);

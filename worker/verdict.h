@@ -10,7 +10,7 @@ enum { VERDICT_STATE_BYTES = 24 };
 struct verdict {
   char state[VERDICT_STATE_BYTES];
   int exit_code;  // as the server has it
-  int64_t total, settled, failing, flaky, missing;
+  int64_t total, settled, failing, flaky, missing, muted;
   char *why;  // safe to show; owned
 };
 

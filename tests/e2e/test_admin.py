@@ -135,7 +135,7 @@ def test_wait(served):
     rows = served.shard("wait", "--json")
     assert rows.returncode == 1
     assert json.loads(rows.stdout) == [{"state": "complete", "exit_code": 1, "total": 4, "settled": 4, "failing": 1,
-                                        "flaky": 0, "missing": 0, "text": "tests failed"}]
+                                        "flaky": 0, "missing": 0, "text": "tests failed", "muted": 0}]
     assert table(served, "wait", code=1) == [
         "complete: 4 of 4 settled, 1 failing, 0 flaky, 0 missing: tests failed"]
     assert "1 flaky" in table(served, "wait", "--build", "b0", code=1)[0]

@@ -40,6 +40,36 @@ static void test_statuses(void **state) {
   open_build(&usual, 0);
 }
 
+// A muted test runs and is retried as any other; what would fail it fails neither its worker nor the build.
+static void test_muted(void **state) {
+  (void)state;
+  for (enum queue_status status = QUEUE_PASSED; status <= QUEUE_TIMED_OUT; status++) {
+    struct queue_policy policy = with_retries(1);
+    policy.max_failures = 1;
+    open_build(&policy, 1);
+    queue_mute(queue, 0);
+    uint32_t a = join_new(), b = bystander();
+    struct grant grant = lease(a);
+    report_all(a, &grant, status);
+    bool bad = status == QUEUE_FAILED || status == QUEUE_ERROR || status == QUEUE_CRASHED || status == QUEUE_TIMED_OUT;
+    assert_int_equal(settles, !bad);
+    if (bad) {
+      expect_parked(a);
+      grant = lease(b);
+      report_all(b, &grant, status);
+      assert_int_equal(queue_verdict(queue, 0), VERDICT_MUTED);
+    }
+    assert_int_equal(counts().by_verdict[VERDICT_MUTED], bad);
+    assert_int_equal(counts().failing, 0);
+    assert_int_equal(queue_own_failing(queue, b), 0);
+    assert_int_equal(exit_code(b), EXIT_OK);
+    assert_int_equal(build_code(), EXIT_OK);
+    assert_int_equal(queue_state(queue), QUEUE_COMPLETE);
+    close_queue(NULL);
+  }
+  open_build(&usual, 0);
+}
+
 static void test_retry_goes_to_another(void **state) {
   (void)state;
   struct queue_policy policy = with_retries(1);
@@ -333,6 +363,7 @@ static void test_attempts_end(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(test_statuses),
+      TEST(test_muted),
       TEST(test_retry_goes_to_another),
       TEST(test_second_failure_settles),
       TEST(test_alone_it_retries_itself),

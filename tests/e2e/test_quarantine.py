@@ -1,0 +1,124 @@
+"""The quarantine, end to end: muted tests run and fail nobody, in auto by themselves and by hand, until they expire or
+break; quarantine.yml goes in and out."""
+import datetime
+import json
+
+import pytest
+from shardlib import BUILD, Worker, codes, eventually, junit_cases, make_suite
+
+SCRIPT = """
+case "$1" in
+  flaky) n=$(cat n 2>/dev/null || echo 0); echo $((n + 1)) >n; test $((n % 3)) = 2 || { echo "by chance"; exit 1; } ;;
+  broken) test ! -e bad ;;
+esac
+"""
+SUITE = {"list": "flaky\nbroken\nok\n", "run.sh": SCRIPT}
+
+
+def run_build(daemon, suite, build, retries=0):
+    env = {"SHARD_COMMIT": build, "SHARD_BRANCH": "main"}
+    return codes([Worker(daemon, suite, build=build, command=["sh", "run.sh", "{}"], env=env,
+                         args=["--runner", "command", "--list-file", "list", "--retries", str(retries)])])
+
+
+@pytest.fixture
+def suite(tmp_path):
+    return make_suite(tmp_path, SUITE)
+
+
+def listed(daemon):
+    return {row["test"]: (row["status"], row["origin"]) for row in daemon.json("quarantine", "list")}
+
+
+def mute(daemon, *args, code=0):
+    done = daemon.shard("quarantine", *args, env={"USER": "somebody"})
+    assert done.returncode == code, (done.stdout, done.stderr)
+    return done
+
+
+def test_by_hand(daemon, suite, tmp_path):
+    (suite / "n").write_text("2")
+    assert run_build(daemon, suite, "first") == [0]
+    assert "--reason" in mute(daemon, "add", "flaky", code=2).stderr
+    assert "30" in mute(daemon, "add", "flaky", "--reason", "x", "--for", "31d", code=2).stderr
+    assert "not known" in mute(daemon, "add", "none", "--reason", "x", code=2).stderr
+    assert "say add" in mute(daemon, "ad", "flaky", code=2).stderr
+    mute(daemon, "add", "flaky", "--reason", "it waits for a clock", "--ticket", "T-7", "--for", "1d")
+    row, = daemon.json("quarantine", "list")
+    assert (row["test"], row["status"], row["origin"], row["who"], row["ticket"]) == (
+        "flaky", "muted", "manual", "somebody", "T-7")
+    assert run_build(daemon, suite, BUILD) == [0]
+    assert json.loads(daemon.shard("wait", "--json").stdout)[0]["muted"] == 1
+    report = daemon.shard("report").stdout
+    assert "1 muted" in report and "muted, failed and did not count" in report and "1 failed" not in report
+    daemon.shard("report", "--junit", tmp_path / "out.xml")
+    outcomes = [case.outcome for case in junit_cases(tmp_path / "out.xml").values()]
+    assert sorted(outcomes) == ["passed", "passed", "skipped"]
+    builds = {row["build"]: (row["passed"], row["failed"]) for row in daemon.json("builds")}
+    assert builds == {"first": (3, 0), BUILD: (2, 0)}
+    mute(daemon, "remove", "flaky")
+    assert listed(daemon) == {}
+    assert "not in quarantine" in mute(daemon, "remove", "flaky", code=2).stderr
+    assert [(row["new"], row["who"]) for row in daemon.json("log") if row["who"]] == [
+        ("gating", "somebody"), ("muted", "somebody")]
+    (suite / "n").write_text("0")
+    assert run_build(daemon, suite, "third") == [1]
+
+
+def test_auto(make_daemon, suite):
+    daemon = make_daemon(quarantine="auto")
+    for build in "123":
+        assert run_build(daemon, suite, build, retries=2) == [0]
+    assert listed(daemon) == {"flaky": ("muted", "auto")}
+    (suite / "n").write_text("0")
+    assert run_build(daemon, suite, "4") == [0]
+    (suite / "bad").touch()
+    daemon.restart()
+    for build in "56":
+        assert run_build(daemon, suite, build, retries=2) == [1], "a broken one is never muted"
+    assert listed(daemon) == {"flaky": ("muted", "auto")}
+    assert "broken" in mute(daemon, "add", "broken", "--reason", "x", code=2).stderr
+
+
+def test_a_restart_keeps_what_is_muted(daemon, tmp_path):
+    """What was muted when the build's list came stays so for this build: it is taken out, and the daemon killed."""
+    suite = make_suite(tmp_path, {"list": "a\nb\n",
+                                  "run.sh": "touch began; while ! test -e go; do sleep 0.02; done; test $1 = b\n"})
+    (suite / "go").touch()
+    assert run_build(daemon, suite, "first") == [1]
+    (suite / "go").unlink()
+    (suite / "began").unlink()
+    mute(daemon, "add", "a", "--reason", "x")
+    worker = Worker(daemon, suite, command=["sh", "run.sh", "{}"], args=["--runner", "command", "--list-file", "list"])
+    eventually((suite / "began").exists, what="a test")
+    mute(daemon, "remove", "a")
+    daemon.restart()
+    (suite / "go").touch()
+    assert worker.wait() == 0, worker.output()
+    assert json.loads(daemon.shard("wait", "--json").stdout)[0]["muted"] == 1
+
+
+def test_file(daemon, suite, tmp_path):
+    assert run_build(daemon, suite, "first", retries=2) == [0]
+    path = tmp_path / "quarantine.yml"
+    path.write_text('- test: "flaky"\n  reason: "see below"\n  who: "me"\n  until: 2000-01-01\n'
+                    '- test: ok\n  reason: r\n  until: %s\n' % day(10))
+    done = mute(daemon, "import", path)
+    assert "flaky: its time is over" in done.stderr
+    assert listed(daemon) == {"ok": ("muted", "file")}
+    mute(daemon, "add", "broken", "--reason", "by hand")
+    out = mute(daemon, "export").stdout
+    assert '- test: "ok"\n  reason: "r"\n  until: %s\n' % day(10) in out and '- test: "broken"' in out
+    path.write_text('- test: flaky\n  reason: r\n  until: %s\n' % day(3))
+    mute(daemon, "import", path)
+    assert listed(daemon) == {"flaky": ("muted", "file"), "broken": ("muted", "manual")}
+    for wrong, said in (("- test: a\n", "at least"), ("- test: a\n  reason: r\n  until: soon\n", "no day"),
+                        ("- test: a\n  reason: r\n  until: 2030-01-01\n  why: x\n", "unknown key"),
+                        ("a: b\n", "no list")):
+        path.write_text(wrong)
+        assert said in mute(daemon, "import", path, code=2).stderr
+    assert len(listed(daemon)) == 2
+
+
+def day(ahead):
+    return (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=ahead)).strftime("%Y-%m-%d")
