@@ -194,14 +194,10 @@ static const struct rule goodbye_rules[] = {
 };
 
 static const struct rule query_rules[] = {
-    TEXT(Query, project, MSG_NAME_MAX_BYTES),
-    TEXT(Query, suite, MSG_NAME_MAX_BYTES),
-    TEXT(Query, build, MSG_NAME_MAX_BYTES),
-    ID_OR_NONE(Query, test),
-    TEXT(Query, branch, MSG_NAME_MAX_BYTES),
-    TEXT(Query, reason, MSG_NAME_MAX_BYTES),
-    TEXT(Query, who, MSG_NAME_MAX_BYTES),
-    TEXT(Query, ticket, MSG_NAME_MAX_BYTES),
+    TEXT(Query, project, MSG_NAME_MAX_BYTES), TEXT(Query, suite, MSG_NAME_MAX_BYTES),
+    TEXT(Query, build, MSG_NAME_MAX_BYTES),   ID_OR_NONE(Query, test),
+    TEXT(Query, branch, MSG_NAME_MAX_BYTES),  TEXT(Query, reason, MSG_NAME_MAX_BYTES),
+    TEXT(Query, who, MSG_NAME_MAX_BYTES),     TEXT(Query, ticket, MSG_NAME_MAX_BYTES),
 };
 
 static const struct rule rows_rules[] = {

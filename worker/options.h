@@ -27,7 +27,7 @@ enum options_command {
   OPTIONS_NO_FLAG = 1 << 30,  // taken by no command line: variable and file only
 };
 
-enum { OPTIONS_KEY_COUNT = 46, OPTIONS_WORKERS_MAX = 256 };
+enum { OPTIONS_KEY_COUNT = 47, OPTIONS_WORKERS_MAX = 256 };
 
 // The numbers of OnRetry in shardd.proto (asserted in options_table.c).
 enum options_on_retry { OPTIONS_ON_RETRY_UNRESOLVED, OPTIONS_ON_RETRY_MINE, OPTIONS_ON_RETRY_ALL };
@@ -62,7 +62,7 @@ struct options {
   bool dry_run;
   char *history;
 
-  bool json, csv;
+  bool json, csv, markdown;
   uint64_t limit;
   uint64_t since_us;  // age; 0: no bound
   char *fail_if;      // gate.h reads it

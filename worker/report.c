@@ -13,6 +13,7 @@
 
 #include "worker/admin.h"
 #include "worker/junit_write.h"
+#include "worker/markdown.h"
 #include "worker/summary.h"
 
 enum { PAGE_TESTS = 1000, PAGES_MAX = 1000000, WHY_BYTES = 512, SHORT_BYTES = 256 };
@@ -165,6 +166,8 @@ static int print(const struct options *options, const struct cases *cases, struc
   struct summary summary;
   struct summary_look look = {.color = options_color(options, STDOUT_FILENO)};
   summary_count(&summary, cases, 0);
+  if (options->markdown)
+    return markdown_print(stdout, cases, &summary) == 0 && fflush(stdout) == 0 ? EXIT_OK : admin_fail_output();
   summary_print(stdout, cases, &summary, &look);
   return fflush(stdout) == 0 ? EXIT_OK : admin_fail_output();
 }

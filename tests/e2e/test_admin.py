@@ -169,6 +169,14 @@ def test_report(served):
     assert "\033" not in done.stdout and "\007" not in done.stdout and "\u202e" not in done.stdout
 
 
+def test_report_as_markdown(served):
+    done = served.shard("report", "--build", "b0", "--markdown")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("### \u274c 3 passed (1 flaky), 1 failed in ")
+    assert "<details><summary><code>evil&#92;x1b" in done.stdout and "\033" not in done.stdout
+    assert "| slowest | took |" in done.stdout and "<code>slow.sh</code>" in done.stdout
+
+
 def test_report_as_json(served):
     rows = served.json("report", "--build", "b0")
     assert [row["id"] for row in rows if row["attempt"] == 1] == IDS, "in the order of the list"
