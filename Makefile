@@ -24,8 +24,6 @@ CFLAGS ?= -g
 ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -DSHARD_VERSION='"$(VERSION)"' -I. -I$(BUILD)/gen $(WARN) $(OPT) $(HARDEN) $(SANFLAGS) $(CFLAGS)
 ALL_LDFLAGS := $(SANFLAGS) $(if $(SAN),,-pie -Wl,-z,relro,-z,now) $(LDFLAGS)
 
-# The pure core: no clock, file, socket or random source (tests/check_includes.py).
-CORE_SRC := server/queue.c server/sched.c server/tokens.c server/estimate.c server/heap.c server/map.c server/flaky.c
 PROTO_SRC := $(wildcard proto/*.c)
 CONFIG_SRC := $(wildcard config/*.c)
 SERVER_SRC := $(filter-out server/main.c,$(wildcard server/*.c))

@@ -1,13 +1,14 @@
-// The dry run: the queue and the scheduler that serve real workers, served with virtual ones whose tests take exactly
-// what is expected, plus a file's set-up whenever a worker changes to it. Called by dispatch.c and query.c.
+// A planning connection: its list, and the dry run, which serves the queue and the scheduler of real workers with
+// virtual ones whose tests take exactly what is expected, plus a file's set-up whenever a worker changes to it. Called
+// by dispatch.c and query.c.
 #include "server/plan.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/limits.h"
 #include "server/listing.h"
+#include "server/simulation.h"
 
 enum { PLAN_WORKERS_MAX = 1024, PLAN_BYTES_MAX = 900 * 1024 };
 
@@ -17,9 +18,9 @@ struct plan {
   char *project, *suite;
 };
 
-// A worker of virtual time, and the stretch of one file it is in.
-struct plan_worker {
-  uint64_t free_us, start_us;
+// What a worker has done of the file it is in.
+struct plan_stretch {
+  uint64_t start_us, end_us;
   uint32_t file, tests;
 };
 
@@ -27,10 +28,8 @@ struct plan_run {
   const struct store_list *list;
   const struct store_listed *listed;
   uint64_t *expected, *order;
-  struct queue *queue;
-  struct plan_worker *worker;
+  struct plan_stretch *stretch;  // by worker
   uint32_t workers;
-  struct effects effects;
   struct rows *rows;
   bool cut;
 };
@@ -67,7 +66,7 @@ void plan_close(struct conn *conn) {
   free(plan);
 }
 
-// ---- virtual time
+// ---- the dry run
 
 static void plan_row(struct plan_run *run, int64_t worker, uint64_t start_us, uint64_t duration_us, uint32_t tests,
                      const char *what) {
@@ -85,70 +84,24 @@ static void plan_row(struct plan_run *run, int64_t worker, uint64_t start_us, ui
 }
 
 static void plan_end_stretch(struct plan_run *run, uint32_t number) {
-  struct plan_worker *worker = &run->worker[number];
-  if (worker->tests == 0) return;
-  const char *what = worker->file == UINT32_MAX ? "" : run->list->file[worker->file];
-  plan_row(run, number, worker->start_us, worker->free_us - worker->start_us, worker->tests, what);
-  worker->tests = 0;
+  struct plan_stretch *stretch = &run->stretch[number];
+  if (stretch->tests == 0) return;
+  const char *what = stretch->file == UINT32_MAX ? "" : run->list->file[stretch->file];
+  plan_row(run, number, stretch->start_us, stretch->end_us - stretch->start_us, stretch->tests, what);
+  stretch->tests = 0;
 }
 
-static void plan_test(struct plan_run *run, uint32_t number, uint32_t position) {
-  struct plan_worker *worker = &run->worker[number];
-  uint32_t file = run->list->file_of[position];
-  if (worker->file != file || worker->tests == 0) {
-    plan_end_stretch(run, number);
-    worker->start_us = worker->free_us;
-    if (file != UINT32_MAX && worker->file != file) worker->free_us += run->listed->file_setup_us[file];
-    worker->file = file;
+static void on_ran(void *arg, const struct simulation_ran *ran) {
+  struct plan_run *run = arg;
+  struct plan_stretch *stretch = &run->stretch[ran->worker];
+  uint32_t file = run->list->file_of[ran->test];
+  if (stretch->tests == 0 || stretch->file != file) {
+    plan_end_stretch(run, ran->worker);
+    stretch->start_us = ran->start_us;
+    stretch->file = file;
   }
-  worker->free_us += run->expected[position];
-  worker->tests++;
-}
-
-static uint32_t plan_next(const struct plan_run *run) {
-  uint32_t next = 0;
-  for (uint32_t i = 1; i < run->workers; i++) {
-    if (run->worker[i].free_us < run->worker[next].free_us) next = i;
-  }
-  return next;
-}
-
-static void plan_report(struct plan_run *run, uint32_t number, const struct effect *lease) {
-  uint32_t attempt;
-  bool settles;
-  struct effects ignored = {0};
-  for (uint32_t i = 0; i < lease->count; i++) {
-    struct queue_result result = {.worker = number,
-                                  .test = lease->tests[i],
-                                  .lease = lease->lease,
-                                  .status = QUEUE_PASSED,
-                                  .duration_us = run->expected[lease->tests[i]]};
-    (void)queue_result(run->queue, run->worker[number].free_us, &result, &attempt, &settles, &ignored);
-  }
-  effects_release(&ignored);
-}
-
-// One lease of the worker that is free first; false: nothing is left for it.
-static bool plan_step(struct plan_run *run) {
-  uint32_t number = plan_next(run);
-  uint64_t now_us = run->worker[number].free_us;
-  bool leased = false;
-  if (now_us == UINT64_MAX) return false;
-  queue_lease(run->queue, now_us, number, &run->effects);
-  for (size_t i = 0; i < run->effects.count; i++) {
-    const struct effect *effect = &run->effects.item[i];
-    if (effect->kind != EFFECT_LEASE) continue;
-    for (uint32_t t = 0; t < effect->count; t++)
-      plan_test(run, number, effect->tests[t]);
-    plan_report(run, number, effect);
-    leased = true;
-  }
-  effects_clear(&run->effects);
-  if (!leased) {
-    plan_end_stretch(run, number);
-    run->worker[number].free_us = UINT64_MAX;
-  }
-  return true;
+  stretch->end_us = ran->end_us;
+  stretch->tests++;
 }
 
 static void plan_expect(struct plan_run *run) {
@@ -180,31 +133,23 @@ static void plan_summary(struct plan_run *run, uint64_t finish_us) {
 }
 
 static void plan_drive(struct plan_run *run) {
-  struct queue_policy policy = {.lease_ttl_us = UINT64_MAX / 2, .idle_us = UINT64_MAX / 2, .linger_us = UINT64_MAX / 2};
-  struct sched_list list = {.count = run->list->count,
-                            .file_count = run->list->file_count,
-                            .file_of = run->list->file_of,
-                            .unit_of = run->list->unit_of,
-                            .expected_us = run->expected,
-                            .order_us = run->order,
-                            .file_setup_us = run->listed->file_setup_us};
-  uint64_t finish = 0;
-  run->queue = queue_new(&policy, 0, 1);
-  queue_set_list(run->queue, 1, &list, NULL, &run->effects);
-  for (uint32_t i = 0; i < run->workers; i++) {
-    uint32_t *reopened, count;
-    struct queue_join join = {.node = "", .attempt = "", .retried = QUEUE_RETRIED_NO, .node_total = run->workers};
-    (void)queue_join(run->queue, 1, &join, &reopened, &count, &run->effects);
-    run->worker[i].file = UINT32_MAX;
+  struct simulation_suite suite = {.count = run->list->count,
+                                   .file_count = run->list->file_count,
+                                   .file_of = run->list->file_of,
+                                   .unit_of = run->list->unit_of,
+                                   .actual_us = run->expected,
+                                   .expected_us = run->expected,
+                                   .order_us = run->order,
+                                   .file_setup_us = run->listed->file_setup_us,
+                                   .on_ran = on_ran,
+                                   .arg = run};
+  struct simulation *simulation = simulation_new(&suite, run->workers);
+  while (!simulation_step(simulation, run->list->count + 1)) {
   }
-  effects_clear(&run->effects);
-  do {
-    for (uint32_t i = 0; i < run->workers; i++) {
-      if (run->worker[i].free_us != UINT64_MAX && run->worker[i].free_us > finish) finish = run->worker[i].free_us;
-    }
-  } while (plan_step(run));
-  plan_summary(run, finish);
-  queue_free(run->queue);
+  for (uint32_t i = 0; i < run->workers; i++)
+    plan_end_stretch(run, i);
+  plan_summary(run, simulation_finish_us(simulation));
+  simulation_free(simulation);
 }
 
 int plan_rows(struct conn *conn, uint32_t workers, struct rows *rows, const char **why) {
@@ -217,11 +162,10 @@ int plan_rows(struct conn *conn, uint32_t workers, struct rows *rows, const char
   if (!listed) return -1;
   rows_init(rows, plan_columns, COUNT_OF(plan_columns));
   run.listed = listed;
-  run.worker = base_calloc(workers, sizeof *run.worker);
+  run.stretch = base_calloc(workers, sizeof *run.stretch);
   plan_expect(&run);
   plan_drive(&run);
-  effects_release(&run.effects);
-  free(run.worker);
+  free(run.stretch);
   free(run.expected);
   free(run.order);
   store_listed_free(listed);
