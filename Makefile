@@ -70,8 +70,9 @@ $(BUILD)/shard: $(BUILD)/obj/worker/main.o $(BUILD)/libworker.a $(BUILD)/libprot
 UNIT_BIN := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(UNIT_SRC))
 $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(LIBS)
 	@mkdir -p $(@D)
-	@echo "  LD $@"; $(CC) $(ALL_LDFLAGS) -o $@ $< $(LIBS) $(LIBS) $$(pkg-config --libs $(SERVER_PACKAGES) expat jansson cmocka) -lpthread -lm
-
+	@echo "  LD $@"; $(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(LIBS) $(LIBS) $$(pkg-config --libs $(SERVER_PACKAGES) expat jansson cmocka) \
+	  -lpthread -lm
+$(BUILD)/unit/test_forecast_suites: $(BUILD)/obj/tests/bench/suites.o
 
 # Run one: make unit-NAME
 unit-%: $(BUILD)/unit/test_%

@@ -172,6 +172,27 @@ int store_replay_build(struct store *store, uint64_t build, const struct store_r
 struct store_listed *store_lookup(struct store *store, const char *project, const char *suite,
                                   const struct store_list *list);
 
+// What a forecast needs of a suite: the list of its newest build, with what its tests are expected to take. Freed by
+// the caller with store_expected_free.
+struct store_expected {
+  uint32_t count, file_count;
+  uint32_t *test, *file;    // row ids, for store_test_name and store_file_name
+  uint32_t *file_of;        // per test; UINT32_MAX: none
+  uint64_t *expected_us;    // per test, or what it took in that build; 0: never timed
+  uint64_t *file_setup_us;  // per file; 0: unknown
+  // What a worker's life cost beside its tests: of each of the last builds the least of any worker (the others waited
+  // more), of those the median. Nothing that a CI does before `shard run` is in it.
+  uint64_t boot_us;
+  uint32_t boot_builds;  // that it was seen in; 0: unknown
+};
+// NULL and *error: the suite is not known, has no list, or the database cannot be read.
+struct store_expected *store_expected(struct store *store, const char *project, const char *suite,
+                                      struct store_error *error);
+void store_expected_free(struct store_expected *expected);
+// Names of rows, NUL-terminated; the caller frees them. "" when there is no such row.
+char *store_test_name(struct store *store, uint32_t test);
+char *store_file_name(struct store *store, uint32_t file);
+
 // Admin tables. rows is initialised by the call and released by the caller. 0; -1 and *error.
 struct store_query {
   const char *project, *suite;  // suite "": all of the project

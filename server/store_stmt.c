@@ -284,6 +284,17 @@ static const char *const texts[] = {
         " WHERE r.build=?1 AND r.test=?2 ORDER BY r.attempt",
     [SQL_REPORT_NODE] = "SELECT t.node, f.path FROM test t LEFT JOIN file_stat f ON f.id=?2 WHERE t.id=?1",
     [SQL_REPORT_BYTES] = "SELECT coalesce(sum(length(text)), 0) FROM output WHERE build=?1 AND test=?2",
+
+    [SQL_FORECAST_BUILD] =
+        "SELECT id FROM build INDEXED BY build_suite WHERE suite=?1 AND list IS NOT NULL ORDER BY id DESC LIMIT 1",
+    [SQL_FORECAST_TIMES] = "SELECT test, est_us FROM dur_stat INDEXED BY dur_stat_slow WHERE suite=?1",
+    [SQL_FORECAST_RESULT] =
+        "SELECT setup_us+call_us+teardown_us FROM result WHERE build=?1 AND test=?2 AND flags&17=1"
+        " ORDER BY attempt DESC LIMIT 1",
+    [SQL_FORECAST_BOOT] =
+        "SELECT max(0, min(w.left_ms-w.joined_ms-w.busy_us/1000)) FROM (SELECT id FROM build INDEXED BY build_suite"
+        " WHERE suite=?1 AND state=3 AND workers>0 ORDER BY id DESC LIMIT ?2) b"
+        " CROSS JOIN worker w ON w.build=b.id WHERE w.left_ms IS NOT NULL AND w.tests>0 GROUP BY b.id",
 };
 static_assert(COUNT_OF(texts) == SQL_COUNT, "one text per statement");
 

@@ -31,9 +31,9 @@ RANKS = [
     {"simulation"},
     {"queue"},
     {"sched", "tokens", "effect"},
-    {"estimate", "flaky", "heap", "map", "rows", "limits"},
+    {"estimate", "forecast", "flaky", "heap", "map", "rows", "limits"},
 ]
-PURE = {"simulation", "queue", "sched", "tokens", "estimate", "flaky", "heap", "map", "effect", "limits"}
+PURE = {"simulation", "queue", "sched", "tokens", "estimate", "forecast", "flaky", "heap", "map", "effect", "limits"}
 PURE_PROJECT = {f"server/{name}.h" for name in PURE | {"queue_impl"}} | {"config/base.h"}
 PURE_SYSTEM = {"assert.h", "inttypes.h", "limits.h", "math.h", "stdbool.h", "stddef.h", "stdint.h", "stdlib.h",
                "string.h"}
