@@ -29,6 +29,8 @@ enum {
   MSG_CELL_MAX = 50000,            // cells of one Rows; a longer answer comes in pages
 };
 
+#define MSG_EXPECTED_MAX_US UINT64_C(604800000000)  // expected duration of a test: a week
+
 #define MSG_NO_FILE UINT32_MAX  // in file_of: a test that belongs to no file
 
 // Memory for unpacking, reused from message to message; one per program is enough.

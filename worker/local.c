@@ -19,6 +19,7 @@
 #include "worker/local_end.h"
 #include "worker/local_output.h"
 #include "worker/local_place.h"
+#include "worker/local_server.h"
 #include "worker/proc.h"
 #include "worker/progress.h"
 
@@ -66,7 +67,6 @@ struct local {
 static int prepare(struct local *local);
 static void release(struct local *local);
 static int start_server(struct local *local);
-static char **server_env(void);
 static void on_server_exit(void *arg, int status);
 static void on_tick(evutil_socket_t fd, short what, void *arg);
 static void await_server(struct local *local);
@@ -171,59 +171,11 @@ static int finish(struct local *local) {
 // ---- the server
 
 static int start_server(struct local *local) {
-  struct local_place *place = &local->place;
   char why[WHY_BYTES];
-  const char *const words[] = {place->server,
-                               "--config",
-                               place->config,
-                               "--listen",
-                               place->address,
-                               "--database",
-                               place->history,
-                               "--log-level",
-                               "warn",
-                               "--lease-ttl",
-                               "15s",
-                               "--idle-timeout",
-                               "5s",
-                               "--ballast",
-                               "0",
-                               "--exit-with-parent",
-                               NULL};
-  char **env = server_env(), *argv[COUNT_OF(words)];
-  for (size_t i = 0; i < COUNT_OF(words); i++)
-    argv[i] = words[i] != NULL ? base_strdup(words[i]) : NULL;
-  struct proc_spec spec = {.argv = argv,
-                           .env = env,
-                           .in = PROC_NULL,
-                           .out = PROC_NULL,
-                           .err = PROC_INHERIT,
-                           .die_with_parent = true,
-                           .base = local->base,
-                           .on_exit = on_server_exit,
-                           .arg = local};
-  local_place_share_lock(place, true);
-  local->server = proc_spawn(&spec, why, sizeof why);
-  local_place_share_lock(place, false);
-  for (size_t i = 0; argv[i] != NULL; i++)
-    free(argv[i]);
-  options_free_words(env);
+  local->server = local_server_start(&local->place, local->base, on_server_exit, local, why, sizeof why);
   if (local->server != NULL) return EXIT_OK;
   say(local, "%s", why);
   return EXIT_INFRA;
-}
-
-// The settings of another server are not this one's.
-static char **server_env(void) {
-  char **env = base_calloc(1, sizeof *env);
-  size_t count = 0;
-  for (char **entry = environ; entry != NULL && *entry != NULL; entry++) {
-    if (strncmp(*entry, "SHARDD_", 7) != 0) continue;
-    env = base_realloc(env, count + 2, sizeof *env);
-    env[count++] = base_memdup0(*entry, strcspn(*entry, "="));
-    env[count] = NULL;
-  }
-  return env;
 }
 
 // A server that ends while workers run is started again: they wait for it and go on.

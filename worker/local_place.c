@@ -28,6 +28,7 @@ static char *default_history(const struct options *options);
 static bool make_parents(const char *path);
 static int take_lock(struct local_place *place);
 static void use_temporary(struct local_place *place, const char *why);
+static void keep_in_folder(struct local_place *place);
 static void remove_folder(const char *folder);
 
 int local_place_open(struct local_place *place, const struct options *options, char *why, size_t why_size) {
@@ -35,6 +36,15 @@ int local_place_open(struct local_place *place, const struct options *options, c
   int rc = find_programs(place, why, why_size);
   if (rc == 0) rc = make_folder(place, why, why_size);
   if (rc == 0) rc = choose_history(place, options, why, why_size);
+  if (rc != 0) local_place_close(place);
+  return rc;
+}
+
+int local_place_open_temporary(struct local_place *place, char *why, size_t why_size) {
+  *place = (struct local_place){.lock_fd = -1};
+  int rc = find_programs(place, why, why_size);
+  if (rc == 0) rc = make_folder(place, why, why_size);
+  if (rc == 0) keep_in_folder(place);
   if (rc != 0) local_place_close(place);
   return rc;
 }
@@ -184,6 +194,10 @@ static int take_lock(struct local_place *place) {
 
 static void use_temporary(struct local_place *place, const char *why) {
   (void)snprintf(place->note, sizeof place->note, "%.300s; this run's times are not kept", why);
+  keep_in_folder(place);
+}
+
+static void keep_in_folder(struct local_place *place) {
   free(place->history);
   place->history = base_printf("%s/history.db", place->folder);
   place->temporary = true;

@@ -1,5 +1,5 @@
 // Where a `shard local` lives: its temporary folder, the project's history, the programs it starts. Made and removed by
-// local.c; knows files only.
+// local.c, and without a history by plan_place.c; knows files only.
 #ifndef WORKER_LOCAL_PLACE_H
 #define WORKER_LOCAL_PLACE_H
 
@@ -18,6 +18,8 @@ struct local_place {
 
 // Makes it all. 0; -1 and a message in why, with nothing left behind.
 int local_place_open(struct local_place *place, const struct options *options, char *why, size_t why_size) MUST_CHECK;
+// The same with a database in the folder, whatever the project has: nothing is kept.
+int local_place_open_temporary(struct local_place *place, char *why, size_t why_size) MUST_CHECK;
 // Removes the folder and lets go of the history.
 void local_place_close(struct local_place *place);
 
