@@ -122,6 +122,11 @@ static const struct rule list_chunk_rules[] = {
     TEXTS(ListChunk, file, MSG_NAME_MAX_BYTES), SAME(ListChunk, file_of, id), SAME(ListChunk, unit_of, id),
 };
 
+static const struct rule list_request_rules[] = {
+    NUMBER(ListRequest, tests, 0, MSG_LIST_MAX),
+    NUMBER(ListRequest, files, 0, MSG_LIST_MAX),
+};
+
 static const struct rule list_reply_rules[] = {
     NUMBER(ListReply, want, SHARDD__LIST_WANT__LIST_OK, SHARDD__LIST_WANT__LIST_MISMATCH),
     COUNT(ListReply, missing, 0, MSG_FEW_MAX),
@@ -238,9 +243,10 @@ static const struct message messages[] = {
     [SHARDD__FRAME__BODY_ROWS] = {RULES(rows_rules), .check = check_rows},
     [SHARDD__FRAME__BODY_RECALL] = {RULES(recall_rules)},
     [SHARDD__FRAME__BODY_RELEASED] = {RULES(released_rules)},
+    [SHARDD__FRAME__BODY_LIST_REQUEST] = {RULES(list_request_rules)},
 };
 enum { MESSAGES = sizeof messages / sizeof messages[0] };
-static_assert(MESSAGES == SHARDD__FRAME__BODY_RELEASED + 1, "every message of Frame has its row");
+static_assert(MESSAGES == SHARDD__FRAME__BODY_LIST_REQUEST + 1, "every message of Frame has its row");
 
 static bool keeps(const struct rule *rule, const void *message);
 

@@ -103,6 +103,14 @@ struct session *build_find_session(struct build *build, const uint8_t *token) {
   return NULL;
 }
 
+bool build_collects(const struct build *build, uint32_t before) {
+  for (uint32_t i = 0; i < build->session_count && i < before; i++) {
+    const struct session *session = build->session[i];
+    if (session->conn && !session->left && !session->wants_list) return true;
+  }
+  return false;
+}
+
 // ---- the list
 
 static int build_compare_ids(const void *a, const void *b, void *arg) {

@@ -56,7 +56,9 @@ struct session {
   bool offered;  // its list waits for the build's
   uint32_t offer_count;
   uint8_t offer_digest[STORE_DIGEST_BYTES];
-  struct upload *diff;  // it sends its differing list
+  struct upload *diff;              // it sends its differing list
+  bool wants_list;                  // it has not collected, and waits for the build's list
+  uint32_t list_tests, list_files;  // so much of it it has
 };
 
 struct build *build_new(struct server *server, const struct store_build *store_build,
@@ -66,6 +68,9 @@ struct build *build_find(struct server *server, const char *project, const char 
 struct build *build_by_id(struct server *server, uint64_t id);
 struct session *build_add_session(struct build *build, uint32_t worker, const char *node, const char *host);
 struct session *build_find_session(struct build *build, const uint8_t *token);
+
+// Whether a worker whose number is below `before` is here and may still bring a list.
+bool build_collects(const struct build *build, uint32_t before);
 
 // The list: ids and files in collection order, from an upload or the store; makes the numbers and the digest.
 void build_set_list(struct build *build, const struct store_list *list);

@@ -249,6 +249,7 @@ void deliver_welcome(const struct server *server, struct session *session, const
   welcome.state = (Shardd__BuildState)queue_state(build->queue);
   welcome.list_known = build->listing == LISTING_READY;
   welcome.list_count = build->ids.count;
+  welcome.collecting = build->listing != LISTING_READY && build_collects(build, session->worker);
   welcome.acked = session->acked;
   welcome.revoked = copy;
   welcome.n_revoked = revoked_count;

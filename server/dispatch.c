@@ -84,6 +84,10 @@ static void on_list_chunk(const struct dispatch_call *call) {
   }
 }
 
+static void on_list_request(const struct dispatch_call *call) {
+  listing_request(call->session, call->frame->list_request);
+}
+
 static void on_lease_request(const struct dispatch_call *call) {
   session_lease_request(call->server, call->session, call->frame->lease_request);
 }
@@ -127,8 +131,9 @@ static const struct dispatch_entry {
     [SHARDD__FRAME__BODY_QUERY] = {on_query, WHO_ADMIN | WHO_PLAN},
     [SHARDD__FRAME__BODY_ROWS] = {NULL, WHO_NOBODY},
     [SHARDD__FRAME__BODY_RELEASED] = {on_released, WHO_WORKER},
+    [SHARDD__FRAME__BODY_LIST_REQUEST] = {on_list_request, WHO_WORKER},
 };
-_Static_assert(COUNT_OF(dispatch_table) == SHARDD__FRAME__BODY_RELEASED + 1, "a message has no entry");
+_Static_assert(COUNT_OF(dispatch_table) == SHARDD__FRAME__BODY_LIST_REQUEST + 1, "a message has no entry");
 
 static enum dispatch_who dispatch_who(const struct conn *conn, const struct session *session) {
   if (!conn_is_in(conn)) return WHO_NEW;

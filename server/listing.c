@@ -243,12 +243,13 @@ void listing_stored(struct server *server, const struct store_listed *listed) {
   for (uint32_t i = 0; i < build->session_count; i++) {
     if (build->session[i]->offered) listing_compare(server, build->session[i]);
   }
+  listing_send_waiting(build);
   deliver_effects(server, build);
 }
 
 void listing_gone(struct server *server, struct session *session) {
   struct build *build = session->build;
-  session->offered = false;
+  session->offered = session->wants_list = false;
   upload_free(session->diff);
   session->diff = NULL;
   if (build->listing != LISTING_UPLOAD || build->uploader != session) return;

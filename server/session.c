@@ -301,6 +301,7 @@ void session_bye(struct server *server, struct session *session, const Shardd__B
   }
   listing_gone(server, session);
   session->left = true;
+  listing_seek(build);
   char *late = bye->n_late ? session_late_text(bye) : NULL;
   uint64_t ticket = store_put_left(server->store, build->id, session->worker, server_wall_ms(), late);
   free(late);
@@ -316,6 +317,7 @@ void session_bye(struct server *server, struct session *session, const Shardd__B
 void session_closed(struct server *server, struct session *session) {
   listing_gone(server, session);
   session->conn = NULL;
+  listing_seek(session->build);
   if (!session->left) queue_detach(session->build->queue, server->now_us, session->worker);
   deliver_effects(server, session->build);
 }

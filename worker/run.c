@@ -233,6 +233,7 @@ static void on_frame(void *arg, const Shardd__Frame *frame) {
     case SHARDD__FRAME__BODY_WELCOME:
     case SHARDD__FRAME__BODY_LIST_OFFER:
     case SHARDD__FRAME__BODY_LIST_CHUNK:
+    case SHARDD__FRAME__BODY_LIST_REQUEST:
     case SHARDD__FRAME__BODY_LEASE_REQUEST:
     case SHARDD__FRAME__BODY_STARTED:
     case SHARDD__FRAME__BODY_RESULTS:

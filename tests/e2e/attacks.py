@@ -184,6 +184,22 @@ def what_only_servers_say(address):
 
 
 @attack
+def list_requests_that_fit_nothing(address):
+    """Behind the end of a list, of no list, from who is no worker; and many, whose answers nobody reads."""
+    for asked in (dict(tests=1), dict(files=1)):
+        misplaced(address, lambda wire: wire.hello(build="listless"), list_request=asked)
+    for asked in (dict(tests=len(IDS) + 1), dict(files=1)):
+        misplaced(address, hello, listed, list_request=asked)
+    misplaced(address, hello, code="ERROR_MALFORMED", list_request=dict(tests=0xffffffff))
+    misplaced(address, lambda wire: wire.hello(role=pb.ROLE_ADMIN), list_request={})
+    with Wire(address) as wire:
+        hello(wire)
+        listed(wire)
+        for _ in range(3000):
+            wire.send(list_request={})
+
+
+@attack
 def results_before_the_list(address):
     misplaced(address, lambda wire: wire.hello(build="listless"), seq=1, results=one_row(0))
 

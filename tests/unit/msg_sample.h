@@ -14,7 +14,7 @@
 #include "proto/frame.h"
 #include "proto/msg.h"
 
-enum { FIRST_BODY = SHARDD__FRAME__BODY_HELLO, LAST_BODY = SHARDD__FRAME__BODY_ROWS };
+enum { FIRST_BODY = SHARDD__FRAME__BODY_HELLO, LAST_BODY = SHARDD__FRAME__BODY_LIST_REQUEST };
 
 // One valid message of each kind, with columns of two rows that a test may change.
 struct sample {
@@ -39,6 +39,7 @@ struct sample {
   Shardd__Goodbye goodbye;
   Shardd__Query query;
   Shardd__Rows rows;
+  Shardd__ListRequest list_request;
   uint32_t a[2], b[2], c[2], d[2], e[2];
   uint64_t big[2];
   protobuf_c_boolean flags[2];
@@ -114,6 +115,9 @@ static void fill_to_server(struct sample *s) {
   s->bye.reason = SHARDD__BYE_REASON__BYE_DONE;
   s->bye.n_late = 2;
   s->bye.late = s->names;
+  s->list_request = (Shardd__ListRequest)SHARDD__LIST_REQUEST__INIT;
+  s->list_request.tests = 5000;
+  s->list_request.files = 40;
   s->query = (Shardd__Query)SHARDD__QUERY__INIT;
   s->query.kind = SHARDD__QUERY_KIND__QUERY_TEST;
   s->query.test = msg_text("a.py::t");
@@ -163,12 +167,26 @@ static void fill_to_worker(struct sample *s) {
 }
 
 static void *sample_of(struct sample *s, int body) {
-  void *const messages[] = {&s->hello,      &s->welcome,       &s->error, &s->list_offer, &s->list_chunk,
-                            &s->list_reply, &s->lease_request, &s->lease, &s->parked,     &s->drained,
-                            &s->started,    &s->results,       &s->ack,   &s->heartbeat,  &s->revoke,
-                            &s->bye,        &s->goodbye,       &s->query, &s->rows};
+  void *const messages[] = {&s->hello,         &s->welcome,
+                            &s->error,         &s->list_offer,
+                            &s->list_chunk,    &s->list_reply,
+                            &s->lease_request, &s->lease,
+                            &s->parked,        &s->drained,
+                            &s->started,       &s->results,
+                            &s->ack,           &s->heartbeat,
+                            &s->revoke,        &s->bye,
+                            &s->goodbye,       &s->query,
+                            &s->rows,          [SHARDD__FRAME__BODY_LIST_REQUEST - FIRST_BODY] = &s->list_request};
   assert_int_equal(sizeof messages / sizeof messages[0], LAST_BODY - FIRST_BODY + 1);
   return messages[body - FIRST_BODY];
+}
+
+// The next number that is a message's: some are not in use.
+static int next_body(int body) {
+  do {
+    body++;
+  } while (body <= LAST_BODY && !protobuf_c_message_descriptor_get_field(&shardd__frame__descriptor, (unsigned)body));
+  return body;
 }
 
 static void *make(int body) {

@@ -6,7 +6,7 @@
 static void test_every_message_comes_back_the_same(void **state) {
   (void)state;
   static uint8_t again[4096];
-  for (int body = FIRST_BODY; body <= LAST_BODY; body++) {
+  for (int body = FIRST_BODY; body <= LAST_BODY; body = next_body(body)) {
     make(body);
     size_t n = pack(&sample.frame), body_bytes = 0;
     assert_int_equal(frame_find(packed, n, FRAME_SMALL_MAX_BYTES, &body_bytes), FRAME_COMPLETE);
@@ -23,11 +23,13 @@ static void test_every_message_comes_back_the_same(void **state) {
 
 static void test_names(void **state) {
   (void)state;
-  static const char *const names[] = {"hello",      "welcome",       "error", "list_offer", "list_chunk",
-                                      "list_reply", "lease_request", "lease", "parked",     "drained",
-                                      "started",    "results",       "ack",   "heartbeat",  "revoke",
-                                      "bye",        "goodbye",       "query", "rows"};
-  for (int body = FIRST_BODY; body <= LAST_BODY; body++) {
+  static const char *const names[] = {
+      "hello",      "welcome",    "error",         "list_offer",
+      "list_chunk", "list_reply", "lease_request", "lease",
+      "parked",     "drained",    "started",       "results",
+      "ack",        "heartbeat",  "revoke",        "bye",
+      "goodbye",    "query",      "rows",          [SHARDD__FRAME__BODY_LIST_REQUEST - FIRST_BODY] = "list_request"};
+  for (int body = FIRST_BODY; body <= LAST_BODY; body = next_body(body)) {
     make(body);
     assert_string_equal(msg_name(&sample.frame), names[body - FIRST_BODY]);
   }
@@ -192,6 +194,10 @@ static const struct breakage breakages[] = {
     ITEMS(LIST_CHUNK, ListChunk, file, MSG_NAME_MAX_BYTES),
     IN(LIST_CHUNK, ListChunk, file_of, SET_ITEM, MSG_NO_FILE, NULL),
     IN(LIST_CHUNK, ListChunk, file_of, SET_ITEM, MSG_LIST_MAX, "ListChunk.file_of"),
+    IN(LIST_REQUEST, ListRequest, tests, SET_NUMBER, MSG_LIST_MAX, NULL),
+    IN(LIST_REQUEST, ListRequest, tests, SET_NUMBER, MSG_LIST_MAX + 1, "ListRequest.tests"),
+    IN(LIST_REQUEST, ListRequest, files, SET_NUMBER, MSG_LIST_MAX, NULL),
+    IN(LIST_REQUEST, ListRequest, files, SET_NUMBER, MSG_LIST_MAX + 1, "ListRequest.files"),
     ENUM(LIST_REPLY, ListReply, want, 1, 3),
     IN(LIST_REPLY, ListReply, n_missing, SET_COUNT, MSG_FEW_MAX + 1, "ListReply.missing"),
     IN(LIST_REPLY, ListReply, n_extra, SET_COUNT, MSG_FEW_MAX + 1, "ListReply.extra"),
