@@ -67,7 +67,12 @@ static int dryrun_collect(struct dryrun *dryrun, char **command) {
                              .want_list = true,
                              .start_timeout_us = dryrun->options->start_timeout_us,
                              .base = dryrun->base,
-                             .events = {on_listed, on_started, on_result, on_need, on_end, dryrun}};
+                             .events = {.on_listed = on_listed,
+                                        .on_started = on_started,
+                                        .on_result = on_result,
+                                        .on_need = on_need,
+                                        .on_end = on_end,
+                                        .arg = dryrun}};
   dryrun->ops = runner_find(options_runner(dryrun->options), command);
   if (dryrun->ops->check && dryrun->ops->check(&spec, why, sizeof why) < 0) {
     dryrun->code = EXIT_USAGE;

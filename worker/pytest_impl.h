@@ -35,6 +35,10 @@ struct runner {
   uint64_t ahead_us;                // of those: expected time of what has not begun
   double observed_us, expected_us;  // of the last tests, older ones fading: how far estimates can be trusted
   bool heard;                       // this interpreter spoke
+  bool lazy;                        // it imports files when their first test comes
+  bool collect;                     // it is to collect all the same
+  char *opening;                    // the file that it imports now
+  struct testlist *found;           // of that file
   bool listed, handed_over;         // this interpreter's list is complete; the first one was handed over
   bool asked;                       // on_need was called and not answered
   bool wants;                       // this interpreter has asked for tests, ever
@@ -67,6 +71,19 @@ void pytest_release(struct runner *runner, const uint32_t *tags, size_t count, b
 void pytest_send_word(struct runner *runner, const char *word);
 // The result of a test that was given, at its place; it is forgotten then.
 void pytest_report(struct runner *runner, size_t at, const struct runner_result *result);
+// pytest_lazy.c: files imported when their first test comes.
+
+// The test process must come to its list, or to the end of an import, in the time that the start may take.
+void pytest_arm_start(struct runner *runner);
+bool pytest_lazy_wanted(const struct runner *runner);  // by the interpreter that is started now
+void pytest_lazy_reset(struct runner *runner);         // what was known of an earlier interpreter's import
+void pytest_lazy_listed(struct runner *runner);        // it has looked for files and imported none
+void pytest_lazy_open(struct runner *runner, json_t *line);
+void pytest_lazy_opened(struct runner *runner, json_t *line);
+// Adds the files of `n` given tests, from the place `at`, to a line that tells it to run them.
+void pytest_lazy_add_files(struct runner *runner, json_t *line, size_t at, size_t n);
+void pytest_lazy_collect(struct runner *runner);  // an operation of the runner
+
 // The place of a test that was begun and not reported, or SIZE_MAX.
 size_t pytest_begun(const struct runner *runner);
 

@@ -57,8 +57,8 @@ void pytest_send(struct runner *runner) {
   struct pytest_test *next;
   while (runner->wants && (next = pytest_next(runner))) {
     json_t *ids = json_array(), *line = json_object();
-    size_t bytes = 0;
-    for (size_t n = 0; next && n < PYTEST_IDS_A_LINE && bytes < PYTEST_LINE_IDS_BYTES; n++) {
+    size_t bytes = 0, n = 0;
+    for (; next && n < PYTEST_IDS_A_LINE && bytes < PYTEST_LINE_IDS_BYTES; n++) {
       json_array_append_new(ids, json_string(next->test.id));
       bytes += strlen(next->test.id);
       runner->sent++;
@@ -68,6 +68,7 @@ void pytest_send(struct runner *runner) {
     }
     json_object_set_new(line, "t", json_string("run"));
     json_object_set_new(line, "ids", ids);
+    pytest_lazy_add_files(runner, line, runner->begin + runner->sent - n, n);
     adapter_send(runner->adapter, line);
   }
 }
@@ -162,6 +163,10 @@ static void on_listed(struct runner *runner, json_t *line) {
   struct testlist *list = runner->list;
   runner->listed = true;
   event_del(runner->start_timer);
+  if (json_is_true(json_object_get(line, "lazy"))) {
+    pytest_lazy_listed(runner);
+    return;
+  }
   runner->list = NULL;
   runner->collection_errors = (int)pytest_number(line, "errors");
   pytest_name_duplicates(runner, json_object_get(line, "duplicates"));
@@ -256,6 +261,14 @@ static void on_need(struct runner *runner, json_t *line) {
   pytest_need(runner);
 }
 
+static void on_open(struct runner *runner, json_t *line) {
+  pytest_lazy_open(runner, line);
+}
+
+static void on_opened(struct runner *runner, json_t *line) {
+  pytest_lazy_opened(runner, line);
+}
+
 static void on_late(struct runner *runner, json_t *line) {
   pytest_add_late(runner, pytest_text(line, "text"));
 }
@@ -273,8 +286,9 @@ static void on_bye(struct runner *runner, json_t *line) {
 static const struct {
   const char *name;
   void (*handle)(struct runner *runner, json_t *line);
-} pytest_lines[] = {{"result", on_result}, {"start", on_start}, {"need", on_need}, {"tests", on_tests},
-                    {"listed", on_listed}, {"late", on_late},   {"bye", on_bye},   {"error", on_error}};
+} pytest_lines[] = {{"result", on_result}, {"start", on_start},  {"need", on_need}, {"tests", on_tests},
+                    {"listed", on_listed}, {"late", on_late},    {"bye", on_bye},   {"error", on_error},
+                    {"open", on_open},     {"opened", on_opened}};
 
 void pytest_line(struct runner *runner, json_t *line) {
   const char *name = pytest_text(line, "t");

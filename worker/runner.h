@@ -56,6 +56,9 @@ struct runner_events {
   void (*on_result)(void *arg, const struct runner_result *result);
   // Wants more tests: every given test but possibly the last's teardown is done. Answered by give, idle or finish.
   void (*on_need)(void *arg);
+  // A file was imported for its first test and holds these tests (sealed, borrowed); `text` says what went wrong in it,
+  // or is "". False: they are not those of the list, and the runner ends as failed. NULL: nobody looks.
+  bool (*on_opened)(void *arg, const char *file, const struct testlist *found, const char *text);
   // Over; no callback follows. Tests given and not reported are not run.
   void (*on_end)(void *arg, const struct runner_end *end);
   void *arg;
@@ -76,7 +79,8 @@ struct runner_spec {
   const char *list_file;     // command runner: file of ids; NULL: none
   const char *results;       // command runner: "exit", "junit:PATH", "tap", "tap:PATH"
   const char *node, *build;  // exported to the test process as SHARD_NODE, SHARD_BUILD
-  bool want_list;            // false: the build's list is known, do not collect for its sake
+  bool want_list;            // false: the build's list is known or being made, do not collect for its sake
+  bool lazy;                 // files are imported when their first test is given, as far as no list is wanted
   bool allow_empty;
   uint64_t start_timeout_us;  // longest from start to the list
   struct event_base *base;
@@ -95,8 +99,9 @@ struct runner_ops {
   // Starts it, checked; callbacks follow from the loop. NULL and a message in why on failure.
   struct runner *(*start)(const struct runner_spec *spec, char *why, size_t why_size);
   void (*give)(struct runner *runner, const struct runner_test *tests, size_t count);  // copies what it keeps, not ids
-  void (*idle)(struct runner *runner);    // nothing for now: what nobody needs may be torn down
-  void (*finish)(struct runner *runner);  // no more tests: end in order
+  void (*idle)(struct runner *runner);     // nothing for now: what nobody needs may be torn down
+  void (*finish)(struct runner *runner);   // no more tests: end in order
+  void (*collect)(struct runner *runner);  // a list is wanted after all, on_listed follows; NULL: cannot be lazy
   // What the start of a process costs that each lease needs, µs; 0: tests cost no more alone than together. NULL: 0.
   uint64_t (*start_cost)(const struct runner *runner);
   // Takes back what of these (tags in ascending order) it has not handed to its process: sets taken[i] for those, which

@@ -72,7 +72,9 @@ static void pytest_crash(struct runner *runner, size_t at, int status) {
 static void pytest_unexpected(struct runner *runner, int status) {
   char how[200], text[600];
   proc_describe(status, how, sizeof how);
-  if (runner->listed || runner->heard) {
+  if (runner->opening) {
+    snprintf(text, sizeof text, "the test process ended while it imported %.300s: %s", runner->opening, how);
+  } else if (runner->listed || runner->heard) {
     const char *when = runner->listed ? "between tests" : "before it had listed its tests";
     snprintf(text, sizeof text, "the test process ended %s: %s", when, how);
   } else {
@@ -166,8 +168,13 @@ static void on_kill(evutil_socket_t fd, short what, void *arg) {
 }
 
 static void on_start_timeout(evutil_socket_t fd, short what, void *arg) {
+  const struct runner *runner = arg;
   (void)fd;
   (void)what;
+  if (runner->opening) {
+    pytest_break(arg, "the test process had not imported %.300s in time (--start-timeout)", runner->opening);
+    return;
+  }
   pytest_break(arg, "%s",
                "the test process had not listed its tests in time (--start-timeout); does the command run pytest, "
                "with the same Python that PYTHONPATH reaches?");
@@ -182,7 +189,10 @@ static char *pytest_env(const char *name, const char *first, const char *separat
 
 static int pytest_spawn(struct runner *runner, char *why, size_t why_size) {
   const struct runner_spec *spec = runner->spec;
+  runner->lazy = pytest_lazy_wanted(runner);
+  pytest_lazy_reset(runner);
   char *env[] = {base_printf("SHARD_RUNNER_SOCK=%s", adapter_socket(runner->adapter)),
+                 base_printf("SHARD_RUNNER_COLLECT=%s", runner->lazy ? "lazy" : "full"),
                  pytest_env("PYTHONPATH", adapter_folder(runner->adapter), ":"),
                  pytest_env("PYTEST_PLUGINS", "shard_pytest", ","),
                  base_printf("SHARD_NODE=%s", spec->node),
@@ -200,8 +210,6 @@ static int pytest_spawn(struct runner *runner, char *why, size_t why_size) {
                            .base = spec->base,
                            .on_exit = on_exit_status,
                            .arg = runner};
-  struct timeval limit = {.tv_sec = (time_t)(spec->start_timeout_us / 1000000),
-                          .tv_usec = (suseconds_t)(spec->start_timeout_us % 1000000)};
   runner->heard = runner->listed = runner->bye = runner->stopped = false;
   runner->sent = 0;
   runner->ahead_us = 0;
@@ -213,7 +221,7 @@ static int pytest_spawn(struct runner *runner, char *why, size_t why_size) {
   runner->proc = proc_spawn(&proc, why, why_size);
   for (size_t i = 0; env[i]; i++)
     free(env[i]);
-  if (spec->start_timeout_us) event_add(runner->start_timer, &limit);
+  pytest_arm_start(runner);
   return runner->proc ? 0 : -1;
 }
 
@@ -225,6 +233,7 @@ static struct runner *pytest_start(const struct runner_spec *spec, char *why, si
   const struct adapter_file files[] = {
       {"shard_pytest.py", embed_shard_pytest_py, embed_shard_pytest_py_end},
       {"shard_pytest_lib.py", embed_shard_pytest_lib_py, embed_shard_pytest_lib_py_end},
+      {"shard_pytest_lazy.py", embed_shard_pytest_lazy_py, embed_shard_pytest_lazy_py_end},
   };
   runner->spec = spec;
   runner->cap = event_new(spec->base, -1, 0, on_cap, runner);
@@ -286,6 +295,7 @@ static void pytest_free(struct runner *runner) {
   proc_free(runner->proc);
   adapter_free(runner->adapter);
   testlist_free(runner->list);
+  pytest_lazy_reset(runner);
   if (runner->cap) event_free(runner->cap);
   if (runner->kill_timer) event_free(runner->kill_timer);
   if (runner->start_timer) event_free(runner->start_timer);
@@ -305,6 +315,7 @@ const struct runner_ops runner_pytest = {.name = "pytest",
                                          .idle = pytest_idle,
                                          .finish = pytest_finish,
                                          .release = pytest_release,
+                                         .collect = pytest_lazy_collect,
                                          .drop = pytest_drop,
                                          .abort = pytest_abort,
                                          .free = pytest_free};

@@ -173,7 +173,7 @@ def test_adapters_names_every_message():
     told = set(re.findall(r'^\| `\{"t":"(\w+)"', text, re.MULTILINE))
     table = read("worker/pytest_lines.c").partition("*name;")[2]
     heard = set(re.findall(r'^ *\{*"(\w+)", on_\w+\}', table, re.MULTILINE)) | set(re.findall(r'\{"(\w+)", on_', table))
-    python = read("worker/adapters/shard_pytest.py") + read("worker/adapters/shard_pytest_lib.py")
+    python = "".join(path.read_text() for path in sorted((ROOT / "worker/adapters").glob("shard_pytest*.py")))
     said = set(re.findall(r'\.say\("(\w+)"', python)) | set(re.findall(r'\{"t":"(\w+)"', python))
     taken = set(re.findall(r'kind == "(\w+)"', python))
     assert said and taken and told == said | taken

@@ -136,7 +136,12 @@ static struct runner_spec spec_of(struct fixture *f) {
                               .build = "b/7",
                               .want_list = true,
                               .base = f->base,
-                              .events = {on_listed, on_started, on_result, on_need, on_end, f}};
+                              .events = {.on_listed = on_listed,
+                                         .on_started = on_started,
+                                         .on_result = on_result,
+                                         .on_need = on_need,
+                                         .on_end = on_end,
+                                         .arg = f}};
 }
 
 // Copies of words, so that they are not const.

@@ -17,7 +17,8 @@ from time import perf_counter, time
 import pytest
 from _pytest.runner import CallInfo
 
-from shard_pytest_lib import Link, Skipped, clean, describe, judge, name_tests, quote, unit_of, valid
+from shard_pytest_lazy import Lazy
+from shard_pytest_lib import Link, Skipped, describe, file_of, judge, name_tests, path_of, quote, unit_of, valid
 
 CHUNK_BYTES = 256 * 1024  # of one line of the test list
 GRACE_S = 0.05  # how long a teardown waits to know the next test
@@ -26,15 +27,17 @@ RESULT = '{"t":"result","id":%s,"status":"%s","start":%d,"setup":%d,"call":%d,"t
 
 
 def take_address():
-    """Take the socket's address, and all that names this plugin, out of what child processes inherit."""
+    """Take the socket's address, and all that names this plugin, out of what child processes inherit: the address, and
+    whether files are imported when their first test comes."""
     address = os.environ.pop("SHARD_RUNNER_SOCK", None)
+    lazy = os.environ.pop("SHARD_RUNNER_COLLECT", None) == "lazy"
     if not address:
-        return None
+        return None, False
     here = os.path.dirname(os.path.abspath(__file__))
     leave_out("PYTEST_PLUGINS", ",", __name__)
     leave_out("PYTHONPATH", os.pathsep, here)
     sys.path[:] = [entry for entry in sys.path if entry != here]
-    return address
+    return address, lazy
 
 
 def leave_out(variable, separator, word):
@@ -44,7 +47,7 @@ def leave_out(variable, separator, word):
         os.environ[variable] = rest
 
 
-ADDRESS = take_address()
+ADDRESS, LAZY = take_address()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -62,7 +65,11 @@ def pytest_configure(config):
     if not ADDRESS or config.option.collectonly or hasattr(config, "workerinput"):
         return
     notes = [refuse_xdist(config.option), drop_cov_minimum(config)]
-    config.pluginmanager.register(Adapter(config, [note for note in notes if note]), "shard_adapter")
+    adapter = Adapter(config, [note for note in notes if note])
+    config.pluginmanager.register(adapter, "shard_adapter")
+    if LAZY:
+        adapter.lazy = Lazy(adapter)
+        config.pluginmanager.register(adapter.lazy, "shard_lazy")
 
 
 def name_coverage_file(options):
@@ -129,7 +136,9 @@ class Adapter:
         self.notes = notes
         self.maxfail = config.getvalue("maxfail")
         self.session = self.link = None
+        self.lazy = None  # what finds and opens the files; None: all is collected
         self.tests = {}  # id: item, in collection order
+        self.collector = None  # the last that began to collect
         self.skipped = []  # what was skipped as a whole while collecting
         self.queue = deque()
         self.asked = self.parked = self.finished = False  # what was said since the last ids came
@@ -155,31 +164,36 @@ class Adapter:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self):
-        terminal = self.config.pluginmanager.getplugin("terminalreporter")
         for note in self.notes:
-            if terminal:
-                terminal.write_line(note, yellow=True)
-            else:
-                sys.stderr.write(note + "\n")
+            self.tell(note, yellow=True)
+
+    def tell(self, text, **markup):
+        terminal = self.config.pluginmanager.getplugin("terminalreporter")
+        if terminal:
+            terminal.write_line(text, **markup)
+        else:
+            sys.stderr.write(text + "\n")
+
+    @pytest.hookimpl
+    def pytest_collectstart(self, collector):
+        self.collector = collector
 
     @pytest.hookimpl
     def pytest_collectreport(self, report):
         if report.skipped:
-            self.skipped.append(Skipped(report))
+            self.skipped.append(Skipped(report, self.collector))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session):
         # Not in pytest_collection_finish: that one comes with half a list too when collection is interrupted.
-        errors = session.testsfailed
-        if errors and not session.config.option.continue_on_collection_errors:
-            self.link.say("listed", n=0, duplicates=[], maxfail=self.maxfail, errors=errors)
+        if self.fails_to_collect(session.testsfailed):
             return None
-        self.tests, duplicates = name_tests(session.items + self.skipped if session.items else [])
-        self.say_tests()
-        self.link.say("listed", n=len(self.tests), duplicates=duplicates[:DUPLICATES_NAMED], maxfail=self.maxfail,
-                      errors=errors)
+        if not self.lazy or not self.lazy.scanned():
+            self.say_list()
         try:
             self.run_tests()
+            if self.lazy:
+                self.lazy.count_unopened()
         except pytest.exit.Exception:
             self.stopped = True
             raise
@@ -203,16 +217,29 @@ class Adapter:
 
     # The list.
 
+    def fails_to_collect(self, errors):
+        if not errors or self.config.option.continue_on_collection_errors:
+            return False
+        self.link.say("listed", n=0, duplicates=[], maxfail=self.maxfail, errors=errors)
+        return True
+
+    def say_list(self):
+        """All that was collected."""
+        self.lazy = None
+        items = self.session.items
+        self.tests, duplicates = name_tests(items + self.skipped if items else [])
+        self.say_tests()
+        self.link.say("listed", n=len(self.tests), duplicates=duplicates[:DUPLICATES_NAMED], maxfail=self.maxfail,
+                      errors=self.session.testsfailed)
+
     def say_tests(self):
         root = str(self.config.rootpath)
         relative = {}  # path: the same as the worker gets it
         ids, files, units, size, unit, last = [], [], [], 0, 0, None
         for name, item in self.tests.items():
-            path = str(getattr(item, "path", None) or getattr(item, "fspath", None) or "")
-            if isinstance(item, Skipped):
-                path = os.path.join(root, item.nodeid.split("::")[0])
+            path = path_of(item)
             if path not in relative:
-                relative[path] = clean(os.path.relpath(path, root).replace(os.sep, "/")) if path else None
+                relative[path] = file_of(item, root)
             key = unit_of(item)
             if key != last:
                 unit, last = unit + 1, key
@@ -231,7 +258,10 @@ class Adapter:
     def run_tests(self):
         first = True
         while self.await_test():
-            self.run_test(self.queue.popleft(), first)
+            name = self.queue.popleft()
+            if self.lazy and not self.lazy.open(name):
+                continue
+            self.run_test(name, first)
             first = False
             self.check_stop()
             if self.queue:
@@ -244,6 +274,8 @@ class Adapter:
         while not self.queue and not self.finished and not self.link.trouble:
             self.ask()
             self.hear(None)
+            if self.lazy and self.lazy.all_wanted:
+                self.lazy.open_all()
         self.raise_trouble()
         return bool(self.queue)
 
@@ -251,10 +283,9 @@ class Adapter:
         self.item = item = self.tests[name]
         self.open_end = not self.queue and not self.finished
         self.grace_end = None
-        if self.open_end or self.queue and self.tests[self.queue[0]] is item:
+        nextitem = self.tests.get(self.queue[0], item) if self.queue else None  # of a file not yet opened: not known
+        if self.open_end or nextitem is item:
             nextitem = NextItem(self, item)
-        else:
-            nextitem = self.tests[self.queue[0]] if self.queue else None
         name = quote(name)
         self.link.put('{"t":"start","id":%s}\n' % name)
         self.link.flush()  # with the result of the test before
@@ -331,7 +362,7 @@ class Adapter:
         for message in self.link.hear(seconds):
             kind = message.get("t")
             if kind == "run":
-                self.take(message.get("ids"))
+                self.take(message.get("ids"), message.get("files"))
             elif kind == "park":
                 self.parked = True
             elif kind == "finish":
@@ -339,22 +370,29 @@ class Adapter:
             elif kind == "drop":
                 self.queue.clear()
                 self.finished = True
+            elif kind == "collect" and self.lazy:
+                self.lazy.all_wanted = True
 
-    def take(self, ids):
+    def take(self, ids, files):
         if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
             self.link.complain("'run' came without a list of ids")
             return
+        if self.lazy:
+            self.lazy.note(ids, files)
         for name in ids:
-            if name not in self.tests:
-                self.link.complain("was told to run a test that was not collected here: %s" % name)
+            if name not in self.tests and not self.lazy:
+                self.not_here(name)
                 return
         for name in ids:
-            if isinstance(self.tests[name], Skipped):
+            if isinstance(self.tests.get(name), Skipped):
                 self.say_skipped(name)
             else:
                 self.queue.append(name)
         if ids:
             self.asked = self.parked = False
+
+    def not_here(self, name):
+        self.link.complain("was told to run a test that was not collected here: %s" % name)
 
     def say_skipped(self, name):
         """Collecting has run it already."""
@@ -370,7 +408,7 @@ class Adapter:
         if not self.queue and not self.finished:
             self.await_following()
         if self.queue:
-            return self.tests[self.queue[0]]
+            return self.tests.get(self.queue[0]) or self.lazy.place_of(self.queue[0])
         return None if self.finished or self.link.trouble else session
 
     def await_following(self):

@@ -3,6 +3,7 @@
 shard_pytest.py is the only user. Nothing in here knows a session or a hook. PYTEST_DONT_REWRITE
 """
 import json
+import os
 import re
 from hashlib import sha256
 from select import POLLIN, poll
@@ -111,12 +112,23 @@ def clean(name):
     return "%s...%s" % (data[:ID_BYTES - 64].decode("utf-8", "ignore"), sha256(data).hexdigest()[:32])
 
 
+def path_of(node):
+    return str(getattr(node, "path", None) or getattr(node, "fspath", None) or "")
+
+
+def file_of(node, root):
+    """As the worker gets it; None: it has none."""
+    path = path_of(node)
+    return clean(os.path.relpath(path, root).replace(os.sep, "/")) if path else None
+
+
 class Skipped:
     """Stands for a file or class that was skipped as a whole while it was collected: pytest counts it as one skip."""
 
     parent = None
 
-    def __init__(self, report):
+    def __init__(self, report, collector):
+        self.path = path_of(collector)
         self.nodeid = report.nodeid
         self.name = report.nodeid
         self.reason = skip_reason(report)

@@ -2,7 +2,10 @@
 import collections
 import json
 import os
+import shutil
+import stat
 import subprocess
+import tempfile
 import textwrap
 
 import pytest
@@ -27,12 +30,16 @@ def note(*words):
 '''
 WORST_LAST = ["passed", "xpassed", "xfailed", "skipped", "failed", "error"]
 
+LISTS = {}  # what known() has found out, by all that it depends on
 Plain = collections.namedtuple("Plain", "rc output stats notes statuses")
 
 
 class Suite:
-    def __init__(self, folder):
+    """A folder of tests. With collect="lazy" its sessions are those of a worker that is not the first of its build."""
+
+    def __init__(self, folder, collect):
         self.folder = folder
+        self.collect = collect
         self.runs = 0
         self.write("shard_recorder.py", RECORDER)
         self.write("noting.py", NOTE)
@@ -68,33 +75,80 @@ class Suite:
 
     def fed(self, *args, answer=None, worker=FakeWorker, **env):
         """The FakeWorker after the session; .stats, .notes and .counted as plain() has them."""
-        done = worker(self.folder, answer or Answer()).start(args, self.env(env))
+        known = self.known(args, env) if self.collect == "lazy" else None
+        done = worker(self.folder, answer or Answer(), known).start(args, self.env(env))
         done.stats, done.notes, done.counted = self.gathered()
         return done
+
+    def known(self, args, env):
+        """The list as the build's first worker has it, {id: (file, unit)}; made in a copy, which leaves no trace here.
+        Empty when that worker did not come to a list."""
+        texts = [(str(path.relative_to(self.folder)), path.read_bytes()) for path in sorted(self.folder.rglob("*"))
+                 if path.is_file() and "__pycache__" not in path.parts]
+        key = (args, tuple(sorted(env.items())), tuple(texts))
+        if key not in LISTS:
+            with tempfile.TemporaryDirectory(prefix="shard-adapter-") as place:
+                copy = shutil.copytree(str(self.folder), os.path.join(place, "suite"),
+                                       ignore=lambda folder, names: [name for name in names if stat.S_ISFIFO(
+                                           os.stat(os.path.join(folder, name)).st_mode)])
+                variables = dict(env, NOTES=os.devnull, OUTCOMES=os.devnull, PYTHONPATH=copy)
+                first = FakeWorker(copy, Answer([])).start(args, variables)
+            LISTS[key] = dict(zip(first.ids, zip(first.files, first.units)))
+        return LISTS[key]
 
     def same(self, *args, answer=None, **env):
         """Both, and that they agree: order, outcomes, fixtures' notes, exit status."""
         plain, fed = self.plain(*args, **env), self.fed(*args, answer=answer, **env)
         assert fed.bye == {"t": "bye", "rc": plain.rc, "stopped": False}, fed.output
         assert fed.rc == plain.rc, fed.output
-        assert fed.stats == plain.stats, fed.output
+        assert self.counted(fed.stats) == self.counted(plain.stats), fed.output
         assert fed.statuses == plain.statuses
         assert sorted(fed.started) == sorted(fed.ids) == sorted(fed.statuses)
         # In order, but for files that were skipped as a whole: they are reported as soon as they are given.
         assert tests_of(fed.started) == tests_of(fed.ids) == tests_of(fed.statuses)
         assert not fed.errors
-        assert fed.listed["n"] == len(fed.ids) == len(fed.files) == len(fed.units)
+        assert len(fed.ids) == len(fed.files) == len(fed.units)
+        if fed.listed.get("lazy"):
+            self.check_opened(fed)
+        else:
+            assert fed.listed["n"] == len(fed.ids)
         return plain, fed
+
+    def counted(self, stats):
+        """What both runs have alike: files whose tests were all deselected are not opened, others later."""
+        if self.collect == "full":
+            return stats
+        return {kind: sorted(names) for kind, names in stats.items() if kind != "deselected"}
+
+    @staticmethod
+    def check_opened(fed):
+        """Each file was opened once and holds what the list has of it."""
+        holds = {}
+        for name, file in zip(fed.ids, fed.files):
+            holds.setdefault(file, set()).add(name)
+        assert {file: set(ids) for file, ids in fed.opened.items()} == holds
 
 
 def tests_of(ids):
     return [name for name in ids if not name.endswith(".py")]
 
 
+def pytest_generate_tests(metafunc):
+    marks = [metafunc.definition.get_closest_marker(mark) for mark in ("full", "lazy")]
+    if "collect" in metafunc.fixturenames and not any(marks):
+        metafunc.parametrize("collect", ["full", "lazy"])
+
+
 @pytest.fixture
-def suite(tmp_path):
+def collect(request):
+    """How the suite's sessions collect: both ways, but for tests that have a mark for one of them."""
+    return "lazy" if request.node.get_closest_marker("lazy") else "full"
+
+
+@pytest.fixture
+def suite(tmp_path, collect):
     (tmp_path / "suite").mkdir()
-    return Suite(tmp_path / "suite")
+    return Suite(tmp_path / "suite", collect)
 
 
 @pytest.fixture(scope="session")
@@ -104,4 +158,6 @@ def runner_version():
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "full: about a session that collects everything, or the same in both ways")
+    config.addinivalue_line("markers", "lazy: about a session that imports files as their tests come")
     os.environ.pop("PYTEST_ADDOPTS", None)

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 
+FILES = ("shard_pytest.py", "shard_pytest_lib.py", "shard_pytest_lazy.py")
 HERE = os.path.dirname(os.path.abspath(__file__))
 ADAPTERS = os.path.join(HERE, os.pardir, os.pardir, os.pardir, "worker", "adapters")
 PYTHON = os.environ.get("SHARD_TEST_PYTHON", "/usr/bin/python3")
@@ -73,10 +74,13 @@ class Answer:
 
 
 class FakeWorker:
-    """One session: start() it, then everything is in its attributes."""
+    """One session: start() it, then everything is in its attributes. With `known`, the list of another session as
+    {id: (file, unit)}, it imports files as their tests come; an empty one makes it collect after all."""
 
-    def __init__(self, folder, answer):
-        self.folder, self.answer = str(folder), answer
+    def __init__(self, folder, answer, known=None):
+        self.folder, self.answer, self.known = str(folder), answer, known
+        self.opened = {}  # file: ids found in it, in the order in which files were opened
+        self.opening = None
         self.messages, self.ids, self.files, self.units = [], [], [], []
         self.results, self.statuses, self.texts = [], {}, {}
         self.started, self.late, self.errors = [], [], []
@@ -96,7 +100,7 @@ class FakeWorker:
 
     def launch(self, args, env, program):
         os.mkdir(os.path.join(self.temp, "plugin"))
-        for name in ("shard_pytest.py", "shard_pytest_lib.py"):
+        for name in FILES:
             target = os.path.join(self.temp, "plugin", name)
             with open(os.path.join(ADAPTERS, name)) as source, open(target, "w") as copy:
                 copy.write(self.adapted(source.read()) if name == "shard_pytest.py" else source.read())
@@ -104,7 +108,7 @@ class FakeWorker:
         earlier = env.get("PYTHONPATH")
         env["PYTHONPATH"] = os.path.join(self.temp, "plugin") + (os.pathsep + earlier if earlier else "")
         env["PYTEST_PLUGINS"] = "shard_pytest" + ("," + env["PYTEST_PLUGINS"] if "PYTEST_PLUGINS" in env else "")
-        env.update(SHARD_RUNNER_SOCK=path)
+        env.update(SHARD_RUNNER_SOCK=path, SHARD_RUNNER_COLLECT="full" if self.known is None else "lazy")
         with socket.socket(socket.AF_UNIX) as listener, open(os.path.join(self.temp, "out"), "w+b") as out:
             listener.bind(path)
             listener.listen(1)
@@ -173,10 +177,27 @@ class FakeWorker:
 
     def on_listed(self, message):
         self.listed = message
-        self.answer.listed(self.ids)
+        if not message.get("lazy"):
+            self.answer.listed(self.ids)
+        elif self.known:
+            self.ids = list(self.known)
+            self.files, self.units = map(list, zip(*self.known.values()))
+            self.answer.listed(self.ids)
+
+    def on_open(self, message):
+        assert not self.opening and message["file"] not in self.opened
+        self.opening = message["file"]
+
+    def on_opened(self, message):
+        self.opened.setdefault(message["file"], []).extend(message["ids"])
+        if not message["more"]:
+            self.opening = None
 
     def on_need(self, message):
         self.needed = True
+        if self.listed.get("lazy") and not self.known:
+            self.send({"t": "collect"})
+            return
         self.answer.need(self)
 
     def on_start(self, message):
@@ -200,7 +221,10 @@ class FakeWorker:
 
     def run(self, ids):
         self.running.update(ids)
-        self.send({"t": "run", "ids": ids})
+        message = {"t": "run", "ids": ids}
+        if self.listed.get("lazy"):
+            message["files"] = [self.known.get(name, (None,))[0] for name in ids]
+        self.send(message)
 
     def send(self, message):
         self.send_bytes(json.dumps(message).encode() + b"\n")

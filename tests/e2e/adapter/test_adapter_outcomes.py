@@ -1,6 +1,7 @@
 """Every kind of test has the outcome and the text that plain pytest gives it."""
 import json
 import os
+import re
 
 import pytest
 from fake_worker import Answer, has_plugin, stable
@@ -81,13 +82,19 @@ def test_all_kinds(suite, size):
     assert "text" not in next(r for r in fed.results if r["id"] == "test_kinds.py::test_pass")
 
 
+def counted(output):
+    """The output but for what pytest says of how many tests there are."""
+    return [re.sub(r" +\[ *\d+%\]", "", line) for line in stable(output)
+            if not line.startswith(("collected", "collecting", "shard: 2 files"))]
+
+
 def test_terminal_output_is_that_of_plain_pytest(suite):
     suite.write("test_kinds.py", KINDS)
     suite.write("test_more.py", "def test_one(): pass\n")
 
     for args in ([], ["-v"], ["-q"], ["-rA"]):
         plain, fed = suite.same(*args, answer=Answer(5))
-        assert stable(fed.output) == stable(plain.output)
+        assert counted(fed.output) == counted(plain.output)
 
 
 @pytest.mark.parametrize("ini", ["", "disable_test_id_escaping_and_forfeit_all_rights_to_community_support = true\n"])
@@ -142,7 +149,7 @@ def test_a_list_of_many_chunks(suite):
     ''')
     fed = suite.fed(answer=Answer(500))  # 450 KB a line
     assert fed.rc == 0 and list(fed.statuses) == fed.ids
-    assert fed.kinds().count("tests") > 4 and len(fed.ids) == fed.listed["n"] == 1500
+    assert fed.kinds().count("opened" if suite.collect == "lazy" else "tests") > 4 and len(fed.ids) == 1500
     assert [name.split("[")[1][:5] for name in fed.ids] == ["%05d" % n for n in range(1500)]
     assert max(len(json.dumps(message)) for message in fed.messages) <= 256 * 1024
 
@@ -178,7 +185,7 @@ def test_duplicate_ids(suite):
     ''')
     suite.write("test_it.py", "def test_a(): pass\ndef test_b(): pass\ndef test_c(): assert 0\n")
     fed = suite.fed(answer=Answer(1))
-    assert fed.listed["duplicates"] == ["test_it.py::test_a"]
+    assert fed.listed["duplicates"] == ([] if suite.collect == "lazy" else ["test_it.py::test_a"])  # said by the first
     assert fed.ids == ["test_it.py::" + name for name in ("test_a", "test_b", "test_a#2", "test_a#3", "test_c")]
     assert list(fed.statuses) == fed.ids and list(fed.statuses.values()) == ["passed"] * 4 + ["failed"]
     assert fed.rc == suite.plain().rc == 1
@@ -246,6 +253,7 @@ def test_asyncio(suite):
     assert list(fed.statuses.values()) == ["passed", "failed", "passed"]
 
 
+@pytest.mark.full
 def test_rerunfailures(suite):
     if not has_plugin("pytest_rerunfailures"):
         raise AssertionError("python3-pytest-rerunfailures is needed for this test")
