@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "worker/human.h"
 #include "worker/link.h"
 
 enum { LISTING_CHUNK_TESTS = 5000, LISTING_CHUNK_BYTES = 256 * 1024 };
@@ -103,10 +104,7 @@ static bool listing_varies(const ProtobufCBinaryData *ids, size_t n) {
   return false;
 }
 
-void listing_print_mismatch(const Shardd__ListReply *reply, FILE *out) {
-  char first[256];
-  fprintf(out, "shard: this worker collected other tests than %s, who came first:\n",
-          base_quote(first, sizeof first, reply->first.data, reply->first.len));
+static void listing_print_difference(const Shardd__ListReply *reply, FILE *out) {
   listing_print_ids(out, "-", reply->missing, reply->n_missing, reply->missing_total);
   listing_print_ids(out, "+", reply->extra, reply->n_extra, reply->extra_total);
   fputs("  (- only there, + only here.) ", out);
@@ -119,4 +117,71 @@ void listing_print_mismatch(const Shardd__ListReply *reply, FILE *out) {
         "random source (fix PYTHONHASHSEED, give ids); tests deselected by the environment.\n",
         out);
   }
+}
+
+void listing_print_mismatch(const Shardd__ListReply *reply, FILE *out) {
+  char first[256];
+  fprintf(out, "shard: this worker collected other tests than %s, who came first:\n",
+          base_quote(first, sizeof first, reply->first.data, reply->first.len));
+  listing_print_difference(reply, out);
+}
+
+// ---- one file
+
+struct listing_ids {
+  ProtobufCBinaryData id[MSG_FEW_MAX];
+  size_t n;
+  uint32_t total;
+};
+
+static void listing_name(struct listing_ids *ids, const char *id) {
+  ids->total++;
+  if (ids->n < MSG_FEW_MAX) ids->id[ids->n++] = msg_text(id);
+}
+
+static bool listing_is_in(const struct testlist *list, const char *id, uint32_t file) {
+  int64_t number = testlist_find(list, id, strlen(id));
+  return number >= 0 && testlist_file_index(list, testlist_position(list, (uint32_t)number)) == file;
+}
+
+static void listing_find_missing(const struct testlist *list, uint32_t file, const struct testlist *found,
+                                 struct listing_ids *missing) {
+  for (size_t i = 0; file != TESTLIST_NO_FILE && i < testlist_count(list); i++) {
+    const char *id = testlist_id(list, i);
+    if (testlist_file_index(list, i) == file && testlist_find(found, id, strlen(id)) < 0) listing_name(missing, id);
+  }
+}
+
+static void listing_print_file(const char *file, const struct listing_ids *missing, const struct listing_ids *extra,
+                               const char *text, FILE *out) {
+  Shardd__ListReply reply = SHARDD__LIST_REPLY__INIT;
+  ProtobufCBinaryData ids[2][MSG_FEW_MAX];
+  char *name = human_safe(file, strlen(file), ESCAPE_LINE), *safe = human_safe(text, strlen(text), ESCAPE_TEXT);
+  memcpy(ids[0], missing->id, sizeof ids[0]);
+  memcpy(ids[1], extra->id, sizeof ids[1]);
+  reply.missing = ids[0];
+  reply.n_missing = missing->n;
+  reply.missing_total = missing->total;
+  reply.extra = ids[1];
+  reply.n_extra = extra->n;
+  reply.extra_total = extra->total;
+  fprintf(out, "shard: %s holds other tests here than in the build's list:\n", name);
+  if (safe[0]) fprintf(out, "%s\n", safe);
+  listing_print_difference(&reply, out);
+  free(name);
+  free(safe);
+}
+
+bool listing_file_agrees(const struct testlist *list, const char *file, const struct testlist *found, const char *text,
+                         FILE *out) {
+  struct listing_ids missing = {.n = 0}, extra = {.n = 0};
+  uint32_t index = testlist_file_find(list, file);
+  size_t count = testlist_count(found), wanted = index == TESTLIST_NO_FILE ? 0 : testlist_file_tests(list, index);
+  for (size_t i = 0; i < count; i++) {
+    if (!listing_is_in(list, testlist_id(found, i), index)) listing_name(&extra, testlist_id(found, i));
+  }
+  if (!extra.total && count == wanted) return true;
+  listing_find_missing(list, index, found, &missing);
+  listing_print_file(file, &missing, &extra, text, out);
+  return false;
 }

@@ -1,5 +1,5 @@
-// The list on its way to the server: offered by digest, sent in chunks when asked for, compared by the server. Used by
-// run.c and dryrun.c.
+// The list on its way to the server: offered by digest, sent in chunks when asked for, compared by the server; and one
+// file of it compared here. Used by run.c, run_lazy.c and dryrun.c.
 #ifndef WORKER_LISTING_H
 #define WORKER_LISTING_H
 
@@ -18,5 +18,9 @@ void listing_send_to(const struct testlist *list, void (*send)(void *arg, const 
 
 // Tells people how two lists differ, and what usually makes them.
 void listing_print_mismatch(const Shardd__ListReply *reply, FILE *out);
+// Whether a file holds just the tests that the list has of it; both are sealed. If not, tells people how they differ;
+// `text` is what went wrong in the file, "": nothing.
+bool listing_file_agrees(const struct testlist *list, const char *file, const struct testlist *found, const char *text,
+                         FILE *out);
 
 #endif

@@ -27,10 +27,11 @@ enum options_command {
   OPTIONS_NO_FLAG = 1 << 30,  // taken by no command line: variable and file only
 };
 
-enum { OPTIONS_KEY_COUNT = 47, OPTIONS_WORKERS_MAX = 256 };
+enum { OPTIONS_KEY_COUNT = 48, OPTIONS_WORKERS_MAX = 256 };
 
 // The numbers of OnRetry in shardd.proto (asserted in options_table.c).
 enum options_on_retry { OPTIONS_ON_RETRY_UNRESOLVED, OPTIONS_ON_RETRY_MINE, OPTIONS_ON_RETRY_ALL };
+enum options_collect { OPTIONS_COLLECT_FULL, OPTIONS_COLLECT_LAZY };
 enum options_color { OPTIONS_COLOR_AUTO, OPTIONS_COLOR_ALWAYS, OPTIONS_COLOR_NEVER };
 
 // Strings are never NULL; "" is unset. Times in microseconds.
@@ -43,7 +44,8 @@ struct options {
   char *attempt, *commit, *branch;
   bool untrusted;
 
-  int runner;  // for options_runner
+  int runner;   // for options_runner
+  int collect;  // enum options_collect
   char *list, *list_file, *results;
   uint64_t retries;
   uint64_t max_failures;  // 1 with fail_fast; 0: no bound

@@ -25,6 +25,7 @@ enum {
 #define AT(member) offsetof(struct options, member)
 
 static const char *const runners[] = {"auto", "pytest", "command", NULL};
+static const char *const collects[] = {"full", "lazy", NULL};
 static const char *const on_retries[] = {"unresolved", "mine", "all", NULL};
 static const char *const colors[] = {"auto", "always", "never", NULL};
 
@@ -119,6 +120,14 @@ static const struct conf_key keys[] = {
      .fallback = "auto",
      .arg = "NAME",
      .help = "how tests are run; auto takes pytest for a command that names it",
+     .commands = WORK},
+    {.name = "collect",
+     .type = CONF_CHOICE,
+     .offset = AT(collect),
+     .choices = collects,
+     .fallback = "full",
+     .arg = "HOW",
+     .help = "pytest: full imports all files of tests; lazy those of which this worker gets tests, but in the first",
      .commands = WORK},
     {.name = "list",
      .type = CONF_STRING,

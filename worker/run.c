@@ -159,7 +159,7 @@ static void on_drained(struct run *run, const Shardd__Drained *drained) {
 
 // ---- the list
 
-static void run_list_agreed(struct run *run) {
+void run_list_agreed(struct run *run) {
   run->list_agreed = true;
   if (run->ended) {
     run_settle(run);
@@ -171,7 +171,13 @@ static void run_list_agreed(struct run *run) {
 static void on_list_reply(struct run *run, const Shardd__ListReply *reply) {
   switch (reply->want) {
     case SHARDD__LIST_WANT__LIST_OK: run_list_agreed(run); return;
-    case SHARDD__LIST_WANT__LIST_SEND: listing_send(run->list, run->link); return;
+    case SHARDD__LIST_WANT__LIST_SEND:
+      if (run->list) {
+        listing_send(run->list, run->link);
+      } else {
+        run_lazy_collect(run);
+      }
+      return;
     case SHARDD__LIST_WANT__LIST_MISMATCH:
       listing_print_mismatch(reply, stderr);
       run->end_kind = RUNNER_END_FAILED;
@@ -194,6 +200,7 @@ static void run_offer(struct run *run) {
 static void on_listed(void *arg, struct testlist *list) {
   struct run *run = arg;
   testlist_seal(list);
+  run_lazy_forget(run);
   run->list = list;
   if (!run->options->quiet) fprintf(stderr, "shard: collected %zu tests\n", testlist_count(list));
   run_offer(run);
@@ -224,6 +231,7 @@ static void on_frame(void *arg, const Shardd__Frame *frame) {
     case SHARDD__FRAME__BODY_DRAINED: on_drained(run, frame->drained); return;
     case SHARDD__FRAME__BODY_ACK: on_ack(run, frame->ack->seq); return;
     case SHARDD__FRAME__BODY_LIST_REPLY: on_list_reply(run, frame->list_reply); return;
+    case SHARDD__FRAME__BODY_LIST_CHUNK: run_lazy_chunk(run, frame->list_chunk); return;
     case SHARDD__FRAME__BODY_GOODBYE: run_goodbye(run, frame->goodbye); return;
     case SHARDD__FRAME__BODY_ERROR: on_error(run, frame->error); return;
     case SHARDD__FRAME__BODY_RECALL: run_recall(run, frame->recall); return;
@@ -232,7 +240,6 @@ static void on_frame(void *arg, const Shardd__Frame *frame) {
     case SHARDD__FRAME__BODY_HELLO:
     case SHARDD__FRAME__BODY_WELCOME:
     case SHARDD__FRAME__BODY_LIST_OFFER:
-    case SHARDD__FRAME__BODY_LIST_CHUNK:
     case SHARDD__FRAME__BODY_LIST_REQUEST:
     case SHARDD__FRAME__BODY_LEASE_REQUEST:
     case SHARDD__FRAME__BODY_STARTED:
@@ -255,6 +262,7 @@ static void on_hello(void *arg, Shardd__Hello *hello) {
 static void on_welcome(void *arg, const Shardd__Welcome *welcome, bool again) {
   struct run *run = arg;
   run->list_known = welcome->list_known;
+  run->collecting = welcome->collecting;
   run->asked = false;
   if (!again) return;
   run->waiting_since_us = base_now_us();
@@ -262,6 +270,7 @@ static void on_welcome(void *arg, const Shardd__Welcome *welcome, bool again) {
   spool_rewind(run->spool);
   run_flush(run);
   if (run->list_offered && !run->list_agreed) run_offer(run);
+  if (run->download) run_lazy_begin(run);
   run_ask(run);
   if (run->said_bye) run_bye(run);
   run_settle(run);
@@ -311,7 +320,8 @@ static void on_end(void *arg, const struct runner_end *end) {
   if (end->why && !run->why) run->why = base_strdup(end->why);
   run_copy_late(run, end);
   run_flush(run);
-  if (end->kind == RUNNER_END_EMPTY && !run->list) {
+  if (end->kind == RUNNER_END_EMPTY && (!run->list || run->spec.lazy)) {
+    run_lazy_forget(run);
     run->list = testlist_new();
     testlist_seal(run->list);
     run_offer(run);
@@ -350,13 +360,15 @@ static int run_start_runner(struct run *run, char **command) {
   static char *list_argv[4];
   char why[512];
   run->ops = runner_find(options_runner(run->options), command);
+  bool lazy = run->options->collect == OPTIONS_COLLECT_LAZY && run->ops->collect;
   run->spec = (struct runner_spec){.argv = command,
                                    .list_argv = options_list_argv(run->options, list_argv),
                                    .list_file = run->options->list_file[0] ? run->options->list_file : NULL,
                                    .results = run->options->results,
                                    .node = run->identity.node,
                                    .build = run->identity.build,
-                                   .want_list = !run->list_known,
+                                   .want_list = !run->list_known && !(lazy && run->collecting),
+                                   .lazy = lazy,
                                    .allow_empty = run->options->allow_empty,
                                    .start_timeout_us = run->options->start_timeout_us,
                                    .base = run->base,
@@ -364,6 +376,7 @@ static int run_start_runner(struct run *run, char **command) {
                                               .on_started = on_started,
                                               .on_result = on_result,
                                               .on_need = on_need,
+                                              .on_opened = run_lazy_opened,
                                               .on_end = on_end,
                                               .arg = run}};
   run->list_agreed = !run->spec.want_list && !run->ops->lists_itself;
@@ -372,6 +385,7 @@ static int run_start_runner(struct run *run, char **command) {
     run->runner = run->ops->start(&run->spec, why, sizeof why);
     run->end_kind = run->runner ? RUNNER_END_OK : RUNNER_END_FAILED;
   }
+  if (run->runner && lazy && !run->spec.want_list) run_lazy_begin(run);
   if (run->runner) return 0;
   run->why = base_strdup(why);
   return -1;
@@ -429,6 +443,7 @@ static void run_release(struct run *run) {
   held_release(&run->held);
   spool_free(run->spool);
   testlist_free(run->list);
+  download_free(run->download);
   for (size_t i = 0; i < run->late_count; i++)
     free(run->late[i]);
   free(run->late);

@@ -2,6 +2,7 @@
 #ifndef WORKER_RUN_IMPL_H
 #define WORKER_RUN_IMPL_H
 
+#include "worker/download.h"
 #include "worker/held.h"
 #include "worker/link.h"
 #include "worker/runner.h"
@@ -18,6 +19,7 @@ struct run {
   struct runner *runner;
   struct runner_spec spec;
   struct testlist *list;
+  struct download *download;  // it has not collected: the build's list on its way to here
   struct held held;
   struct spool *spool;
   struct event *flush, *retry, *farewell, *on_signal[RUN_SIGNALS];
@@ -33,6 +35,7 @@ struct run {
   bool asked;  // the server was asked for them, on this connection
   bool heard_goodbye;
   bool list_known;  // the server has the list already
+  bool collecting;  // or another worker is making it
   bool ended;       // the runner is over
   bool said_bye, gone;
   int signo;
@@ -47,6 +50,20 @@ struct run {
 // run_recall.c
 // The server asks tests back: those that the runner has not begun go, and it hears which.
 void run_recall(struct run *run, const Shardd__Recall *recall);
+
+// run.c
+
+void run_list_agreed(struct run *run);  // the server and this worker have the same list
+
+// run_lazy.c: a worker that has not collected.
+
+// It begins without a list: asks for the build's. Again after a lost connection.
+void run_lazy_begin(struct run *run);
+void run_lazy_chunk(struct run *run, const Shardd__ListChunk *chunk);
+void run_lazy_collect(struct run *run);  // nobody has the list, and this worker shall make it
+void run_lazy_forget(struct run *run);   // it has collected after all: the list it was sent is not its own
+// For runner_events: whether a file holds what the list says.
+bool run_lazy_opened(void *arg, const char *file, const struct testlist *found, const char *text);
 
 // run_end.c
 

@@ -24,7 +24,8 @@ struct testlist {
   size_t text_bytes, text_room;
   struct record *tests;
   size_t count, room;
-  size_t *files;  // offsets into text
+  size_t *files;      // offsets into text
+  uint32_t *in_file;  // tests of each
   size_t file_count, file_room;
   uint32_t *slots;  // hash of file names: place + 1, 0 is free; always a power of two, at most half full
   size_t slot_count;
@@ -57,6 +58,7 @@ void testlist_free(struct testlist *list) {
   free(list->text);
   free(list->tests);
   free(list->files);
+  free(list->in_file);
   free(list->slots);
   free(list->order);
   free(list->duplicates);
@@ -73,6 +75,7 @@ int testlist_add(struct testlist *list, const char *id, size_t id_bytes, const c
   struct record *test = &list->tests[list->count++];
   *test = (struct record){.id = add_text(list, id, id_bytes), .id_bytes = (uint32_t)id_bytes, .unit = unit};
   test->file = intern_file(list, file);
+  if (test->file != TESTLIST_NO_FILE) list->in_file[test->file]++;
   return 0;
 }
 
@@ -130,6 +133,16 @@ const char *testlist_file_name(const struct testlist *list, size_t file_index) {
   return list->text + list->files[file_index];
 }
 
+uint32_t testlist_file_find(const struct testlist *list, const char *file) {
+  size_t slot = find_slot(list, file);
+  return list->slots[slot] ? list->slots[slot] - 1 : (uint32_t)TESTLIST_NO_FILE;
+}
+
+uint32_t testlist_file_tests(const struct testlist *list, size_t file_index) {
+  assert(file_index < list->file_count);
+  return list->in_file[file_index];
+}
+
 size_t testlist_position(const struct testlist *list, uint32_t number) {
   assert(list->order && number < list->count);
   return list->order[number];
@@ -178,8 +191,10 @@ static uint32_t intern_file(struct testlist *list, const char *file) {
   if (list->file_count == list->file_room) {
     list->file_room = list->file_room ? list->file_room * 2 : FIRST_TESTS;
     list->files = base_realloc(list->files, list->file_room, sizeof(*list->files));
+    list->in_file = base_realloc(list->in_file, list->file_room, sizeof(*list->in_file));
   }
   uint32_t place = (uint32_t)list->file_count;
+  list->in_file[place] = 0;
   list->files[list->file_count++] = add_text(list, file, bytes);
   list->slots[slot] = place + 1;
   if (list->file_count * 2 > list->slot_count) grow_slots(list);

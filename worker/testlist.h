@@ -33,6 +33,8 @@ uint32_t testlist_unit(const struct testlist *list, size_t position);
 uint32_t testlist_file_index(const struct testlist *list, size_t position);  // TESTLIST_NO_FILE: none
 size_t testlist_file_count(const struct testlist *list);
 const char *testlist_file_name(const struct testlist *list, size_t file_index);
+uint32_t testlist_file_find(const struct testlist *list, const char *file);    // its index, or TESTLIST_NO_FILE
+uint32_t testlist_file_tests(const struct testlist *list, size_t file_index);  // how many tests are of that file
 
 // By number on the wire (byte order): the position in collection order.
 size_t testlist_position(const struct testlist *list, uint32_t number);

@@ -120,11 +120,33 @@ static void test_full(void **state) {
   testlist_free(list);
 }
 
+static void test_tests_of_a_file(void **state) {
+  (void)state;
+  struct testlist *list = testlist_new();
+  add(list, "b::1", "b", 0);
+  add(list, "a::1", "a", 0);
+  add(list, "b::2", "b", 0);
+  add(list, "none", NULL, 0);
+  for (uint32_t i = 0; i < 200; i++) {  // grows
+    char id[32], file[32];
+    (void)snprintf(id, sizeof(id), "c%u", i);
+    (void)snprintf(file, sizeof(file), "f%u", i);
+    add(list, id, file, 0);
+  }
+  assert_int_equal(testlist_file_find(list, "b"), 0);
+  assert_int_equal(testlist_file_tests(list, 0), 2);
+  assert_int_equal(testlist_file_find(list, "a"), 1);
+  assert_int_equal(testlist_file_tests(list, 1), 1);
+  assert_int_equal(testlist_file_tests(list, testlist_file_find(list, "f199")), 1);
+  assert_int_equal(testlist_file_find(list, "c"), TESTLIST_NO_FILE);
+  testlist_free(list);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_empty),      cmocka_unit_test(test_order_and_digest),
       cmocka_unit_test(test_duplicates), cmocka_unit_test(test_bounds),
-      cmocka_unit_test(test_full),
+      cmocka_unit_test(test_full),       cmocka_unit_test(test_tests_of_a_file),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
