@@ -20,18 +20,20 @@
   " AND cost_ms>=?4 ORDER BY est_us DESC LIMIT ?2 OFFSET ?3) d"                                              \
   " CROSS JOIN test t ON t.id=d.test LEFT JOIN file_stat f ON f.id=t.file ORDER BY d.est_us DESC"
 
-// ?6: a week before now.
-#define FLAKY(suite)                                                                                       \
-  "SELECT t.node, f.path, k.state, k.f, k.r, k.flips, k.runs, k.builds,"                                   \
-  " (SELECT count(DISTINCT commit_key) FROM flake_event e WHERE e.test=k.test),"                           \
-  " k.kind, k.last_event_ms, (SELECT count(*) FROM flake_event e WHERE e.test=k.test AND e.at_ms>=?6"      \
-  " AND e.flags&16) AS hits7, k.lost_us, q.expires_ms"                                                     \
-  " FROM flake_stat k INDEXED BY flake_stat_state CROSS JOIN test t ON t.id=k.test"                        \
-  " LEFT JOIN file_stat f ON f.id=t.file LEFT JOIN quarantine q ON q.test=k.test"                          \
-  " WHERE k.state>=2 AND k.state IN (2, 3) AND k.suite" suite                                              \
-  " AND k.last_event_ms>=?4 AND (?5='' OR EXISTS"                                                          \
-  " (SELECT 1 FROM flake_event e CROSS JOIN build b ON b.id=e.build WHERE e.test=k.test AND b.branch=?5))" \
-  " ORDER BY k.state DESC, hits7 DESC, k.lost_us DESC, (k.f+0.02)/(k.r+20.02) DESC, k.test LIMIT ?2 OFFSET ?3"
+// ?6: a week before now. Commits are counted for those alone that are shown.
+#define FLAKY(suite)                                                                                              \
+  "SELECT x.node, x.path, x.state, x.f, x.r, x.flips, x.runs, x.builds,"                                          \
+  " (SELECT count(DISTINCT commit_key) FROM flake_event e WHERE e.test=x.test),"                                  \
+  " x.kind, x.last_event_ms, x.hits7, x.lost_us, x.expires_ms FROM"                                               \
+  " (SELECT k.*, t.node, f.path, q.expires_ms, (SELECT count(*) FROM flake_event e WHERE e.test=k.test"           \
+  " AND e.at_ms>=?6 AND e.flags&16) AS hits7"                                                                     \
+  " FROM flake_stat k INDEXED BY flake_stat_state CROSS JOIN test t ON t.id=k.test"                               \
+  " LEFT JOIN file_stat f ON f.id=t.file LEFT JOIN quarantine q ON q.test=k.test"                                 \
+  " WHERE k.state>=2 AND k.state IN (2, 3) AND k.suite" suite                                                     \
+  " AND k.last_event_ms>=?4 AND (?5='' OR EXISTS"                                                                 \
+  " (SELECT 1 FROM flake_event e CROSS JOIN build b ON b.id=e.build WHERE e.test=k.test AND b.branch=?5))"        \
+  " ORDER BY k.state DESC, hits7 DESC, k.lost_us DESC, (k.f+0.02)/(k.r+20.02) DESC, k.test LIMIT ?2 OFFSET ?3) x" \
+  " ORDER BY x.state DESC, x.hits7 DESC, x.lost_us DESC, (x.f+0.02)/(x.r+20.02) DESC, x.test"
 
 #define BROKEN(suite)                                                                                    \
   "SELECT t.node, f.path, k.since_ms, nullif(good.commit_sha, ''), nullif(bad.commit_sha, ''), bad.ext," \
