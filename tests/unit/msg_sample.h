@@ -39,6 +39,8 @@ struct sample {
   Shardd__Goodbye goodbye;
   Shardd__Query query;
   Shardd__Rows rows;
+  Shardd__Recall recall;
+  Shardd__Released released;
   Shardd__ListRequest list_request;
   uint32_t a[2], b[2], c[2], d[2], e[2];
   uint64_t big[2];
@@ -115,6 +117,10 @@ static void fill_to_server(struct sample *s) {
   s->bye.reason = SHARDD__BYE_REASON__BYE_DONE;
   s->bye.n_late = 2;
   s->bye.late = s->names;
+  s->released = (Shardd__Released)SHARDD__RELEASED__INIT;
+  s->released.lease = 7;
+  s->released.n_test = 2;
+  s->released.test = s->a;
   s->list_request = (Shardd__ListRequest)SHARDD__LIST_REQUEST__INIT;
   s->list_request.tests = 5000;
   s->list_request.files = 40;
@@ -164,29 +170,20 @@ static void fill_to_worker(struct sample *s) {
   s->rows.type = s->e;
   s->rows.n_cell = 4;
   s->rows.cell = s->names;
+  s->recall = (Shardd__Recall)SHARDD__RECALL__INIT;
+  s->recall.lease = 7;
+  s->recall.n_test = 2;
+  s->recall.test = s->a;
 }
 
 static void *sample_of(struct sample *s, int body) {
-  void *const messages[] = {&s->hello,         &s->welcome,
-                            &s->error,         &s->list_offer,
-                            &s->list_chunk,    &s->list_reply,
-                            &s->lease_request, &s->lease,
-                            &s->parked,        &s->drained,
-                            &s->started,       &s->results,
-                            &s->ack,           &s->heartbeat,
-                            &s->revoke,        &s->bye,
-                            &s->goodbye,       &s->query,
-                            &s->rows,          [SHARDD__FRAME__BODY_LIST_REQUEST - FIRST_BODY] = &s->list_request};
+  void *const messages[] = {&s->hello,      &s->welcome,       &s->error, &s->list_offer, &s->list_chunk,
+                            &s->list_reply, &s->lease_request, &s->lease, &s->parked,     &s->drained,
+                            &s->started,    &s->results,       &s->ack,   &s->heartbeat,  &s->revoke,
+                            &s->bye,        &s->goodbye,       &s->query, &s->rows,       &s->recall,
+                            &s->released,   &s->list_request};
   assert_int_equal(sizeof messages / sizeof messages[0], LAST_BODY - FIRST_BODY + 1);
   return messages[body - FIRST_BODY];
-}
-
-// The next number that is a message's: some are not in use.
-static int next_body(int body) {
-  do {
-    body++;
-  } while (body <= LAST_BODY && !protobuf_c_message_descriptor_get_field(&shardd__frame__descriptor, (unsigned)body));
-  return body;
 }
 
 static void *make(int body) {

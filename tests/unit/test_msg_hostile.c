@@ -123,7 +123,7 @@ static void test_a_small_arena_refuses_what_a_larger_one_takes(void **state) {
 
 static void test_every_truncation_is_survived(void **state) {
   (void)state;
-  for (int body = FIRST_BODY; body <= LAST_BODY; body = next_body(body)) {
+  for (int body = FIRST_BODY; body <= LAST_BODY; body++) {
     make(body);
     size_t n = pack(&sample.frame) - FRAME_HEADER_BYTES;
     uint8_t *copy = NULL;
@@ -155,7 +155,7 @@ static void test_mutated_messages_are_survived(void **state) {
   uint32_t seed = 4270;
   size_t accepted = 0, refused = 0;
   for (unsigned round = 0; round < 100000; round++) {
-    make(next_body(FIRST_BODY - 1 + (int)(next_random(&seed) % (LAST_BODY - FIRST_BODY + 1))));
+    make(FIRST_BODY + (int)(next_random(&seed) % (LAST_BODY - FIRST_BODY + 1)));
     size_t n = pack(&sample.frame) - FRAME_HEADER_BYTES;
     for (unsigned changes = 1 + next_random(&seed) % 3; changes > 0; changes--) {
       packed[FRAME_HEADER_BYTES + next_random(&seed) % n] = (uint8_t)next_random(&seed);
