@@ -87,6 +87,22 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(call obj,$(BENCH_PARTS)) $(LIBS
 	@echo "  LD $@"; $(CC) $(ALL_LDFLAGS) -o $@ $< $(call obj,$(BENCH_PARTS)) $(LIBS) $(LIBS) \
 	  $$(pkg-config --libs $(SERVER_PACKAGES) expat jansson) -lpthread -lm
 
+# ---- power cuts: the real store on a disk that forgets what was not synced, under a clock of the test's own
+CHAOS_CLOCK := -Wl,--wrap=base_now_us -Wl,--wrap=base_wall_us -Wl,--wrap=pthread_cond_timedwait
+POWERCUT_OBJ := $(call obj,$(wildcard tests/chaos/powercut.c tests/chaos/cut*.c) tests/chaos/clock.c)
+$(BUILD)/chaos/powercut: $(POWERCUT_OBJ) $(BUILD)/libserver.a $(BUILD)/libconfig.a
+	@mkdir -p $(@D)
+	@echo "  LD $@"; $(CC) $(ALL_LDFLAGS) $(CHAOS_CLOCK) -o $@ $^ $$(pkg-config --libs $(SERVER_PACKAGES)) -lpthread -lm
+
+chaos-programs: $(BUILD)/chaos/powercut
+
+# CUTS=1000000 on demand; SEED repeats a run.
+CUTS ?= 20000
+SEED := $(or $(SEED),$(shell date +%s))
+powercut: $(BUILD)/chaos/powercut
+	$< --cuts $(CUTS) --seed $(SEED) --jobs $(JOBS)
+	$< --cuts 1000 --seed $(SEED) --jobs $(JOBS) --control NORMAL
+
 # ---- packages: what is missing is installed, or the line that does it printed (tests/deps.sh)
 DEPS ?= build
 deps:
@@ -103,19 +119,21 @@ demo:
 JOBS ?= 2
 ASAN := build/address-undefined
 ASAN_E2E := tests/e2e/test_build.py,tests/e2e/test_kill.py,tests/e2e/test_local.py
+ASAN_CHAOS := tests/chaos/test_powercut.py
 check:
 	@tests/deps.sh build test
-	@$(MAKE) --no-print-directory -j$(JOBS) all unit-programs
-	@$(MAKE) --no-print-directory -j$(JOBS) SAN=address,undefined BUILD=$(ASAN) WERROR=1 all unit-programs
-	@tests/check.py --unit $(BUILD) --e2e $(BUILD) tests/test_checks.py,tests/e2e --unit $(ASAN) --e2e $(ASAN) $(ASAN_E2E)
+	@$(MAKE) --no-print-directory -j$(JOBS) all unit-programs chaos-programs
+	@$(MAKE) --no-print-directory -j$(JOBS) SAN=address,undefined BUILD=$(ASAN) WERROR=1 all unit-programs chaos-programs
+	@tests/check.py --unit $(BUILD) --e2e $(BUILD) tests/test_checks.py,tests/e2e,tests/chaos --unit $(ASAN) \
+	  --e2e $(ASAN) $(ASAN_E2E),$(ASAN_CHAOS)
 
 unit-programs: $(UNIT_BIN)
 
 unit: unit-programs
 	@tests/check.py --unit $(BUILD)
 
-e2e: all
-	@tests/check.py --e2e $(BUILD) tests/test_checks.py,tests/e2e
+e2e: all chaos-programs
+	@tests/check.py --e2e $(BUILD) tests/test_checks.py,tests/e2e,tests/chaos
 
 # The threads of the store, under ThreadSanitizer: all unit tests, and the daemon with it in a few end-to-end tests.
 tsan:
@@ -124,8 +142,8 @@ tsan:
 	@tests/check.py --unit build/thread --e2e build/thread tests/e2e/test_build.py
 
 # ---- lint: each part is a target of its own; all of them run even when one fails
-LINT_C := $(wildcard $(foreach d,server worker proto config tests/unit tests/bench,$(d)/*.c))
-LINT_H := $(wildcard $(foreach d,server worker proto config tests/unit tests/bench,$(d)/*.h))
+LINT_C := $(wildcard $(foreach d,server worker proto config tests/unit tests/bench tests/chaos,$(d)/*.c))
+LINT_H := $(wildcard $(foreach d,server worker proto config tests/unit tests/bench tests/chaos,$(d)/*.h))
 LINT_SH := $(wildcard .ci/run tests/*.sh docs/ci/*.sh)
 LINT_PARTS := gcc clang format tidy cppcheck shell python man rules
 lint:
@@ -148,7 +166,7 @@ lint-tidy: compile_commands.json
 lint-cppcheck: $(GEN)
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability --inline-suppr -j $(JOBS) \
 	  --suppressions-list=tests/cppcheck.txt -D_GNU_SOURCE -DSHARD_VERSION='"$(VERSION)"' -I. -I$(BUILD)/gen \
-	  --library=posix server worker proto config tests/unit tests/bench
+	  --library=posix server worker proto config tests/unit tests/bench tests/chaos
 
 lint-shell:
 	shellcheck $(LINT_SH)
@@ -227,6 +245,7 @@ make lint          warnings of gcc and clang, layout, static analysis, scripts, 
 make deps          installs missing Debian packages, or prints the line that does
 make unit          unit tests; one of them: make unit-NAME
 make e2e           end-to-end tests; one: /usr/bin/python3 -m pytest tests/e2e -k NAME
+make powercut      the store on a disk that forgets: CUTS=1000000 SEED=7; a control must lose
 make tsan          unit tests and a few end-to-end tests with ThreadSanitizer
 make bench         benchmarks against their targets; one: bench-overhead, bench-makespan-virtual, bench-load
 make monte-carlo   the flaky model against its table, in virtual time; SEED=N
@@ -238,7 +257,8 @@ endef
 help:
 	@: $(info $(HELP))
 
-.PHONY: all deps demo check unit unit-programs e2e tsan lint $(LINT_PARTS:%=lint-%) objects format bench bench-overhead \
-  bench-makespan-virtual bench-load monte-carlo install uninstall clean help
+.PHONY: all deps demo check unit unit-programs e2e tsan lint $(LINT_PARTS:%=lint-%) objects format bench \
+  bench-overhead bench-makespan-virtual bench-load monte-carlo install uninstall clean help chaos-programs \
+  powercut bench-makespan
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
