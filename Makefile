@@ -103,6 +103,35 @@ powercut: $(BUILD)/chaos/powercut
 	$< --cuts $(CUTS) --seed $(SEED) --jobs $(JOBS)
 	$< --cuts 1000 --seed $(SEED) --jobs $(JOBS) --control NORMAL
 
+# ---- fuzzing: one target per tests/fuzz/fuzz_NAME.c. `make fuzz-NAME SECONDS=10` searches with libFuzzer; what it keeps
+# goes to build/fuzz/corpus, a finding to build/fuzz. The plain programs feed the corpus in `make check`.
+FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_BIN := $(FUZZ_NAMES:%=$(BUILD)/fuzz/fuzz_%)
+FUZZ_LIBS = $(LIBS) $(LIBS) $$(pkg-config --libs $(SERVER_PACKAGES) expat jansson) -lpthread -lm
+$(BUILD)/fuzz/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/replay.o $(LIBS)
+	@mkdir -p $(@D)
+	@echo "  LD $@"; $(CC) $(ALL_LDFLAGS) -o $@ $< $(BUILD)/obj/tests/fuzz/replay.o $(FUZZ_LIBS)
+
+$(BUILD)/fuzz/search_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(LIBS)
+	@mkdir -p $(@D)
+	@echo "  LD $@"; $(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $< $(FUZZ_LIBS)
+
+fuzz-programs: $(FUZZ_BIN)
+
+SECONDS ?= 60
+FUZZ_DIR := build/fuzz
+fuzz-%:
+	@tests/deps.sh build test fuzz
+	@$(MAKE) --no-print-directory -j$(JOBS) CC=clang SAN=address,undefined CFLAGS="-g -fsanitize=fuzzer-no-link" OPT=-O1 \
+	  BUILD=$(FUZZ_DIR) $(FUZZ_DIR)/fuzz/search_$*
+	@tests/fuzz/seeds.py $(FUZZ_DIR)/seeds && mkdir -p $(FUZZ_DIR)/corpus/$* $(FUZZ_DIR)/seeds/$*
+	$(FUZZ_DIR)/fuzz/search_$* -max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
+	  -artifact_prefix=$(FUZZ_DIR)/$*- $(if $(wildcard tests/fuzz/dict/$*.dict),-dict=tests/fuzz/dict/$*.dict) \
+	  $(FUZZ_DIR)/corpus/$* $(wildcard tests/fuzz/corpus/$*) $(FUZZ_DIR)/seeds/$*
+
+fuzz:
+	@set -e; for name in $(FUZZ_NAMES); do $(MAKE) --no-print-directory fuzz-$$name; done
+
 # ---- packages: what is missing is installed, or the line that does it printed (tests/deps.sh)
 DEPS ?= build
 deps:
@@ -119,12 +148,12 @@ demo:
 JOBS ?= 2
 ASAN := build/address-undefined
 ASAN_E2E := tests/e2e/test_build.py,tests/e2e/test_kill.py,tests/e2e/test_local.py
-ASAN_CHAOS := tests/chaos/test_powercut.py
+ASAN_CHAOS := tests/chaos/test_powercut.py,tests/fuzz
 check:
 	@tests/deps.sh build test
-	@$(MAKE) --no-print-directory -j$(JOBS) all unit-programs chaos-programs
-	@$(MAKE) --no-print-directory -j$(JOBS) SAN=address,undefined BUILD=$(ASAN) WERROR=1 all unit-programs chaos-programs
-	@tests/check.py --unit $(BUILD) --e2e $(BUILD) tests/test_checks.py,tests/e2e,tests/chaos --unit $(ASAN) \
+	@$(MAKE) --no-print-directory -j$(JOBS) all unit-programs chaos-programs fuzz-programs
+	@$(MAKE) --no-print-directory -j$(JOBS) SAN=address,undefined BUILD=$(ASAN) WERROR=1 all unit-programs chaos-programs fuzz-programs
+	@tests/check.py --unit $(BUILD) --e2e $(BUILD) tests/test_checks.py,tests/e2e,tests/chaos,tests/fuzz --unit $(ASAN) \
 	  --e2e $(ASAN) $(ASAN_E2E),$(ASAN_CHAOS)
 
 unit-programs: $(UNIT_BIN)
@@ -132,8 +161,8 @@ unit-programs: $(UNIT_BIN)
 unit: unit-programs
 	@tests/check.py --unit $(BUILD)
 
-e2e: all chaos-programs
-	@tests/check.py --e2e $(BUILD) tests/test_checks.py,tests/e2e,tests/chaos
+e2e: all chaos-programs fuzz-programs
+	@tests/check.py --e2e $(BUILD) tests/test_checks.py,tests/e2e,tests/chaos,tests/fuzz
 
 # The threads of the store, under ThreadSanitizer: all unit tests, and the daemon with it in a few end-to-end tests.
 tsan:
@@ -142,8 +171,8 @@ tsan:
 	@tests/check.py --unit build/thread --e2e build/thread tests/e2e/test_build.py
 
 # ---- lint: each part is a target of its own; all of them run even when one fails
-LINT_C := $(wildcard $(foreach d,server worker proto config tests/unit tests/bench tests/chaos,$(d)/*.c))
-LINT_H := $(wildcard $(foreach d,server worker proto config tests/unit tests/bench tests/chaos,$(d)/*.h))
+LINT_C := $(wildcard $(foreach d,server worker proto config tests/unit tests/bench tests/chaos tests/fuzz,$(d)/*.c))
+LINT_H := $(wildcard $(foreach d,server worker proto config tests/unit tests/bench tests/chaos tests/fuzz,$(d)/*.h))
 LINT_SH := $(wildcard .ci/run tests/*.sh docs/ci/*.sh)
 LINT_PARTS := gcc clang format tidy cppcheck shell python man rules
 lint:
@@ -166,7 +195,7 @@ lint-tidy: compile_commands.json
 lint-cppcheck: $(GEN)
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability --inline-suppr -j $(JOBS) \
 	  --suppressions-list=tests/cppcheck.txt -D_GNU_SOURCE -DSHARD_VERSION='"$(VERSION)"' -I. -I$(BUILD)/gen \
-	  --library=posix server worker proto config tests/unit tests/bench tests/chaos
+	  --library=posix server worker proto config tests/unit tests/bench tests/chaos tests/fuzz
 
 lint-shell:
 	shellcheck $(LINT_SH)
@@ -245,6 +274,7 @@ make lint          warnings of gcc and clang, layout, static analysis, scripts, 
 make deps          installs missing Debian packages, or prints the line that does
 make unit          unit tests; one of them: make unit-NAME
 make e2e           end-to-end tests; one: /usr/bin/python3 -m pytest tests/e2e -k NAME
+make fuzz          searches for inputs that break readers, SECONDS=60 each; one of them: make fuzz-NAME
 make powercut      the store on a disk that forgets: CUTS=1000000 SEED=7; a control must lose
 make tsan          unit tests and a few end-to-end tests with ThreadSanitizer
 make bench         benchmarks against their targets; one: bench-overhead, bench-makespan-virtual, bench-load
@@ -259,6 +289,6 @@ help:
 
 .PHONY: all deps demo check unit unit-programs e2e tsan lint $(LINT_PARTS:%=lint-%) objects format bench \
   bench-overhead bench-makespan-virtual bench-load monte-carlo install uninstall clean help chaos-programs \
-  powercut bench-makespan
+  powercut fuzz-programs fuzz
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -23,7 +23,7 @@ static uint64_t map_hash(const struct map *map, const char *name, size_t n) {
     hash = map_fold(hash ^ word, UINT64_C(0xa0761d6478bd642f));
   }
   word = 0;
-  memcpy(&word, name, n);
+  if (n > 0) memcpy(&word, name, n);  // an empty name may be no place at all
   return map_fold(hash ^ word, UINT64_C(0xe7037ed1a0b428db));
 }
 
@@ -57,7 +57,7 @@ static uint32_t map_slot(const struct map *map, const char *name, size_t n) {
   uint32_t at = (uint32_t)map_hash(map, name, n) & map->slot_mask;
   while (map->slot[at]) {
     uint32_t number = map->slot[at] - 1;
-    if (map_length(map, number) == n && memcmp(map_name(map, number), name, n) == 0) break;
+    if (map_length(map, number) == n && (n == 0 || memcmp(map_name(map, number), name, n) == 0)) break;
     at = (at + 1) & map->slot_mask;
   }
   return at;

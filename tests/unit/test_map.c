@@ -34,6 +34,21 @@ static void test_numbers(void **state) {
   map_release(&map);
 }
 
+// As it comes off the wire.
+static void test_an_empty_name_without_a_place(void **state) {
+  (void)state;
+  struct map map;
+  bool added;
+  map_init(&map, 1);
+  assert_int_equal(map_find(&map, NULL, 0), MAP_NONE);
+  assert_int_equal(map_add(&map, NULL, 0, &added), 0);
+  assert_true(added);
+  assert_int_equal(map_add(&map, NULL, 0, &added), 0);
+  assert_false(added);
+  assert_string_equal(map_name(&map, 0), "");
+  map_release(&map);
+}
+
 // Names that differ only in length, in their last byte, behind a NUL, or in bytes that are no text.
 static void test_near_names(void **state) {
   (void)state;
@@ -92,9 +107,8 @@ static void test_trim_of_nothing(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_numbers),
-      cmocka_unit_test(test_near_names),
-      cmocka_unit_test(test_many),
+      cmocka_unit_test(test_numbers),         cmocka_unit_test(test_an_empty_name_without_a_place),
+      cmocka_unit_test(test_near_names),      cmocka_unit_test(test_many),
       cmocka_unit_test(test_trim_of_nothing),
   };
   return cmocka_run_group_tests_name("map", tests, NULL, NULL);

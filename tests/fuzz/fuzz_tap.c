@@ -1,0 +1,41 @@
+// TAP: whole or in parts, the same tests and the same end; the matcher takes them.
+#include "tests/fuzz/fuzz_results.h"
+
+struct seen {
+  uint64_t cases, sum;
+  struct command_results *results;
+};
+
+static void on_case(void *arg, const struct tap_case *c) {
+  struct seen *seen = arg;
+  FUZZ_CHECK(c->place == seen->cases && c->description && c->reason && c->text_bytes <= EXCERPT_TEXT_MAX_BYTES);
+  FUZZ_CHECK(c->text != NULL || c->text_bytes == 0);
+  seen->sum = fuzz_hash_text(fuzz_hash_text(seen->sum, c->description), c->reason);
+  seen->sum = fuzz_hash(seen->sum, c->text, c->text_bytes);
+  seen->sum = fuzz_hash_number(seen->sum, (uint64_t)c->ok << 2 | (uint64_t)c->skip << 1 | c->todo);
+  seen->sum = fuzz_hash_number(seen->sum, c->has_time ? c->time_us : UINT64_MAX);
+  seen->cases++;
+  command_results_on_tap(seen->results, c);
+}
+
+static int read_parts(const uint8_t *bytes, size_t n, uint64_t *state, struct seen *seen) {
+  struct tap *reader = tap_new(on_case, seen);
+  for (size_t at = 0, part; at < n; at += part) {
+    part = state ? fuzz_part(state, n - at) : n;
+    tap_feed(reader, (const char *)bytes + at, part);
+  }
+  int rc = tap_finish(reader);
+  FUZZ_CHECK(rc == 0 || tap_why(reader)[0] != '\0');
+  tap_free(reader);
+  fuzz_settle(seen->results, rc == 0);
+  return rc;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
+  struct seen whole = {.sum = FUZZ_HASH_START, .results = command_results_new(fuzz_ids, COUNT_OF(fuzz_ids))};
+  struct seen split = {.sum = FUZZ_HASH_START, .results = command_results_new(fuzz_ids, COUNT_OF(fuzz_ids))};
+  uint64_t state = fuzz_hash(FUZZ_HASH_START, bytes, n);
+  int one = read_parts(bytes, n, NULL, &whole), two = read_parts(bytes, n, &state, &split);
+  FUZZ_CHECK(one == two && whole.cases == split.cases && whole.sum == split.sum);
+  return 0;
+}

@@ -1,0 +1,42 @@
+"""Feeds each fuzz target its corpus, and the same mutations of it each time. The search itself is `make fuzz-NAME`."""
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "e2e"))
+import seeds  # noqa: E402
+import shardlib  # noqa: E402
+
+TARGETS = sorted(path.stem[len("fuzz_"):] for path in HERE.glob("fuzz_*.c"))
+MUTATIONS = 300
+
+
+@pytest.fixture(scope="session")
+def corpora(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("seeds")
+    seeds.main(["seeds", folder])
+    return lambda name: [path for path in (HERE / "corpus" / name, folder / name) if path.exists()]
+
+
+def feed(name, paths, mutations=MUTATIONS):
+    program = shardlib.BUILD_DIR / "fuzz" / ("fuzz_" + name)
+    return subprocess.run([program, "--mutations", str(mutations), *paths], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, universal_newlines=True, errors="replace", timeout=120,
+                          env=shardlib.clean_env())
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_corpus(corpora, name):
+    paths = corpora(name)
+    files = sum(1 for path in paths for entry in path.iterdir())
+    done = feed(name, paths)
+    assert done.returncode == 0, done.stdout
+    assert files >= 4 and int(re.search(r"replay: (\d+) inputs", done.stdout).group(1)) == files * (MUTATIONS + 1)
+
+
+def test_nothing_to_feed_is_no_success(tmp_path):
+    assert feed("ids", [tmp_path]).returncode == 1
