@@ -94,7 +94,11 @@ $(BUILD)/chaos/powercut: $(POWERCUT_OBJ) $(BUILD)/libserver.a $(BUILD)/libconfig
 	@mkdir -p $(@D)
 	@echo "  LD $@"; $(CC) $(ALL_LDFLAGS) $(CHAOS_CLOCK) -o $@ $^ $$(pkg-config --libs $(SERVER_PACKAGES)) -lpthread -lm
 
-chaos-programs: $(BUILD)/chaos/powercut
+$(BUILD)/chaos/storetool: $(BUILD)/obj/tests/chaos/storetool.o $(BUILD)/libserver.a $(BUILD)/libconfig.a
+	@mkdir -p $(@D)
+	@echo "  LD $@"; $(CC) $(ALL_LDFLAGS) -o $@ $^ $$(pkg-config --libs $(SERVER_PACKAGES)) -lpthread -lm
+
+chaos-programs: $(BUILD)/chaos/powercut $(BUILD)/chaos/storetool
 
 # CUTS=1000000 on demand; SEED repeats a run.
 CUTS ?= 20000
@@ -102,6 +106,14 @@ SEED := $(or $(SEED),$(shell date +%s))
 powercut: $(BUILD)/chaos/powercut
 	$< --cuts $(CUTS) --seed $(SEED) --jobs $(JOBS)
 	$< --cuts 1000 --seed $(SEED) --jobs $(JOBS) --control NORMAL
+
+# SIGKILL of the daemon and workers, ROUNDS times, and of a store at every system call (EVERY=1: each).
+ROUNDS ?= 300
+EVERY ?= 1
+kill: all $(BUILD)/chaos/storetool
+	@tests/deps.sh test
+	tests/chaos/kill.py --rounds $(ROUNDS) --seed $(SEED) $(BUILD)
+	tests/chaos/syscalls.py --every $(EVERY) $(BUILD)
 
 # ---- fuzzing: one target per tests/fuzz/fuzz_NAME.c. `make fuzz-NAME SECONDS=10` searches with libFuzzer; what it keeps
 # goes to build/fuzz/corpus, a finding to build/fuzz. The plain programs feed the corpus in `make check`.
@@ -275,6 +287,7 @@ make deps          installs missing Debian packages, or prints the line that doe
 make unit          unit tests; one of them: make unit-NAME
 make e2e           end-to-end tests; one: /usr/bin/python3 -m pytest tests/e2e -k NAME
 make fuzz          searches for inputs that break readers, SECONDS=60 each; one of them: make fuzz-NAME
+make kill          SIGKILL of daemon and workers (ROUNDS=10000), and of a store at every system call
 make powercut      the store on a disk that forgets: CUTS=1000000 SEED=7; a control must lose
 make tsan          unit tests and a few end-to-end tests with ThreadSanitizer
 make bench         benchmarks against their targets; one: bench-overhead, bench-makespan-virtual, bench-load
@@ -289,6 +302,6 @@ help:
 
 .PHONY: all deps demo check unit unit-programs e2e tsan lint $(LINT_PARTS:%=lint-%) objects format bench \
   bench-overhead bench-makespan-virtual bench-load monte-carlo install uninstall clean help chaos-programs \
-  powercut fuzz-programs fuzz
+  powercut fuzz-programs fuzz kill
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -1,0 +1,247 @@
+"""A proxy between workers and the daemon: it hears what both say, and it spoils connections.
+
+    ledger = Ledger()
+    with Proxy("unix:/tmp/x/p", daemon.address, hear=ledger, faults=Faults(seed=7, cut=0.01)) as proxy:
+        ...
+
+hear(connection, direction, frame) comes for each whole frame before its bytes go on: what the daemon has said stands in
+the log even when nobody lives to read it. Faults are drawn for each piece of bytes, so that cuts and delays fall inside
+of frames, too.
+"""
+import asyncio
+import collections
+import os
+import random
+import socket
+import struct
+import threading
+
+from wire import FRAME_MAX_BYTES, pb
+
+TO_SERVER, TO_WORKER = "to server", "to worker"
+PIECE_BYTES = 65536
+
+
+class Faults:
+    """What happens to a piece of bytes, each with a probability: it waits (up to delay_s), trickles byte by byte, is
+    held for stall_s, ends the connection in its middle by a reset or an orderly end, or ends one direction alone."""
+    KINDS = ("delay", "dribble", "stall", "cut", "reset", "half")
+
+    def __init__(self, seed=0, delay_s=0.03, stall_s=1.0, **odds):
+        self.rng, self.delay_s, self.stall_s = random.Random(seed), delay_s, stall_s
+        assert not set(odds) - set(self.KINDS), odds
+        self.odds = odds
+        self.done = collections.Counter()
+        self.on = True
+
+    def draw(self):
+        for kind, chance in self.odds.items():
+            if self.on and self.rng.random() < chance:
+                self.done[kind] += 1
+                return kind
+        return None
+
+
+class Frames:
+    """Cuts a stream into frames."""
+
+    def __init__(self):
+        self.held = b""
+
+    def feed(self, piece):
+        self.held += piece
+        while len(self.held) >= 4:
+            size = struct.unpack(">I", self.held[:4])[0]
+            assert 0 < size <= FRAME_MAX_BYTES, "a frame of %d bytes" % size
+            if len(self.held) < 4 + size:
+                return
+            body, self.held = self.held[4:4 + size], self.held[4 + size:]
+            yield pb.Frame.FromString(body)
+
+
+class Broken(Exception):
+    """The connection is to end: reset says how."""
+
+    def __init__(self, reset):
+        super().__init__()
+        self.reset = reset
+
+
+def place(address):
+    """Arguments of asyncio for unix:/path or tcp://host:port."""
+    if address.startswith("unix:"):
+        return {"path": address[len("unix:"):]}
+    host, _, port = address[len("tcp://"):].rpartition(":")
+    return {"host": host, "port": int(port)}
+
+
+class Proxy:
+    """Listens at `address` until it is left; a connection is made to `server` for each that comes."""
+
+    def __init__(self, address, server, hear=None, faults=None):
+        self.address, self.server, self.hear, self.faults = address, server, hear, faults or Faults()
+        self.error, self.count, self.writers = None, 0, set()
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        ready = threading.Event()
+        self.loop.call_soon(lambda: asyncio.ensure_future(self._listen(ready)))
+        self.thread.start()
+        assert ready.wait(10), "the proxy does not listen"
+        return self
+
+    def __exit__(self, *_):
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(10)
+        if self.error:
+            raise self.error
+
+    def drop_all(self):
+        """Resets every connection there is."""
+        self.loop.call_soon_threadsafe(lambda: [self._end(writer, True) for writer in list(self.writers)])
+
+    def _run(self):
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+        for task in asyncio.all_tasks(self.loop):
+            task.cancel()
+        self.loop.run_until_complete(asyncio.sleep(0))
+        for writer in list(self.writers):
+            writer.transport.abort()
+        self.loop.run_until_complete(asyncio.sleep(0))
+
+    async def _listen(self, ready):
+        where = place(self.address)
+        if "path" in where:
+            await asyncio.start_unix_server(self._serve, limit=PIECE_BYTES, **where)
+        else:
+            await asyncio.start_server(self._serve, limit=PIECE_BYTES, **where)
+        ready.set()
+
+    async def _serve(self, reader, writer):
+        self.count += 1
+        where, number = place(self.server), self.count
+        try:
+            connect = asyncio.open_unix_connection if "path" in where else asyncio.open_connection
+            back_reader, back_writer = await connect(limit=PIECE_BYTES, **where)
+        except OSError:
+            self._end(writer, True)
+            return
+        self.writers |= {writer, back_writer}
+        pumps = [asyncio.ensure_future(self._pump(number, TO_SERVER, reader, back_writer)),
+                 asyncio.ensure_future(self._pump(number, TO_WORKER, back_reader, writer))]
+        reset = False
+        for pump in asyncio.as_completed(pumps):
+            try:
+                await pump
+            except Broken as broken:
+                reset = broken.reset
+                break
+            except (OSError, asyncio.CancelledError):
+                break
+            except Exception as error:  # a frame that is none, or a hearer that objects: the test fails by it
+                self.error = self.error or error
+                break
+        for pump in pumps:
+            pump.cancel()
+        for end in (writer, back_writer):
+            self._end(end, reset)
+            self.writers.discard(end)
+
+    @staticmethod
+    def _end(writer, reset):
+        sock = writer.get_extra_info("socket")
+        if reset and sock is not None and sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if reset:
+            writer.transport.abort()
+        else:
+            writer.close()
+
+    async def _pump(self, number, direction, reader, writer):
+        frames = Frames()
+        while True:
+            piece = await reader.read(PIECE_BYTES)
+            if not piece:
+                if writer.can_write_eof():
+                    writer.write_eof()
+                return
+            if self.hear:
+                for frame in frames.feed(piece):
+                    self.hear(number, direction, frame)
+            if not await self._pass_on(piece, writer):
+                return
+
+    async def _pass_on(self, piece, writer):
+        """False: this direction is at its end, the other goes on."""
+        kind, faults = self.faults.draw(), self.faults
+        if kind == "delay":
+            await asyncio.sleep(faults.rng.random() * faults.delay_s)
+        elif kind == "stall":
+            await asyncio.sleep(faults.stall_s)
+        elif kind == "dribble":
+            for i in range(min(len(piece), 200)):
+                writer.write(piece[i:i + 1])
+                await writer.drain()
+                await asyncio.sleep(0)
+            piece = piece[200:]
+        elif kind in ("cut", "reset"):
+            writer.write(piece[:faults.rng.randrange(len(piece) + 1)])
+            raise Broken(kind == "reset")
+        writer.write(piece)
+        await writer.drain()
+        if kind == "half":
+            writer.write_eof()
+        return kind != "half"
+
+
+class Ledger:
+    """What was said about results: sent by workers, acknowledged by the daemon. A hearer for Proxy."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.hello = {}  # connection: (build, node)
+        self.who = {}  # connection: (build, worker)
+        self.sent = collections.defaultdict(dict)  # (build, worker): {seq: [(test number, status), …]}
+        self.acked = collections.Counter()  # (build, worker): highest seq
+        self.waiting = collections.defaultdict(list)  # connection: results before its welcome was heard
+
+    def __call__(self, connection, direction, frame):
+        with self.lock:
+            getattr(self, "_" + frame.WhichOneof("body"), lambda *_: None)(connection, frame)
+
+    def _hello(self, connection, frame):
+        self.hello[connection] = frame.hello.build.decode()
+
+    def _welcome(self, connection, frame):
+        key = self.who[connection] = (self.hello[connection], frame.welcome.worker)
+        self.acked[key] = max(self.acked[key], frame.welcome.acked)
+
+    def _results(self, connection, frame):
+        rows = list(zip(frame.results.test, frame.results.status))
+        before = self.sent[self.who[connection]].setdefault(frame.seq, rows)
+        assert before == rows, "message %d was sent again with other results" % frame.seq
+
+    def _ack(self, connection, frame):
+        key = self.who[connection]
+        known = frame.ack.seq == 0 or frame.ack.seq in self.sent[key]  # 0: a heartbeat's answer to who sent nothing
+        assert known, "message %d was acknowledged and never sent" % frame.ack.seq
+        self.acked[key] = max(self.acked[key], frame.ack.seq)
+
+    def results(self, build):
+        """(sent, acknowledged) as {(worker, test number): {status, …}} of a build."""
+        sent, acked = collections.defaultdict(set), collections.defaultdict(set)
+        with self.lock:
+            for (name, worker), messages in self.sent.items():
+                for seq, rows in messages.items() if name == build else ():
+                    for test, status in rows:
+                        sent[worker, test].add(status)
+                        if seq <= self.acked[name, worker]:
+                            acked[worker, test].add(status)
+        return sent, acked
+
+
+def remove(address):
+    if address.startswith("unix:") and os.path.exists(address[len("unix:"):]):
+        os.unlink(address[len("unix:"):])
