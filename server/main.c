@@ -2,11 +2,13 @@
 // the include chain main → server → dispatch → … starts here.
 #include <stdio.h>
 
+#include "config/memory.h"
 #include "server/server.h"
 
 int main(int argc, char **argv) {
   static struct server server;
   struct conf_error error;
+  memory_never_fails();
   base_log_init("shardd", LOG_LEVEL_INFO);
   int loaded = settings_load(argc, argv, &server.settings, &error);
   if (loaded == 1) return EXIT_OK;

@@ -1,9 +1,12 @@
 // Entry of `shard`: one table of subcommands; finds the one that is meant, loads its options and calls it. Knows of
 // each subcommand its name, its options' bit and what words it takes, and nothing of what it does. To add a subcommand,
 // add a row here and a bit in options.h.
+#include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "config/memory.h"
 #include "config/nearest.h"
 #include "worker/admin.h"
 #include "worker/history.h"
@@ -62,6 +65,8 @@ static int print_help(const struct subcommand *subcommand);
 static int help(int argc, char **argv);
 
 int main(int argc, char **argv) {
+  memory_never_fails();
+  json_set_alloc_funcs(base_malloc, free);
   base_log_init("shard", LOG_LEVEL_WARN);
   const char *word = argc > 1 ? argv[1] : NULL;
   if (word == NULL) {

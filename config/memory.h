@@ -1,0 +1,9 @@
+// Memory of the libraries that look at no failure of their own, or whose failures nobody could mend: it cannot fail, as
+// that of base.h.
+#ifndef CONFIG_MEMORY_H
+#define CONFIG_MEMORY_H
+
+// Makes libevent and libcrypto end the program when memory is out. First thing in a main, before either is used.
+void memory_never_fails(void);
+
+#endif
