@@ -98,7 +98,12 @@ $(BUILD)/chaos/storetool: $(BUILD)/obj/tests/chaos/storetool.o $(BUILD)/libserve
 	@mkdir -p $(@D)
 	@echo "  LD $@"; $(CC) $(ALL_LDFLAGS) -o $@ $^ $$(pkg-config --libs $(SERVER_PACKAGES)) -lpthread -lm
 
-chaos-programs: $(BUILD)/chaos/powercut $(BUILD)/chaos/storetool
+# Preloaded into the real programs; without sanitizers, which the program it goes into may have.
+$(BUILD)/chaos/shim.so: tests/chaos/shim.c
+	@mkdir -p $(@D)
+	@echo "  LD $@"; $(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -fPIC -shared -o $@ $< -ldl
+
+chaos-programs: $(BUILD)/chaos/powercut $(BUILD)/chaos/storetool $(BUILD)/chaos/shim.so
 
 # CUTS=1000000 on demand; SEED repeats a run.
 CUTS ?= 20000
@@ -114,6 +119,13 @@ kill: all $(BUILD)/chaos/storetool
 	@tests/deps.sh test
 	tests/chaos/kill.py --rounds $(ROUNDS) --seed $(SEED) $(BUILD)
 	tests/chaos/syscalls.py --every $(EVERY) $(BUILD)
+
+# Connections, calls, clocks and networks that fail; SPAN seconds of spoilt connections.
+SPAN ?= 60
+chaos: all chaos-programs
+	@tests/deps.sh test
+	tests/chaos/chaos.py --seconds $(SPAN) --seed $(SEED) $(BUILD)
+	SHARD_BUILD_DIR=$(BUILD) /usr/bin/python3 -m pytest -q -p no:cacheprovider -rs tests/chaos/test_chaos.py
 
 # ---- fuzzing: one target per tests/fuzz/fuzz_NAME.c. `make fuzz-NAME SECONDS=10` searches with libFuzzer; what it keeps
 # goes to build/fuzz/corpus, a finding to build/fuzz. The plain programs feed the corpus in `make check`.
@@ -287,6 +299,7 @@ make deps          installs missing Debian packages, or prints the line that doe
 make unit          unit tests; one of them: make unit-NAME
 make e2e           end-to-end tests; one: /usr/bin/python3 -m pytest tests/e2e -k NAME
 make fuzz          searches for inputs that break readers, SECONDS=60 each; one of them: make fuzz-NAME
+make chaos         spoilt connections (SPAN=3600 seconds), failing calls, jumping clocks, a divided network
 make kill          SIGKILL of daemon and workers (ROUNDS=10000), and of a store at every system call
 make powercut      the store on a disk that forgets: CUTS=1000000 SEED=7; a control must lose
 make tsan          unit tests and a few end-to-end tests with ThreadSanitizer
@@ -302,6 +315,6 @@ help:
 
 .PHONY: all deps demo check unit unit-programs e2e tsan lint $(LINT_PARTS:%=lint-%) objects format bench \
   bench-overhead bench-makespan-virtual bench-load monte-carlo install uninstall clean help chaos-programs \
-  powercut fuzz-programs fuzz kill
+  powercut fuzz-programs fuzz kill chaos
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -7,8 +7,8 @@ set -euo pipefail
 declare -A packages=(
   [build]="gcc libc6-dev make pkg-config protobuf-c-compiler libprotobuf-c-dev libevent-dev libssl-dev libsqlite3-dev
     libyaml-dev libsystemd-dev libexpat1-dev libjansson-dev"
-  [test]="libcmocka-dev git systemd procps util-linux strace bats cmake mandoc protobuf-compiler python3 python3-protobuf
-    python3-yaml python3-pytest python3-pytest-asyncio python3-pytest-cov python3-pytest-django
+  [test]="libcmocka-dev git systemd procps util-linux strace iproute2 bats cmake mandoc protobuf-compiler python3
+    python3-protobuf python3-yaml python3-pytest python3-pytest-asyncio python3-pytest-cov python3-pytest-django
     python3-pytest-rerunfailures python3-pytest-xdist python3-coverage python3-networkx python3-numpy python3-scipy"
   [demo]="python3 python3-pytest python3-networkx"
   [fuzz]="clang libclang-rt-14-dev"

@@ -34,7 +34,7 @@ BUILD_LIMIT_S = 120
 class Storm:
     """A daemon, a proxy before it, and builds of which nobody lives long."""
 
-    def __init__(self, folder, seed, workers):
+    def __init__(self, folder, seed, workers, faults=None, tcp=False):
         import proxy
         import shardlib
         self.lib, self.rng, self.width = shardlib, random.Random(seed), workers
@@ -44,8 +44,8 @@ class Storm:
         (self.folder / "tests.sh").write_text(SCRIPT)
         self.daemon = shardlib.Daemon(self.folder, lease_ttl="600ms", heartbeat="200ms").start()
         self.ledger = proxy.Ledger()
-        self.address = "unix:%s/p" % self.folder
-        self.proxy = proxy.Proxy(self.address, self.daemon.address, hear=self.ledger)
+        self.address = "tcp://127.0.0.1:%d" % proxy.free_port() if tcp else "unix:%s/p" % self.folder
+        self.proxy = proxy.Proxy(self.address, self.daemon.address, hear=self.ledger, faults=faults)
         self.kills, self.nodes, self.builds = collections.Counter(), 0, 0
         self.found = collections.Counter()
 

@@ -10,7 +10,6 @@ of frames, too.
 """
 import asyncio
 import collections
-import os
 import random
 import socket
 import struct
@@ -242,6 +241,7 @@ class Ledger:
         return sent, acked
 
 
-def remove(address):
-    if address.startswith("unix:") and os.path.exists(address[len("unix:"):]):
-        os.unlink(address[len("unix:"):])
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

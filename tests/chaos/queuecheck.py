@@ -11,18 +11,21 @@ Found = collections.namedtuple("Found", "tests acked sent late poisoned lost une
 
 
 def read(database, build):
-    """(state, [(worker, id, status, flags)]) of a build; also checks the file and the build's own counters."""
+    """(state, [(worker, id, status, flags)]) of a build; also checks the file, that a test is settled once a round, and
+    the build's own counters."""
     with sqlite3.connect("file:%s?mode=ro" % database, uri=True, timeout=20) as db:
         assert db.execute("PRAGMA quick_check").fetchone() == ("ok",)
         number, state, *counts = db.execute(
             "SELECT id, state, passed, failed, skipped, tests FROM build WHERE ext=?", (build,)).fetchone()
-        rows = db.execute("SELECT r.worker, t.node, r.status, r.flags FROM result r JOIN test t ON t.id=r.test"
-                          " WHERE r.build=?", (number,)).fetchall()
+        rows = db.execute("SELECT r.worker, t.node, r.status, r.flags, r.round FROM result r JOIN test t ON t.id=r.test"
+                          " WHERE r.build=? ORDER BY r.round, r.attempt", (number,)).fetchall()
     db.close()
-    settled = collections.Counter(status for _, _, status, flags in rows if flags & SETTLES)
+    settling = [(node, status, turn) for _, node, status, flags, turn in rows if flags & SETTLES]
+    assert max(collections.Counter((node, turn) for node, _, turn in settling).values()) == 1, settling
+    settled = collections.Counter({node: status for node, status, _ in settling}.values())
     failing = settled[FAILED] + settled[CRASHED]
     assert [settled[PASSED], failing, 0, sum(settled.values())] == counts, (counts, settled)
-    return state, [(worker, node.decode(), status, flags) for worker, node, status, flags in rows]
+    return state, [(worker, node.decode(), status, flags) for worker, node, status, flags, _ in rows]
 
 
 def check(database, ledger, build, expected):
@@ -34,14 +37,15 @@ def check(database, ledger, build, expected):
     for worker, name, status, flags in rows:
         if not flags & LOST:
             stored[worker, names.index(name)].add(status)
-    verdicts = collections.defaultdict(list)
+    # A worker that comes when the build is over, and knows no better, begins a round of what failed: with equal ends.
+    verdicts = collections.defaultdict(set)
     for _, name, status, flags in rows:
         if flags & SETTLES:
-            verdicts[name].append(status)
+            verdicts[name].add(status)
     vanished = collections.Counter(name for _, name, _, flags in rows if flags & LOST)
     # Three workers that vanish in one test make it crashed; nothing else may differ from what the test does.
-    poisoned = {name for name in verdicts if verdicts[name] == [CRASHED] and vanished[name] >= 1}
-    odd = {name: found for name, found in verdicts.items() if found != [expected[name]] and name not in poisoned}
+    poisoned = {name for name in verdicts if verdicts[name] == {CRASHED} and vanished[name] >= 1}
+    odd = {name: found for name, found in verdicts.items() if found != {expected[name]} and name not in poisoned}
     assert state == COMPLETE and set(verdicts) == set(expected) and not odd, (state, odd)
     lost = {key for key, statuses in acked.items() if statuses - stored[key]}
     # A result that came when the build was over is acknowledged so that its worker can go; the verdict stands.
