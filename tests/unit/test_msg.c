@@ -24,11 +24,9 @@ static void test_every_message_comes_back_the_same(void **state) {
 static void test_names(void **state) {
   (void)state;
   static const char *const names[] = {
-      "hello",      "welcome",    "error",         "list_offer",
-      "list_chunk", "list_reply", "lease_request", "lease",
-      "parked",     "drained",    "started",       "results",
-      "ack",        "heartbeat",  "revoke",        "bye",
-      "goodbye",    "query",      "rows",          [SHARDD__FRAME__BODY_LIST_REQUEST - FIRST_BODY] = "list_request"};
+      "hello",   "welcome", "error",   "list_offer", "list_chunk", "list_reply",  "lease_request", "lease",
+      "parked",  "drained", "started", "results",    "ack",        "heartbeat",   "revoke",        "bye",
+      "goodbye", "query",   "rows",    "recall",     "released",   "list_request"};
   for (int body = FIRST_BODY; body <= LAST_BODY; body++) {
     make(body);
     assert_string_equal(msg_name(&sample.frame), names[body - FIRST_BODY]);
