@@ -26,6 +26,8 @@ static int read_node(const struct conf_key *key, const struct yaml_node *node, s
                      struct conf_why *why);
 static int read_items(const struct conf_key *key, const struct yaml_node *node, struct conf_value *value,
                       struct conf_why *why);
+static int read_pairs(const struct conf_key *key, const struct yaml_node *node, struct conf_value *value,
+                      struct conf_why *why);
 static void fail_unknown(const struct conf_table *table, const struct yaml_tree *tree, const struct yaml_node *node,
                          struct yaml_error *error);
 static size_t find_key(const struct conf_table *table, const char *text);
@@ -145,6 +147,7 @@ static int read_entry(const struct target *to, const struct yaml_tree *tree, siz
 static int read_node(const struct conf_key *key, const struct yaml_node *node, struct conf_value *value,
                      struct conf_why *why) {
   if (node->kind == YAML_NODE_SEQ && key->type == CONF_LIST) return read_items(key, node, value, why);
+  if (node->kind == YAML_NODE_MAP && key->pairs) return read_pairs(key, node, value, why);
   if (node->kind != YAML_NODE_SCALAR) {
     conf_value_explain(key, node->kind == YAML_NODE_MAP ? "a map is wrong here" : "a sequence is wrong here", why);
     return -1;
@@ -167,6 +170,22 @@ static int read_items(const struct conf_key *key, const struct yaml_node *node, 
       return -1;
     }
     all.list.item[all.list.count++] = base_strdup(item->text);
+  }
+  *value = all;
+  return 0;
+}
+
+static int read_pairs(const struct conf_key *key, const struct yaml_node *node, struct conf_value *value,
+                      struct conf_why *why) {
+  struct conf_list list = {.item = base_calloc(node->count, sizeof *list.item)};
+  struct conf_value all = {.list = list};
+  for (size_t i = 0; i < node->count; i++) {
+    if (node->item[i]->kind != YAML_NODE_SCALAR) {
+      conf_value_explain(key, "a value of the map is no text", why);
+      conf_value_drop(key, &all);
+      return -1;
+    }
+    all.list.item[all.list.count++] = base_printf("%s=%s", node->key[i]->text, node->item[i]->text);
   }
   *value = all;
   return 0;

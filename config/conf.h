@@ -39,6 +39,7 @@ struct conf_key {
   unsigned commands;           // mask of the subcommands that take it; 0: all
   bool reload;                 // shardd: a SIGHUP takes the new value
   bool secret;                 // never printed
+  bool pairs;                  // LIST: the file may hold a map, `name: value` is the item "name=value"
   unsigned not_from;           // mask of 1u << CONF_FROM_FILE and 1u << CONF_FROM_ENV: it cannot be given there
 };
 

@@ -23,6 +23,7 @@ enum {
   MSG_HELD_MAX = 16,               // leases named in a Hello
   MSG_SESSION_MAX_BYTES = 64,      // the server's name of a worker's session: any bytes
   MSG_DIGEST_BYTES = 32,           // SHA-256
+  MSG_TOKENS_MAX = 62,             // tokens of a Policy
   MSG_FEW_MAX = 20,                // ids shown to people: missing, extra, own
   MSG_LATE_MAX = 1000,             // errors outside of tests in a Bye
   MSG_COLUMN_MAX = 64,             // columns of a Rows

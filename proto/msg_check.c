@@ -118,8 +118,16 @@ static const struct rule list_offer_rules[] = {
 };
 
 static const struct rule list_chunk_rules[] = {
-    COUNT(ListChunk, id, 0, MSG_CHUNK_MAX),     IDS(ListChunk, id),           COUNT(ListChunk, file, 0, MSG_CHUNK_MAX),
-    TEXTS(ListChunk, file, MSG_NAME_MAX_BYTES), SAME(ListChunk, file_of, id), SAME(ListChunk, unit_of, id),
+    COUNT(ListChunk, id, 0, MSG_CHUNK_MAX),
+    IDS(ListChunk, id),
+    COUNT(ListChunk, file, 0, MSG_CHUNK_MAX),
+    TEXTS(ListChunk, file, MSG_NAME_MAX_BYTES),
+    SAME(ListChunk, file_of, id),
+    SAME(ListChunk, unit_of, id),
+    COUNT(ListChunk, mark, 0, MSG_CHUNK_MAX),
+    TEXTS(ListChunk, mark, MSG_NAME_MAX_BYTES),
+    COUNT(ListChunk, mark_test, 0, 4 * MSG_CHUNK_MAX),
+    SAME(ListChunk, mark_of, mark_test),
 };
 
 static const struct rule list_request_rules[] = {
@@ -134,6 +142,8 @@ static const struct rule list_reply_rules[] = {
     COUNT(ListReply, extra, 0, MSG_FEW_MAX),
     IDS(ListReply, extra),
     TEXT(ListReply, first, MSG_NAME_MAX_BYTES),
+    COUNT(ListReply, note, 0, MSG_FEW_MAX),
+    TEXTS(ListReply, note, MSG_TEXT_MAX_BYTES),
 };
 
 static const struct rule lease_rules[] = {
@@ -359,12 +369,27 @@ static bool keeps(const struct rule *rule, const void *message) {
 
 // ---- rules that concern several fields
 
+static const char *check_policy(const Shardd__Policy *policy) {
+  if ((uint32_t)policy->on_retry > SHARDD__ON_RETRY__ON_RETRY_ALL) return "Policy.on_retry: has an unknown value";
+  if ((uint32_t)policy->order > SHARDD__ORDER__ORDER_COLLECTION) return "Policy.order: has an unknown value";
+  if (policy->n_token != policy->n_token_count) return "Policy.token_count: has another number of items than token";
+  if (policy->n_token > MSG_TOKENS_MAX) return "Policy.token: has too many items";
+  for (size_t i = 0; i < policy->n_token; i++) {
+    const ProtobufCBinaryData *name = &policy->token[i];
+    bool plain = name->len && text_valid(name, MSG_NAME_MAX_BYTES);
+    if (!plain || memchr(name->data, '\n', name->len) || memchr(name->data, '=', name->len)) {
+      return "Policy.token: an item is no name of a token";
+    }
+    if (policy->token_count[i] == 0) return "Policy.token_count: an item is 0";
+  }
+  return NULL;
+}
+
 // The tests of all held leases stand behind each other in one column.
 static const char *check_hello(const Shardd__Frame *frame) {
   const Shardd__Hello *hello = frame->hello;
-  if (hello->policy != NULL && (uint32_t)hello->policy->on_retry > SHARDD__ON_RETRY__ON_RETRY_ALL) {
-    return "Policy.on_retry: has an unknown value";
-  }
+  const char *broken = hello->policy ? check_policy(hello->policy) : NULL;
+  if (broken) return broken;
   size_t sum = 0;
   for (size_t i = 0; i < hello->n_held_count; i++)
     sum += hello->held_count[i];
@@ -377,6 +402,15 @@ static const char *check_list_chunk(const Shardd__Frame *frame) {
   for (size_t i = 0; i < chunk->n_file_of; i++) {
     if (chunk->file_of[i] >= MSG_LIST_MAX && chunk->file_of[i] != MSG_NO_FILE) {
       return "ListChunk.file_of: is no place in a list of files";
+    }
+  }
+  for (size_t i = 0; i < chunk->n_mark_test; i++) {
+    if (chunk->mark_test[i] >= chunk->n_id) return "ListChunk.mark_test: is no place in this chunk";
+  }
+  for (size_t i = 0; i < chunk->n_mark; i++) {
+    char kind = chunk->mark[i].len ? (char)chunk->mark[i].data[0] : '\0';
+    if ((kind != 'g' && kind != 't') || memchr(chunk->mark[i].data, '\n', chunk->mark[i].len)) {
+      return "ListChunk.mark: is no name of a group or token";
     }
   }
   return NULL;

@@ -9,6 +9,7 @@
 
 #include "server/limits.h"
 #include "server/listing.h"
+#include "server/scope.h"
 #include "server/server.h"
 
 struct build *build_new(struct server *server, const struct store_build *from, const struct queue_policy *policy) {
@@ -21,6 +22,8 @@ struct build *build_new(struct server *server, const struct store_build *from, c
   build->branch = base_strdup(from->branch);
   build->started_ms = from->started_ms;
   build->timeout_per_test_us = from->timeout_per_test_us;
+  build->order = from->order;
+  build->tokens = base_strdup(from->tokens ? from->tokens : "");
   build->queue = queue_new(policy, store_epoch(server->store), server->now_us);
   map_init(&build->ids, server->hash_seed);
   map_init(&build->files, server->hash_seed);
@@ -56,6 +59,8 @@ void build_free(struct server *server, struct build *build) {
   free(build->commit);
   free(build->branch);
   free(build->listed_by);
+  free(build->tokens);
+  free(build->note);
   free(build->file_of);
   free(build->number_of);
   free(build->position_of);
@@ -189,43 +194,45 @@ static uint32_t build_cap_ms(const struct build *build, const struct estimate_hi
   return build_ms(cap);
 }
 
-static void build_expect(const struct store_list *list, const struct store_listed *listed, uint64_t *expected,
-                         uint64_t *order) {
-  struct estimate_out *out = base_calloc(list->count + 1, sizeof *out);
-  estimate_list(listed->history, list->file_of, list->count, list->file_count, out);
-  for (uint32_t i = 0; i < list->count; i++) {
-    expected[i] = out[i].expected_us;
-    order[i] = out[i].order_us;
-  }
-  free(out);
+// A group that takes longer than all would take if everything were spread evenly bounds the finish: somebody should
+// know.
+static void build_note_group(struct build *build, const struct scope *scope) {
+  uint64_t group_us, sum_us = 0;
+  const char *group = scope_longest_group(scope, &group_us);
+  uint32_t workers = queue_at_work(build->queue);
+  for (uint32_t i = 0; i < scope->list.count; i++)
+    sum_us += scope->expected_us[i];
+  if (!group || workers < 2 || group_us <= sum_us / workers) return;
+  char name[200];
+  base_quote(name, sizeof name, group, strlen(group));
+  free(build->note);
+  build->note = base_printf("the group %s takes %.1f s on one worker; %u workers could be done in %.1f s without it",
+                            name, (double)group_us / 1e6, workers, (double)sum_us / workers / 1e6);
+  base_log(LOG_LEVEL_WARN, "group_long", "build=%llu group=%s seconds=%.1f", (unsigned long long)build->id, name,
+           (double)group_us / 1e6);
 }
 
 void build_list_ready(struct server *server, struct build *build, const struct store_list *list,
                       const struct store_listed *listed) {
-  uint64_t *expected = base_calloc(list->count + 1, sizeof *expected);
-  uint64_t *order = base_calloc(list->count + 1, sizeof *order);
+  struct scope scope;
+  const char *why;
   assert(listed->count == list->count && build->ids.count == list->count);
-  build_expect(list, listed, expected, order);
+  scope_make(&scope, list, listed, build->order, build->tokens, &why);
+  if (why) base_log(LOG_LEVEL_WARN, "marks", "build=%llu why=\"%s\"", (unsigned long long)build->id, why);
+  if (why && !build->note) build->note = base_strdup(why);
   build->row_of = base_calloc(list->count + 1, sizeof *build->row_of);
   build->cap_ms = base_calloc(list->count + 1, sizeof *build->cap_ms);
   for (uint32_t i = 0; i < list->count; i++) {
     build->row_of[i] = listed->test[i];
     build->cap_ms[i] = build_cap_ms(build, &listed->history[i]);
   }
-  struct sched_list sched_list = {.count = list->count,
-                                  .file_count = list->file_count,
-                                  .file_of = list->file_of,
-                                  .unit_of = list->unit_of,
-                                  .expected_us = expected,
-                                  .order_us = order,
-                                  .file_setup_us = listed->file_setup_us};
   build->listing = LISTING_READY;
-  queue_set_list(build->queue, server->now_us, &sched_list, NULL, &server->effects);
+  build_note_group(build, &scope);
+  queue_set_list(build->queue, server->now_us, &scope.list, scope.tokens, &server->effects);
   for (uint32_t i = 0; i < list->count; i++) {
     if (listed->muted[i]) queue_mute(build->queue, i);
   }
-  free(expected);
-  free(order);
+  scope_release(&scope);
 }
 
 // ---- eviction

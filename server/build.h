@@ -25,6 +25,9 @@ struct build {
   struct queue *queue;
   uint64_t started_ms, ended_us;
   uint64_t timeout_per_test_us;
+  uint32_t order;  // Order of shardd.proto
+  char *tokens;    // a line NAME=COUNT for each token with several copies
+  char *note;      // what may be mended about its list, for people; NULL: nothing
   enum listing_state listing;
   struct session *uploader;
   struct upload *upload;  // UPLOAD, STORING: what was received

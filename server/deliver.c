@@ -7,12 +7,16 @@
 #include <string.h>
 
 #include "server/limits.h"
+#include "server/scope.h"
 
 _Static_assert((int)SHARDD__STATUS__STATUS_TIMED_OUT == (int)QUEUE_TIMED_OUT, "statuses differ");
 _Static_assert((int)SHARDD__BUILD_STATE__BUILD_ABORTED == (int)QUEUE_ABORTED, "states differ");
 _Static_assert((int)SHARDD__ON_RETRY__ON_RETRY_ALL == (int)QUEUE_ALL, "retry modes differ");
 _Static_assert((int)SHARDD__RETRIED__RETRIED_YES == (int)QUEUE_RETRIED_YES, "retry answers differ");
 _Static_assert((int)SHARDD__DRAIN_REASON__DRAIN_LATE == (int)EFFECT_DRAIN_LATE, "drain reasons differ");
+
+_Static_assert((int)SHARDD__ORDER__ORDER_COLLECTION == (int)SCOPE_COLLECTION, "orders differ");
+_Static_assert((int)MSG_TOKENS_MAX == (int)TOKENS_MAX, "numbers of tokens differ");
 
 static void deliver(struct build *build, uint32_t worker, const Shardd__Frame *frame) {
   struct session *session = build->session[worker];

@@ -8,11 +8,14 @@
 
 #include "server/deliver.h"
 #include "server/limits.h"
+#include "server/marks.h"
 
 struct upload {
   struct map ids, files;
   uint32_t *file_of, *unit_of;
   uint32_t room;
+  struct marks marks;
+  char *marks_text;
   struct store_list list;
   const char **id, **file;
 };
@@ -28,6 +31,8 @@ void upload_free(struct upload *upload) {
   if (!upload) return;
   map_release(&upload->ids);
   map_release(&upload->files);
+  marks_release(&upload->marks);
+  free(upload->marks_text);
   free(upload->file_of);
   free(upload->unit_of);
   free(upload->id);
@@ -72,14 +77,30 @@ static int upload_add_test(struct upload *upload, const ProtobufCBinaryData *id,
   return 0;
 }
 
+// `first`: the position of the chunk's first test.
+static int upload_add_marks(struct upload *upload, const Shardd__ListChunk *chunk, uint32_t first, const char **why) {
+  *why = "the list has too many groups and tokens";
+  for (size_t i = 0; i < chunk->n_mark; i++) {
+    const ProtobufCBinaryData *mark = &chunk->mark[i];
+    if (marks_name(&upload->marks, (enum marks_kind)mark->data[0], mark->data + 1, mark->len - 1) < 0) return -1;
+  }
+  for (size_t i = 0; i < chunk->n_mark_test; i++) {
+    *why = "a test carries a mark that the list does not name, or marks come out of order";
+    if (chunk->mark_of[i] >= upload->marks.count) return -1;
+    if (marks_add(&upload->marks, chunk->mark_of[i], first + chunk->mark_test[i]) < 0) return -1;
+  }
+  return 0;
+}
+
 int upload_add(struct upload *upload, const Shardd__ListChunk *chunk, const char **why) {
+  uint32_t first = upload->ids.count;
   if (upload_add_files(upload, chunk, why) < 0) return -1;
   for (size_t i = 0; i < chunk->n_id; i++) {
     uint32_t file = chunk->n_file_of ? chunk->file_of[i] : UINT32_MAX;
     uint32_t unit = chunk->n_unit_of ? chunk->unit_of[i] : (uint32_t)i;
     if (upload_add_test(upload, &chunk->id[i], file, unit, why) < 0) return -1;
   }
-  return 0;
+  return upload_add_marks(upload, chunk, first, why);
 }
 
 const struct store_list *upload_list(struct upload *upload, uint64_t build) {
@@ -90,7 +111,12 @@ const struct store_list *upload_list(struct upload *upload, uint64_t build) {
     upload->id[i] = map_name(&upload->ids, i);
   for (uint32_t i = 0; i < files; i++)
     upload->file[i] = map_name(&upload->files, i);
+  free(upload->marks_text);
+  size_t marks_bytes;
+  upload->marks_text = marks_text(&upload->marks, &marks_bytes);
   upload->list = (struct store_list){.build = build,
+                                     .marks = upload->marks_text,
+                                     .marks_bytes = marks_bytes,
                                      .count = count,
                                      .file_count = files,
                                      .id = upload->id,
@@ -105,7 +131,10 @@ const struct store_list *upload_list(struct upload *upload, uint64_t build) {
 static void listing_reply(struct session *session, Shardd__ListWant want) {
   Shardd__Frame frame = SHARDD__FRAME__INIT;
   Shardd__ListReply reply = SHARDD__LIST_REPLY__INIT;
+  ProtobufCBinaryData note = msg_text(session->build->note);
   reply.want = want;
+  reply.n_note = want == SHARDD__LIST_WANT__LIST_OK && session->build->note ? 1 : 0;
+  reply.note = &note;
   frame.body_case = SHARDD__FRAME__BODY_LIST_REPLY;
   frame.list_reply = &reply;
   if (session->conn) conn_send(session->conn, &frame);

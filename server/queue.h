@@ -169,6 +169,8 @@ uint64_t queue_expected_us(const struct queue *queue, uint32_t test);
 uint32_t queue_round(const struct queue *queue);
 enum queue_verdict queue_verdict(const struct queue *queue, uint32_t test);
 uint32_t queue_worker_count(const struct queue *queue);
+// Workers that share the work: declared ones that have not left, or connected ones if those are more; at least 1.
+uint32_t queue_at_work(const struct queue *queue);
 bool queue_worker_connected(const struct queue *queue, uint32_t worker);
 uint32_t queue_own_failing(const struct queue *queue, uint32_t worker);
 // The worker that settled a test's verdict, UINT32_MAX: none.

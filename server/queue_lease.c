@@ -142,7 +142,7 @@ void queue_lease_end_all(struct queue *queue, uint32_t number, bool lost, struct
 
 // ---- granting
 
-static uint32_t queue_at_work(const struct queue *queue) {
+uint32_t queue_at_work(const struct queue *queue) {
   uint32_t declared = queue->declared > queue->left ? queue->declared - queue->left : 0;
   uint32_t workers = declared > queue->connected ? declared : queue->connected;
   return workers ? workers : 1;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "server/deliver.h"
+#include "server/scope.h"
 
 struct recover_row {
   uint32_t row, position;
@@ -39,7 +40,9 @@ static void on_build(void *arg, const struct store_build *record, uint32_t state
                                 .lease_ttl_us = settings->lease_ttl_us,
                                 .idle_us = settings->idle_timeout_us,
                                 .on_retry = (enum queue_on_retry)record->on_retry,
-                                .whole_files = record->by_file};
+                                .whole_files = record->by_file,
+                                .whole_units = record->by_class,
+                                .in_order = record->order == SCOPE_COLLECTION};
   recover->build = build_new(recover->server, record, &policy);
   recover->state = state;
   recover->round = round;

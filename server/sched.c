@@ -346,11 +346,22 @@ static bool sched_fits(const struct sched_worker *worker, const struct sched_lea
   return worker->start_us && lease->sum_us < lease->budget_us / 2;
 }
 
+static bool sched_has_first(const struct heap *heap) {
+  const struct heap_node *top = heap_top(heap);
+  return top && top->key >= SCHED_FIRST_US;
+}
+
+// Another file holds a test that goes before everything else, and the worker's own does not.
+static bool sched_elsewhere_first(const struct sched *sched, const struct sched_file *own) {
+  return !sched_has_first(&own->units) &&
+         (sched_has_first(&sched->idle_longest) || sched_has_first(&sched->open_longest));
+}
+
 static struct sched_unit *sched_pick(struct sched *sched, struct sched_worker *worker, uint64_t long_us,
                                      struct sched_lease *lease) {
   if (worker->file != SCHED_NO_FILE) {
     struct sched_file *own = &sched->file[worker->file];
-    if (own->free) return sched_unit_in(sched, own, worker->far_end, long_us);
+    if (own->free && !sched_elsewhere_first(sched, own)) return sched_unit_in(sched, own, worker->far_end, long_us);
     sched_worker_leave(sched, worker);
   }
   bool far_end = false;

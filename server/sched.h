@@ -28,6 +28,9 @@ enum {
   SCHED_NO_FILE = UINT32_MAX,
 };
 
+// An order key from here on goes before everything else: a worker leaves its file for such a test.
+static const uint64_t SCHED_FIRST_US = UINT64_C(1) << 31;
+
 struct sched;
 
 // What the scheduler keeps of a worker; embedded in the queue's. Zero it with sched_worker_init.

@@ -27,7 +27,9 @@ static struct queue_policy session_policy(const struct server *server, const Sha
                                .lease_ttl_us = server->settings.lease_ttl_us,
                                .idle_us = server->settings.idle_timeout_us,
                                .on_retry = (enum queue_on_retry)asked->on_retry,
-                               .whole_files = asked->by_file};
+                               .whole_files = asked->by_file,
+                               .whole_units = asked->by_class,
+                               .in_order = asked->order == SHARDD__ORDER__ORDER_COLLECTION};
 }
 
 struct session_key {
@@ -51,9 +53,22 @@ static void session_key_release(struct session_key *key) {
   free(key->host);
 }
 
+// A line NAME=COUNT for each.
+static char *session_tokens(const Shardd__Policy *asked) {
+  char *lines = base_strdup("");
+  for (size_t i = 0; asked && i < asked->n_token; i++) {
+    char *more = base_printf("%s%.*s=%u\n", lines, (int)asked->token[i].len, (const char *)asked->token[i].data,
+                             asked->token_count[i]);
+    free(lines);
+    lines = more;
+  }
+  return lines;
+}
+
 static struct build *session_new_build(struct server *server, const struct session_key *key,
                                        const Shardd__Hello *hello) {
   struct queue_policy policy = session_policy(server, hello->policy);
+  char *tokens = session_tokens(hello->policy);
   struct store_build record = {.build = server->next_build++,
                                .project = key->project,
                                .suite = key->suite,
@@ -67,12 +82,17 @@ static struct build *session_new_build(struct server *server, const struct sessi
                                .linger_us = policy.linger_us,
                                .timeout_per_test_us = hello->policy ? hello->policy->timeout_per_test_us : 0,
                                .by_file = policy.whole_files,
+                               .by_class = policy.whole_units,
+                               .order = hello->policy ? (uint32_t)hello->policy->order : 0,
+                               .tokens = tokens,
                                .untrusted = hello->untrusted || !settings_protects(&server->settings, key->branch)};
   store_put_build(server->store, &record);
   char name[200];
   base_log(LOG_LEVEL_INFO, "build", "build=%llu ext=%s", (unsigned long long)record.build,
            base_quote(name, sizeof name, key->ext, strlen(key->ext)));
-  return build_new(server, &record, &policy);
+  struct build *build = build_new(server, &record, &policy);
+  free(tokens);
+  return build;
 }
 
 static uint32_t session_running(const struct server *server) {

@@ -109,6 +109,7 @@ void store_listed_free(struct store_listed *listed) {
   free(listed->history);
   free(listed->file_setup_us);
   free(listed->muted);
+  free(listed->failed_last);
   free(listed);
 }
 

@@ -51,8 +51,10 @@ struct store_build {
   uint64_t started_ms;  // wall clock
   uint32_t retries, max_failures, on_retry;
   uint64_t linger_us, timeout_per_test_us;
-  bool by_file;
-  bool untrusted;  // it teaches nothing; not read back
+  bool by_file, by_class;
+  uint32_t order;      // Order of shardd.proto
+  const char *tokens;  // a line NAME=COUNT for each token with several copies
+  bool untrusted;      // it teaches nothing; not read back
 };
 
 struct store_worker {
@@ -71,6 +73,8 @@ struct store_list {
   const char *const *file;  // names, file_count of them
   const uint32_t *file_of;  // per test; UINT32_MAX: none
   const uint32_t *unit_of;  // per test
+  const char *marks;        // groups and tokens, marks_text; marks_bytes 0: none
+  size_t marks_bytes;
 };
 
 enum store_result_flags {
@@ -139,6 +143,7 @@ struct store_listed {
   uint32_t count, file_count;
   uint32_t *test;                    // row ids
   struct estimate_history *history;  // per test; n = 0: never seen
+  bool *failed_last;                 // per test: it failed last time on the build's branch; only for ORDER_FAILED_FIRST
   uint64_t *file_setup_us;           // per file: learned cost of its set-up; 0: unknown
   bool *muted;                       // per test: in quarantine when the build's list came
 };

@@ -89,6 +89,9 @@ enum store_sql {
   SQL_LIST_SEEN,
   SQL_HISTORY,
   SQL_FILE_SETUP,
+  // store_failed.c
+  SQL_LAST_OF_BRANCH,
+  SQL_FAILED_OF_BUILD,
   // store_learn.c
   SQL_LEARN_NEXT,
   SQL_LEARN_ROWS,
@@ -393,6 +396,8 @@ struct store_listed *store_list_write(struct store_db *db, const struct store_li
 // Fills history and file_setup_us of a listed whose test ids are set; files: row ids, 0: unknown.
 void store_list_recall(struct store_db *db, struct store_listed *listed, const uint32_t *files);
 struct store_listed *store_list_new(uint64_t build, uint32_t count, uint32_t file_count);
+// store_failed.c: sets failed_last of a list's tests, when its build wants those first.
+void store_failed_recall(struct store_db *db, struct store_listed *listed);
 
 // ---- store_mute.c: the quarantine. Inside a transaction of the writer:
 void store_mute_write(struct store_db *db, const struct store_mute *mute);
@@ -445,6 +450,8 @@ uint64_t store_read_suite(struct store_db *db, const char *project, const char *
 struct store_positions {
   uint32_t count, file_count;
   uint32_t *test, *unit, *file_of, *files;
+  char *marks;
+  size_t marks_bytes;
 };
 bool store_read_positions(struct store_db *db, uint64_t build, struct store_positions *positions);
 void store_read_release(struct store_positions *positions);

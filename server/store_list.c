@@ -37,6 +37,7 @@ struct store_listed *store_list_write(struct store_db *db, const struct store_li
   store_sql_run(db, SQL_BUILD_LIST, STORE_ARGS(store_int(list->build), store_int(id), store_int(list->count)));
   store_list_recall(db, listed, files);
   store_mute_list(db, suite, listed, now_ms);
+  store_failed_recall(db, listed);
   free(files);
   return listed;
 }
@@ -51,6 +52,7 @@ struct store_listed *store_list_new(uint64_t build, uint32_t count, uint32_t fil
       .history = base_calloc(count, sizeof *listed->history),
       .file_setup_us = base_calloc(file_count, sizeof *listed->file_setup_us),
       .muted = base_calloc(count, sizeof *listed->muted),
+      .failed_last = base_calloc(count, sizeof *listed->failed_last),
   };
   return listed;
 }
@@ -88,6 +90,7 @@ static void digest_list(const struct store_list *list, unsigned char *digest) {
     uint32_t n = (uint32_t)strlen(list->file[i]);
     good = EVP_DigestUpdate(hash, &n, sizeof n) == 1 && EVP_DigestUpdate(hash, list->file[i], n) == 1;
   }
+  if (list->marks_bytes) good = good && EVP_DigestUpdate(hash, list->marks, list->marks_bytes) == 1;
   if (!good || EVP_DigestFinal_ex(hash, digest, NULL) != 1) base_die(EXIT_INFRA, "store: SHA-256 is not available");
   EVP_MD_CTX_free(hash);
 }
@@ -151,7 +154,8 @@ static uint64_t add_list(struct store_db *db, uint64_t suite, const unsigned cha
       db, SQL_LIST_ADD,
       STORE_ARGS(store_int(suite), store_blob(digest, STORE_DIGEST_BYTES), store_int(list->count),
                  store_int(list->file_count), store_blob(test_blob, test_bytes), store_blob(unit_blob, unit_bytes),
-                 store_blob(of_blob, of_bytes), store_blob(file_blob, file_bytes), store_int(now_ms)));
+                 store_blob(of_blob, of_bytes), store_blob(file_blob, file_bytes), store_int(now_ms),
+                 store_blob(list->marks_bytes ? list->marks : "", list->marks_bytes)));
   free(test_blob);
   free(unit_blob);
   free(of_blob);

@@ -16,7 +16,7 @@ static size_t text_bytes(const char *text);
 static unsigned char *put_text(unsigned char *at, const char *text);
 
 uint64_t store_put_build(struct store *store, const struct store_build *build) {
-  const char *const texts[] = {build->project, build->suite, build->ext, build->commit, build->branch};
+  const char *const texts[] = {build->project, build->suite, build->ext, build->commit, build->branch, build->tokens};
   size_t bytes = sizeof *build;
   for (size_t i = 0; i < COUNT_OF(texts); i++)
     bytes += text_bytes(texts[i]);
@@ -34,13 +34,14 @@ uint64_t store_put_worker(struct store *store, const struct store_worker *worker
 }
 
 uint64_t store_put_list(struct store *store, const struct store_list *list) {
-  size_t column = list->count * sizeof(uint32_t), bytes = sizeof *list + 2 * column;
+  size_t column = list->count * sizeof(uint32_t), bytes = sizeof *list + 2 * column + list->marks_bytes;
   for (uint32_t i = 0; i < list->count; i++)
     bytes += text_bytes(list->id[i]);
   for (uint32_t i = 0; i < list->file_count; i++)
     bytes += text_bytes(list->file[i]);
   unsigned char *at = put(begin(store, STORE_KIND_LIST, bytes), list, sizeof *list);
   at = put(put(at, list->file_of, column), list->unit_of, column);
+  at = put(at, list->marks, list->marks_bytes);
   for (uint32_t i = 0; i < list->count; i++)
     at = put_text(at, list->id[i]);
   for (uint32_t i = 0; i < list->file_count; i++)

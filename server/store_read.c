@@ -106,6 +106,8 @@ bool store_read_positions(struct store_db *db, uint64_t build, struct store_posi
   unpack_column(db, stmt, 3, p.unit, count);
   unpack_column(db, stmt, 4, p.file_of, count);
   unpack_column(db, stmt, 5, p.files, file_count);
+  p.marks_bytes = (size_t)sqlite3_column_bytes(stmt, 6);
+  p.marks = base_memdup0(sqlite3_column_blob(stmt, 6), p.marks_bytes);
   sqlite3_reset(stmt);
   for (uint32_t i = 0; i < count; i++)
     p.file_of[i] = p.file_of[i] >= 1 && p.file_of[i] <= file_count ? p.file_of[i] - 1 : UINT32_MAX;
@@ -120,6 +122,7 @@ void store_read_release(struct store_positions *positions) {
   free(positions->unit);
   free(positions->file_of);
   free(positions->files);
+  free(positions->marks);
   *positions = (struct store_positions){0};
 }
 
@@ -148,6 +151,9 @@ static uint32_t replay_build(struct store_db *db, uint64_t build, const struct s
       .linger_us = store_sql_int(stmt, 9),
       .timeout_per_test_us = store_sql_int(stmt, 10),
       .by_file = store_sql_int(stmt, 11) != 0,
+      .order = (uint32_t)store_sql_int(stmt, 14),
+      .by_class = store_sql_int(stmt, 15) != 0,
+      .tokens = store_sql_text(stmt, 16),
   };
   uint32_t round = (uint32_t)store_sql_int(stmt, 13);
   replay->on_build(replay->arg, &b, (uint32_t)store_sql_int(stmt, 12), round);
@@ -183,6 +189,7 @@ static void replay_list(struct store_db *db, uint64_t build, const struct store_
   memcpy(listed->test, p.test, p.count * sizeof *p.test);
   store_list_recall(db, listed, p.files);
   store_mute_recall(db, listed);
+  store_failed_recall(db, listed);
   char **id = names(db, SQL_TEST_NODE, p.test, p.count), **file = names(db, SQL_FILE_PATH, p.files, p.file_count);
   struct store_list list = {
       .build = build,
@@ -192,6 +199,8 @@ static void replay_list(struct store_db *db, uint64_t build, const struct store_
       .file = (const char *const *)file,
       .file_of = p.file_of,
       .unit_of = p.unit,
+      .marks = p.marks,
+      .marks_bytes = p.marks_bytes,
   };
   if (db->rc == SQLITE_OK) replay->on_list(replay->arg, &list, listed);
   names_free(id, p.count);

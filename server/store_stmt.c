@@ -81,8 +81,13 @@ static const char *const texts[] = {
     [SQL_SUITE_ADD] = "INSERT INTO suite(project, name) VALUES(?1, ?2) RETURNING id",
     [SQL_BUILD_ADD] =
         "INSERT INTO build(id, suite, ext, commit_sha, branch, state, started_ms, retries, max_failures,"
-        " on_retry, by_file, linger_us, timeout_per_test_us)"
-        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        " on_retry, by_file, linger_us, timeout_per_test_us, ord, by_class, tokens)"
+        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+    [SQL_LAST_OF_BRANCH] =
+        "SELECT b.id FROM build own CROSS JOIN build b INDEXED BY build_suite ON b.suite=own.suite WHERE own.id=?1"
+        " AND own.ord=1 AND own.branch<>'' AND b.branch=own.branch AND b.id<?1 AND b.state>=3 AND b.tests>0"
+        " ORDER BY b.id DESC LIMIT 1",
+    [SQL_FAILED_OF_BUILD] = "SELECT test FROM result WHERE build=?1 AND flags&1<>0 AND status IN (2, 3, 7, 8)",
     [SQL_BUILD_SUITE] = "SELECT suite FROM build WHERE id=?1",
     [SQL_BUILD_LIST] = "UPDATE build SET list=?2, tests=?3 WHERE id=?1",
     [SQL_BUILD_STATE] = "UPDATE build SET state=?2, ended_ms=iif(?2>=3, ?3, NULL), text=?4 WHERE id=?1",
@@ -118,8 +123,8 @@ static const char *const texts[] = {
     [SQL_TEST_SEEN] = "UPDATE test SET file=nullif(?2, 0), last_seen_ms=?3 WHERE id=?1",
     [SQL_LIST_FIND] = "SELECT id, seen_ms, count, file_count, tests, files FROM list WHERE suite=?1 AND digest=?2",
     [SQL_LIST_ADD] =
-        "INSERT INTO list(suite, digest, count, file_count, tests, units, file_of, files, seen_ms)"
-        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) RETURNING id",
+        "INSERT INTO list(suite, digest, count, file_count, tests, units, file_of, files, seen_ms, marks)"
+        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) RETURNING id",
     [SQL_LIST_SEEN] = "UPDATE list SET seen_ms=?2 WHERE id=?1",
     [SQL_HISTORY] = "SELECT n, ring, setup_us FROM dur_stat WHERE test=?1",
     [SQL_FILE_SETUP] = "SELECT setup_us FROM file_stat WHERE id=?1",
@@ -225,13 +230,14 @@ static const char *const texts[] = {
     [SQL_FIND_NEWEST] = "SELECT max(id) FROM build INDEXED BY build_suite WHERE suite=?1",
     [SQL_READ_BUILD] =
         "SELECT p.name, s.name, b.ext, b.commit_sha, b.branch, b.started_ms, b.retries, b.max_failures,"
-        " b.on_retry, b.linger_us, b.timeout_per_test_us, b.by_file, b.state, b.round FROM build b"
+        " b.on_retry, b.linger_us, b.timeout_per_test_us, b.by_file, b.state, b.round, b.ord, b.by_class, b.tokens"
+        " FROM build b"
         " CROSS JOIN suite s ON s.id=b.suite CROSS JOIN project p ON p.id=s.project WHERE b.id=?1",
     [SQL_READ_WORKERS] =
         "SELECT idx, node, attempt, host, session, joined_ms, acked, left_ms IS NOT NULL, late"
         " FROM worker WHERE build=?1 ORDER BY idx",
     [SQL_READ_LIST] =
-        "SELECT l.count, l.file_count, l.tests, l.units, l.file_of, l.files"
+        "SELECT l.count, l.file_count, l.tests, l.units, l.file_of, l.files, l.marks"
         " FROM build b CROSS JOIN list l ON l.id=b.list WHERE b.id=?1",
     [SQL_TEST_NODE] = "SELECT node FROM test WHERE id=?1",
     [SQL_FILE_PATH] = "SELECT path FROM file_stat WHERE id=?1",

@@ -67,12 +67,14 @@ static void write_build(struct writing *to, const unsigned char *at) {
   b.ext = take_text(&at);
   b.commit = take_text(&at);
   b.branch = take_text(&at);
+  b.tokens = take_text(&at);
   uint64_t suite = find_suite(to->db, b.project, b.suite);
-  store_sql_run(to->db, SQL_BUILD_ADD,
-                STORE_ARGS(store_int(b.build), store_int(suite), store_text(b.ext), store_text(b.commit),
-                           store_text(b.branch), store_int(STORE_COLLECTING), store_int(b.started_ms),
-                           store_int(b.retries), store_int(b.max_failures), store_int(b.on_retry), store_int(b.by_file),
-                           store_int(b.linger_us), store_int(b.timeout_per_test_us)));
+  store_sql_run(
+      to->db, SQL_BUILD_ADD,
+      STORE_ARGS(store_int(b.build), store_int(suite), store_text(b.ext), store_text(b.commit), store_text(b.branch),
+                 store_int(STORE_COLLECTING), store_int(b.started_ms), store_int(b.retries), store_int(b.max_failures),
+                 store_int(b.on_retry), store_int(b.by_file), store_int(b.linger_us), store_int(b.timeout_per_test_us),
+                 store_int(b.order), store_int(b.by_class), store_text(b.tokens ? b.tokens : "")));
   if (b.untrusted) store_sql_run(to->db, SQL_BUILD_UNTRUSTED, STORE_ARGS(store_int(b.build)));
 }
 
@@ -110,6 +112,8 @@ static void write_list(struct writing *to, const unsigned char *at) {
   list.file_of = (const uint32_t *)(const void *)at;
   list.unit_of = list.file_of + list.count;
   at += 2 * (size_t)list.count * sizeof *list.file_of;
+  list.marks = (const char *)at;
+  at += list.marks_bytes;
   for (uint32_t i = 0; i < list.count; i++)
     id[i] = take_text(&at);
   for (uint32_t i = 0; i < list.file_count; i++)

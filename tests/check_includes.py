@@ -26,14 +26,17 @@ RANKS = [
     {"deliver"},
     {"server.h"},  # the context that handlers share; it knows the parts below
     {"net", "build.h"},
+    {"scope"},
     {"conn", "store", "auth", "settings"},
     {"schema"},
+    {"marks"},
     {"simulation"},
     {"queue"},
     {"sched", "tokens", "effect"},
     {"estimate", "forecast", "flaky", "heap", "map", "rows", "limits"},
 ]
-PURE = {"simulation", "queue", "sched", "tokens", "estimate", "forecast", "flaky", "heap", "map", "effect", "limits"}
+PURE = {"simulation", "queue", "sched", "tokens", "marks", "estimate", "forecast", "flaky", "heap", "map", "effect",
+        "limits"}
 PURE_PROJECT = {f"server/{name}.h" for name in PURE | {"queue_impl"}} | {"config/base.h"}
 PURE_SYSTEM = {"assert.h", "inttypes.h", "limits.h", "math.h", "stdbool.h", "stddef.h", "stdint.h", "stdlib.h",
                "string.h"}

@@ -9,7 +9,9 @@
 #include <string.h>
 
 #include "proto/msg.h"
+#include "worker/ctest_list.h"
 
+enum { JSON_MAX_BYTES = 64 << 20 };
 enum { LINE_BYTES = MSG_ID_MAX_BYTES + 2 };  // an id, its carriage return, one more to see that it is too long
 
 struct command_list {
@@ -17,7 +19,9 @@ struct command_list {
   char line[LINE_BYTES + 1];
   size_t line_bytes;
   uint64_t line_number;  // of the line being read, from 1
-  char why[256];
+  char *json;            // the whole text, when it begins with "{"; NULL: it is lines
+  size_t json_bytes, json_room;
+  char why[512];
 };
 
 static void take_line(struct command_list *reader);
@@ -33,10 +37,29 @@ struct command_list *command_list_new(void) {
 void command_list_free(struct command_list *reader) {
   if (!reader) return;
   testlist_free(reader->list);
+  free(reader->json);
   free(reader);
 }
 
+static void keep_json(struct command_list *reader, const char *bytes, size_t n) {
+  if (reader->json_bytes + n > JSON_MAX_BYTES) {
+    (void)snprintf(reader->why, sizeof(reader->why), "the list is longer than 64 MiB");
+    return;
+  }
+  if (reader->json_bytes + n > reader->json_room) {
+    reader->json_room = 2 * (reader->json_bytes + n);
+    reader->json = base_realloc(reader->json, reader->json_room, 1);
+  }
+  memcpy(reader->json + reader->json_bytes, bytes, n);
+  reader->json_bytes += n;
+}
+
 void command_list_feed(struct command_list *reader, const char *bytes, size_t n) {
+  bool first = reader->line_number == 1 && reader->line_bytes == 0;
+  if (n > 0 && !reader->why[0] && (reader->json || (first && bytes[0] == '{'))) {
+    keep_json(reader, bytes, n);
+    return;
+  }
   while (n > 0 && !reader->why[0]) {
     const char *newline = memchr(bytes, '\n', n);
     size_t part = newline ? (size_t)(newline - bytes) : n;
@@ -53,6 +76,11 @@ void command_list_feed(struct command_list *reader, const char *bytes, size_t n)
 
 struct testlist *command_list_finish(struct command_list *reader, char *why, size_t why_size) {
   if (reader->line_bytes && !reader->why[0]) take_line(reader);
+  bool json = reader->json && !reader->why[0];
+  if (json && ctest_list_read(reader->list, reader->json, reader->json_bytes, reader->why, sizeof(reader->why)) < 0) {
+    (void)snprintf(why, why_size, "%s", reader->why);
+    return NULL;
+  }
   if (reader->why[0]) {
     (void)snprintf(why, why_size, "%s", reader->why);
     return NULL;

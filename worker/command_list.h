@@ -1,6 +1,6 @@
 // A list of tests from lines of text: the output of a --list command or a list file, one id a line. Used by the command
 // runner; knows no processes. Blank lines are skipped, a carriage return at a line's end is dropped, all else is the
-// id.
+// id. A text that begins with "{" is taken for ctest's JSON (ctest_list.h).
 #ifndef WORKER_COMMAND_LIST_H
 #define WORKER_COMMAND_LIST_H
 

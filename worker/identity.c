@@ -24,10 +24,33 @@ static int identity_build(struct identity *identity, const struct options *optio
   return -1;
 }
 
+// NAME=COUNT, or NAME, of which there is one as of all that are not named.
+static int identity_token(struct identity *identity, const char *item, struct conf_error *error) {
+  const char *equals = strrchr(item, '='), *why = NULL;
+  size_t n = equals ? (size_t)(equals - item) : strlen(item);
+  uint64_t count = 1;
+  if (equals && base_parse_u64(equals + 1, 1, 1000000, &count) != 0) why = "the count is no number from 1 to 1000000";
+  if (n == 0 || n >= MSG_NAME_MAX_BYTES || memchr(item, '=', n) || memchr(item, '\n', n)) why = "that is no name";
+  if (n == strlen("exclusive") && strncmp(item, "exclusive", n) == 0) why = "it is no token that can be counted";
+  if (identity->tokens == MSG_TOKENS_MAX) why = "there are more than 62";
+  if (why) {
+    char shown[200];
+    snprintf(error->text, sizeof error->text, "tokens: %s: %s; give NAME=COUNT, as in db=2",
+             base_quote(shown, sizeof shown, item, strlen(item)), why);
+    return -1;
+  }
+  identity->token[identity->tokens] = msg_bytes(item, n);
+  identity->token_count[identity->tokens++] = (uint32_t)count;
+  return 0;
+}
+
 int identity_make(struct identity *identity, const struct options *options, struct conf_error *error) {
   *identity = (struct identity){0};
   if (ci_detect(ci_getenv, NULL, &identity->ci, error->text, sizeof error->text) < 0) return -1;
   if (identity_build(identity, options, error) < 0) return -1;
+  for (size_t i = 0; i < options->tokens.count; i++) {
+    if (identity_token(identity, options->tokens.item[i], error) < 0) return -1;
+  }
   identity_choose(identity->node, sizeof identity->node, options->node, identity->ci.node);
   identity_choose(identity->attempt, sizeof identity->attempt, options->attempt, identity->ci.attempt);
   identity_choose(identity->commit, sizeof identity->commit, options->commit, identity->ci.commit);
@@ -49,14 +72,28 @@ void identity_say(const struct identity *identity, const struct options *options
   free(node);
 }
 
-void identity_hello(const struct identity *identity, const struct options *options, Shardd__Hello *hello,
-                    Shardd__Policy *policy) {
+static void identity_policy_fill(const struct identity *identity, const struct options *options,
+                                 struct identity_policy *to) {
+  Shardd__Policy *policy = &to->policy;
+  *policy = (Shardd__Policy)SHARDD__POLICY__INIT;
   policy->retries = (uint32_t)options->retries;
   policy->max_failures = (uint32_t)options->max_failures;
   policy->linger_us = options->linger_us;
   policy->on_retry = (Shardd__OnRetry)options->on_retry;
   policy->timeout_per_test_us = options->timeout_per_test_us;
   policy->by_file = options->by_file;
+  policy->by_class = options->by_class;
+  policy->order = (Shardd__Order)options->order;
+  policy->n_token = policy->n_token_count = identity->tokens;
+  policy->token = to->token;
+  policy->token_count = to->token_count;
+  memcpy(to->token, identity->token, sizeof to->token);
+  memcpy(to->token_count, identity->token_count, sizeof to->token_count);
+}
+
+void identity_hello(const struct identity *identity, const struct options *options, Shardd__Hello *hello,
+                    struct identity_policy *policy) {
+  identity_policy_fill(identity, options, policy);
   hello->version = MSG_VERSION;
   hello->role = SHARDD__ROLE__ROLE_WORKER;
   hello->token = msg_text(options->token);
@@ -72,5 +109,5 @@ void identity_hello(const struct identity *identity, const struct options *optio
   hello->untrusted = identity->untrusted;
   hello->retried = (Shardd__Retried)identity->ci.retried;
   hello->host = msg_text(identity->host);
-  hello->policy = policy;
+  hello->policy = &policy->policy;
 }

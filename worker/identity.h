@@ -14,6 +14,9 @@ struct identity {
   char host[256];
   uint32_t total;
   bool untrusted;
+  ProtobufCBinaryData token[MSG_TOKENS_MAX];  // names, of --tokens
+  uint32_t token_count[MSG_TOKENS_MAX];
+  size_t tokens;
 };
 
 // 0; -1 and *error (a CI variable that makes no sense, a build that nobody names).
@@ -23,8 +26,15 @@ int identity_make(struct identity *identity, const struct options *options, stru
 // Silent when the build was named by an option.
 void identity_say(const struct identity *identity, const struct options *options);
 
-// Fills a hello that points into identity and options; session and held leases are the caller's.
+// A policy with what it points at.
+struct identity_policy {
+  Shardd__Policy policy;
+  ProtobufCBinaryData token[MSG_TOKENS_MAX];
+  uint32_t token_count[MSG_TOKENS_MAX];
+};
+
+// Fills a hello that points into identity, options and *policy; session and held leases are the caller's.
 void identity_hello(const struct identity *identity, const struct options *options, Shardd__Hello *hello,
-                    Shardd__Policy *policy);
+                    struct identity_policy *policy);
 
 #endif

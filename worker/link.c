@@ -144,7 +144,7 @@ static int link_try(struct link *link, enum link_failure *failure, struct client
   const Shardd__Frame *reply;
   Shardd__Frame frame = SHARDD__FRAME__INIT;
   Shardd__Hello hello = SHARDD__HELLO__INIT;
-  Shardd__Policy policy = SHARDD__POLICY__INIT;
+  struct identity_policy policy;
   *failure = LINK_LOST;
   if (client_connect(link->client, LINK_TRY_MS, error) < 0) return -1;
   identity_hello(link->identity, link->options, &hello, &policy);

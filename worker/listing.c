@@ -7,7 +7,7 @@
 #include "worker/human.h"
 #include "worker/link.h"
 
-enum { LISTING_CHUNK_TESTS = 5000, LISTING_CHUNK_BYTES = 256 * 1024 };
+enum { LISTING_CHUNK_TESTS = 5000, LISTING_CHUNK_MARKS = 4 * LISTING_CHUNK_TESTS, LISTING_CHUNK_BYTES = 256 * 1024 };
 
 void listing_offer(const struct testlist *list, struct link *link) {
   Shardd__Frame frame = SHARDD__FRAME__INIT;
@@ -24,6 +24,8 @@ struct listing_chunk {
   ProtobufCBinaryData id[LISTING_CHUNK_TESTS];
   uint32_t file_of[LISTING_CHUNK_TESTS], unit_of[LISTING_CHUNK_TESTS];
   size_t count, bytes;
+  uint32_t mark_test[LISTING_CHUNK_MARKS], mark_of[LISTING_CHUNK_MARKS];
+  size_t marks;
 };
 
 // Files are numbered in the order of the list; a chunk brings the names that its tests need and earlier chunks did not.
@@ -51,10 +53,46 @@ static size_t listing_files_needed(const struct listing_chunk *chunk, size_t sen
   return sent;
 }
 
+// Names of marks go like those of files; `next` is the first mark that was not sent.
+struct listing_marks {
+  ProtobufCBinaryData *name;
+  size_t sent, next;
+};
+
+// The marks of the chunk's tests; those beyond its room are left out: a test with more than four is no test.
+static size_t listing_fill_marks(const struct testlist *list, size_t from, struct listing_chunk *chunk,
+                                 struct listing_marks *marks) {
+  size_t needed = marks->sent;
+  chunk->marks = 0;
+  for (; marks->next < testlist_marks(list); marks->next++) {
+    uint32_t position, mark;
+    testlist_mark_at(list, marks->next, &position, &mark);
+    if (position >= from + chunk->count) break;
+    if (chunk->marks == LISTING_CHUNK_MARKS) continue;
+    chunk->mark_test[chunk->marks] = position - (uint32_t)from;
+    chunk->mark_of[chunk->marks++] = mark;
+    if (mark >= needed) needed = mark + 1;
+  }
+  return needed;
+}
+
+static void listing_put_marks(Shardd__ListChunk *message, struct listing_chunk *chunk, struct listing_marks *marks,
+                              size_t needed) {
+  message->n_mark_test = message->n_mark_of = chunk->marks;
+  message->mark_test = chunk->mark_test;
+  message->mark_of = chunk->mark_of;
+  message->n_mark = needed - marks->sent;
+  message->mark = marks->name + marks->sent;
+  marks->sent = needed;
+}
+
 void listing_send_to(const struct testlist *list, void (*send)(void *arg, const Shardd__Frame *frame), void *arg) {
   struct listing_chunk *chunk = base_malloc(sizeof *chunk);
   struct listing_files files = {.name = base_calloc(testlist_file_count(list) + 1, sizeof *files.name)};
+  struct listing_marks marks = {.name = base_calloc(testlist_mark_names(list) + 1, sizeof *marks.name)};
   size_t at = 0;
+  for (size_t i = 0; i < testlist_mark_names(list); i++)
+    marks.name[i] = msg_text(testlist_mark_name(list, i));
   for (size_t i = 0; i < testlist_file_count(list); i++)
     files.name[i] = msg_text(testlist_file_name(list, i));
   do {
@@ -69,6 +107,7 @@ void listing_send_to(const struct testlist *list, void (*send)(void *arg, const 
     message.n_file = needed - files.sent;
     message.file = files.name + files.sent;
     files.sent = needed;
+    listing_put_marks(&message, chunk, &marks, listing_fill_marks(list, at, chunk, &marks));
     at += chunk->count;
     message.last = at == testlist_count(list);
     frame.body_case = SHARDD__FRAME__BODY_LIST_CHUNK;
@@ -77,6 +116,7 @@ void listing_send_to(const struct testlist *list, void (*send)(void *arg, const 
   } while (at < testlist_count(list));
   free(chunk);
   free(files.name);
+  free(marks.name);
 }
 
 static void listing_to_link(void *arg, const Shardd__Frame *frame) {
@@ -85,6 +125,14 @@ static void listing_to_link(void *arg, const Shardd__Frame *frame) {
 
 void listing_send(const struct testlist *list, struct link *link) {
   listing_send_to(list, listing_to_link, link);
+}
+
+void listing_print_notes(const Shardd__ListReply *reply, FILE *out) {
+  for (size_t i = 0; i < reply->n_note; i++) {
+    char *safe = human_safe(reply->note[i].data, reply->note[i].len, ESCAPE_LINE);
+    fprintf(out, "shard: WARNING: %s\n", safe);
+    free(safe);
+  }
 }
 
 // ---- mismatch

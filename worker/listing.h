@@ -16,6 +16,8 @@ void listing_send(const struct testlist *list, struct link *link);
 // The same through any sender; `send` is called once a chunk.
 void listing_send_to(const struct testlist *list, void (*send)(void *arg, const Shardd__Frame *frame), void *arg);
 
+// What the server has to say of the list, a line each.
+void listing_print_notes(const Shardd__ListReply *reply, FILE *out);
 // Tells people how two lists differ, and what usually makes them.
 void listing_print_mismatch(const Shardd__ListReply *reply, FILE *out);
 // Whether a file holds just the tests that the list has of it; both are sealed. If not, tells people how they differ;

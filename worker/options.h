@@ -27,11 +27,12 @@ enum options_command {
   OPTIONS_NO_FLAG = 1 << 30,  // taken by no command line: variable and file only
 };
 
-enum { OPTIONS_KEY_COUNT = 48, OPTIONS_WORKERS_MAX = 256 };
+enum { OPTIONS_KEY_COUNT = 51, OPTIONS_WORKERS_MAX = 256 };
 
 // The numbers of OnRetry in shardd.proto (asserted in options_table.c).
 enum options_on_retry { OPTIONS_ON_RETRY_UNRESOLVED, OPTIONS_ON_RETRY_MINE, OPTIONS_ON_RETRY_ALL };
 enum options_collect { OPTIONS_COLLECT_FULL, OPTIONS_COLLECT_LAZY };
+enum options_order { OPTIONS_ORDER_AUTO, OPTIONS_ORDER_FAILED_FIRST, OPTIONS_ORDER_COLLECTION };
 enum options_color { OPTIONS_COLOR_AUTO, OPTIONS_COLOR_ALWAYS, OPTIONS_COLOR_NEVER };
 
 // Strings are never NULL; "" is unset. Times in microseconds.
@@ -53,7 +54,9 @@ struct options {
   uint64_t linger_us;
   uint64_t timeout_per_test_us;  // 0: from history
   int on_retry;                  // enum options_on_retry
-  bool by_file, allow_empty;
+  bool by_file, by_class, allow_empty;
+  int order;                // enum options_order
+  struct conf_list tokens;  // NAME=COUNT
 
   uint64_t connect_timeout_us;  // longest that one attempt to reach the server at start may take
   uint64_t server_timeout_us;   // how long to outlive a lost server

@@ -27,12 +27,16 @@ enum {
 static const char *const runners[] = {"auto", "pytest", "command", NULL};
 static const char *const collects[] = {"full", "lazy", NULL};
 static const char *const on_retries[] = {"unresolved", "mine", "all", NULL};
+static const char *const orders[] = {"auto", "failed-first", "collection", NULL};
 static const char *const colors[] = {"auto", "always", "never", NULL};
 
 _Static_assert(SHARDD__ON_RETRY__ON_RETRY_UNRESOLVED == (int)OPTIONS_ON_RETRY_UNRESOLVED &&
                    SHARDD__ON_RETRY__ON_RETRY_MINE == (int)OPTIONS_ON_RETRY_MINE &&
                    SHARDD__ON_RETRY__ON_RETRY_ALL == (int)OPTIONS_ON_RETRY_ALL,
                "on-retry has the numbers of the wire");
+_Static_assert(SHARDD__ORDER__ORDER_FAILED_FIRST == (int)OPTIONS_ORDER_FAILED_FIRST &&
+                   SHARDD__ORDER__ORDER_COLLECTION == (int)OPTIONS_ORDER_COLLECTION,
+               "order has the numbers of the wire");
 
 static const struct conf_key keys[] = {
     {.name = "server",
@@ -198,6 +202,28 @@ static const struct conf_key keys[] = {
      .type = CONF_BOOL,
      .offset = AT(by_file),
      .help = "never split a file over workers",
+     .commands = WORK},
+    {.name = "by-class",
+     .type = CONF_BOOL,
+     .offset = AT(by_class),
+     .help = "never split a class, or a function with all its parameters, over workers",
+     .commands = WORK},
+    {.name = "order",
+     .type = CONF_CHOICE,
+     .offset = AT(order),
+     .choices = orders,
+     .fallback = "auto",
+     .arg = "ORDER",
+     .help =
+         "what goes first: auto, long and unknown tests; failed-first, what failed last time on this branch and new "
+         "tests; collection, nothing, each worker keeps to the order of the list",
+     .commands = WORK},
+    {.name = "tokens",
+     .type = CONF_LIST,
+     .offset = AT(tokens),
+     .pairs = true,
+     .arg = "NAME=COUNT",
+     .help = "how many tests that need a token may run at once over all workers, 1 where nothing is said",
      .commands = WORK},
     {.name = "allow-empty",
      .type = CONF_BOOL,

@@ -135,9 +135,25 @@ void pytest_break(struct runner *runner, const char *fmt, ...) {
   if (runner->proc) proc_stop(runner->proc, PYTEST_GRACE_US);
 }
 
+// [place, mark] pairs of the tests of this line, which begin at `first`.
+static void pytest_marks(struct runner *runner, json_t *marks, size_t first) {
+  for (size_t i = 0; runner->list && i < json_array_size(marks); i++) {
+    json_t *pair = json_array_get(marks, i);
+    json_int_t place = json_integer_value(json_array_get(pair, 0));
+    const char *mark = json_string_value(json_array_get(pair, 1));
+    bool known = mark && (mark[0] == 'g' || mark[0] == 't') && mark[1];
+    if (!known || place < 0 || first + (size_t)place >= testlist_count(runner->list)) {
+      pytest_break(runner, "%s", "a mark of a test makes no sense");
+      return;
+    }
+    testlist_mark(runner->list, first + (size_t)place, mark);
+  }
+}
+
 static void on_tests(struct runner *runner, json_t *line) {
   json_t *ids = json_object_get(line, "ids"), *files = json_object_get(line, "files");
   json_t *units = json_object_get(line, "units");
+  size_t first = runner->list ? testlist_count(runner->list) : 0;
   for (size_t i = 0; runner->list && i < json_array_size(ids); i++) {
     json_t *id = json_array_get(ids, i);
     const char *file = json_string_value(json_array_get(files, i));
@@ -148,6 +164,7 @@ static void on_tests(struct runner *runner, json_t *line) {
                    json_string_value(id));
     }
   }
+  if (!runner->broken) pytest_marks(runner, json_object_get(line, "marks"), first);
 }
 
 static void pytest_name_duplicates(struct runner *runner, json_t *names) {

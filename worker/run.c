@@ -170,7 +170,10 @@ void run_list_agreed(struct run *run) {
 
 static void on_list_reply(struct run *run, const Shardd__ListReply *reply) {
   switch (reply->want) {
-    case SHARDD__LIST_WANT__LIST_OK: run_list_agreed(run); return;
+    case SHARDD__LIST_WANT__LIST_OK:
+      listing_print_notes(reply, stderr);
+      run_list_agreed(run);
+      return;
     case SHARDD__LIST_WANT__LIST_SEND:
       if (run->list) {
         listing_send(run->list, run->link);

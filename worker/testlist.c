@@ -10,13 +10,17 @@
 
 #include "proto/msg.h"
 
-enum { DIGEST_BYTES = 32, FIRST_TESTS = 64, FIRST_SLOTS = 64 };
+enum { MARKS_MAX = 2000000, DIGEST_BYTES = 32, FIRST_TESTS = 64, FIRST_SLOTS = 64 };
 
 struct record {
   size_t id;  // offset into text
   uint32_t id_bytes;
   uint32_t file;  // place among the files, or TESTLIST_NO_FILE
   uint32_t unit;
+};
+
+struct marked {
+  uint32_t position, mark;
 };
 
 struct testlist {
@@ -33,6 +37,9 @@ struct testlist {
   uint32_t *duplicates;
   size_t duplicate_count;
   uint32_t max_failures;
+  struct testlist *mark_names;  // its files are the names; NULL: there are none
+  struct marked *marks;
+  size_t mark_count, mark_room;
   uint8_t digest[DIGEST_BYTES];
 };
 
@@ -57,6 +64,8 @@ void testlist_free(struct testlist *list) {
   if (!list) return;
   free(list->text);
   free(list->tests);
+  testlist_free(list->mark_names);
+  free(list->marks);
   free(list->files);
   free(list->in_file);
   free(list->slots);
@@ -77,6 +86,37 @@ int testlist_add(struct testlist *list, const char *id, size_t id_bytes, const c
   test->file = intern_file(list, file);
   if (test->file != TESTLIST_NO_FILE) list->in_file[test->file]++;
   return 0;
+}
+
+void testlist_mark(struct testlist *list, size_t position, const char *mark) {
+  assert(position < list->count);
+  if (list->mark_count >= MARKS_MAX || strchr(mark, '\n')) return;
+  if (!list->mark_names) list->mark_names = testlist_new();
+  uint32_t name = intern_file(list->mark_names, mark);
+  if (name == TESTLIST_NO_FILE) return;
+  if (list->mark_count == list->mark_room) {
+    list->mark_room = list->mark_room ? list->mark_room * 2 : FIRST_TESTS;
+    list->marks = base_realloc(list->marks, list->mark_room, sizeof(*list->marks));
+  }
+  list->marks[list->mark_count++] = (struct marked){.position = (uint32_t)position, .mark = name};
+}
+
+size_t testlist_mark_names(const struct testlist *list) {
+  return list->mark_names ? list->mark_names->file_count : 0;
+}
+
+const char *testlist_mark_name(const struct testlist *list, size_t mark) {
+  return testlist_file_name(list->mark_names, mark);
+}
+
+size_t testlist_marks(const struct testlist *list) {
+  return list->mark_count;
+}
+
+void testlist_mark_at(const struct testlist *list, size_t i, uint32_t *position, uint32_t *mark) {
+  assert(i < list->mark_count);
+  *position = list->marks[i].position;
+  *mark = list->marks[i].mark;
 }
 
 size_t testlist_seal(struct testlist *list) {

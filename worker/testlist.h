@@ -17,6 +17,15 @@ void testlist_free(struct testlist *list);
 // list is full (500,000): nothing was added.
 int testlist_add(struct testlist *list, const char *id, size_t id_bytes, const char *file, uint32_t unit) MUST_CHECK;
 
+// The test carries a mark: "gNAME", it is of that group; "tNAME", it needs that token. In collection order for each
+// mark. A name that cannot go over the wire (over 1,023 bytes, a newline) and marks beyond two millions are passed
+// over.
+void testlist_mark(struct testlist *list, size_t position, const char *mark);
+size_t testlist_mark_names(const struct testlist *list);
+const char *testlist_mark_name(const struct testlist *list, size_t mark);
+size_t testlist_marks(const struct testlist *list);  // in the order they were made
+void testlist_mark_at(const struct testlist *list, size_t i, uint32_t *position, uint32_t *mark);
+
 // Sorts, finds duplicates and computes the digest; before anything below (again: nothing more happens). Returns the
 // number of duplicate ids; testlist_duplicate(list, i) names the i-th of them.
 size_t testlist_seal(struct testlist *list);

@@ -18,7 +18,8 @@ import pytest
 from _pytest.runner import CallInfo
 
 from shard_pytest_lazy import Lazy
-from shard_pytest_lib import Link, Skipped, describe, file_of, judge, name_tests, path_of, quote, unit_of, valid
+from shard_pytest_lib import (Link, Skipped, describe, file_of, judge, marks_of, name_tests, path_of, quote, unit_of,
+                              valid)
 
 CHUNK_BYTES = 256 * 1024  # of one line of the test list
 GRACE_S = 0.05  # how long a teardown waits to know the next test
@@ -64,6 +65,8 @@ def pytest_load_initial_conftests(early_config):
 def pytest_configure(config):
     if not ADDRESS or config.option.collectonly or hasattr(config, "workerinput"):
         return
+    config.addinivalue_line("markers", "shard(serial=False, exclusive=False, tokens=(), group=None): how shard may run it "
+                            "beside others, over all workers of the build")
     notes = [refuse_xdist(config.option), drop_cov_minimum(config)]
     adapter = Adapter(config, [note for note in notes if note])
     config.pluginmanager.register(adapter, "shard_adapter")
@@ -235,7 +238,7 @@ class Adapter:
     def say_tests(self):
         root = str(self.config.rootpath)
         relative = {}  # path: the same as the worker gets it
-        ids, files, units, size, unit, last = [], [], [], 0, 0, None
+        ids, files, units, marks, size, unit, last = [], [], [], [], 0, 0, None
         for name, item in self.tests.items():
             path = path_of(item)
             if path not in relative:
@@ -243,15 +246,16 @@ class Adapter:
             key = unit_of(item)
             if key != last:
                 unit, last = unit + 1, key
+            marks.extend([len(ids), mark] for mark in marks_of(item))
             ids.append(name)
             files.append(relative[path])
             units.append(unit)
             size += 4 * (len(name) + len(relative[path] or "")) + 32
             if size > CHUNK_BYTES:
-                self.link.say("tests", ids=ids, files=files, units=units)
-                ids, files, units, size = [], [], [], 0
+                self.link.say("tests", ids=ids, files=files, units=units, marks=marks)
+                ids, files, units, marks, size = [], [], [], [], 0
         if ids:
-            self.link.say("tests", ids=ids, files=files, units=units)
+            self.link.say("tests", ids=ids, files=files, units=units, marks=marks)
 
     # The loop.
 

@@ -13,6 +13,7 @@ import pytest
 
 LINE_BYTES = 1024 * 1024  # longest line taken
 TEXT_BYTES = 64 * 1024  # of one failure's output
+NAME_CHARS = 250  # of a group or token
 ID_BYTES = 4000  # longer ids are cut and carry a digest (the limit is 4,096, and "#2" may follow)
 
 # Bound here, as the others by their import: tests replace parts of modules.
@@ -159,6 +160,35 @@ def unit_of(item):
             found = node
         node = node.parent
     return found or (item.parent, getattr(item, "originalname", None) or item.name.split("[")[0])
+
+
+def marks_of(item):
+    """What the test's marks ask of the scheduler: "gNAME", one worker runs all of that group; "tNAME", it needs a token."""
+    found = []
+    for mark in item.iter_markers() if hasattr(item, "iter_markers") else ():
+        if mark.name == "xdist_group":
+            found.append("g%s" % (mark.args[0] if mark.args else mark.kwargs.get("name", "default")))
+        elif mark.name == "serial":
+            found.append("tserial")
+        elif mark.name == "shard":
+            found.extend(shard_marks(mark.kwargs))
+    return [clean_mark(mark) for mark in sorted(set(found))]
+
+
+def shard_marks(asked):
+    tokens = asked.get("tokens") or ()
+    for token in [tokens] if isinstance(tokens, str) else tokens:
+        yield "t%s" % token
+    if asked.get("group"):
+        yield "g%s" % asked["group"]
+    if asked.get("serial"):
+        yield "tserial"
+    if asked.get("exclusive"):
+        yield "texclusive"
+
+
+def clean_mark(mark):
+    return clean(mark)[:NAME_CHARS]
 
 
 # Results.
