@@ -128,6 +128,7 @@ static const struct rule list_chunk_rules[] = {
     TEXTS(ListChunk, mark, MSG_NAME_MAX_BYTES),
     COUNT(ListChunk, mark_test, 0, 4 * MSG_CHUNK_MAX),
     SAME(ListChunk, mark_of, mark_test),
+    SAME_OR_NONE(ListChunk, expected_us, id),
 };
 
 static const struct rule list_request_rules[] = {
@@ -412,6 +413,9 @@ static const char *check_list_chunk(const Shardd__Frame *frame) {
     if ((kind != 'g' && kind != 't') || memchr(chunk->mark[i].data, '\n', chunk->mark[i].len)) {
       return "ListChunk.mark: is no name of a group or token";
     }
+  }
+  for (size_t i = 0; i < chunk->n_expected_us; i++) {
+    if (chunk->expected_us[i] > MSG_EXPECTED_MAX_US) return "ListChunk.expected_us: is longer than a week";
   }
   return NULL;
 }

@@ -77,7 +77,9 @@ static void on_list_offer(const struct dispatch_call *call) {
 }
 
 static void on_list_chunk(const struct dispatch_call *call) {
-  if (call->session) {
+  if (call->session && call->frame->list_chunk->n_expected_us) {
+    conn_error(call->conn, SHARDD__ERROR_CODE__ERROR_STATE, 0, true, "a worker's list brings no expected durations");
+  } else if (call->session) {
     listing_chunk(call->server, call->session, call->frame->list_chunk);
   } else {
     plan_chunk(call->conn, call->frame->list_chunk);

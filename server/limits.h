@@ -18,9 +18,11 @@ enum {
   LIMIT_ACCEPTS_A_TURN = 64,  // of one listener
   LIMIT_DIFF_NAMES = 20,      // ids named on each side of a list mismatch
   LIMIT_OWN_NAMES = 20,       // ids named in a Goodbye
-  LIMIT_LATE_BYTES = 64 * 1024,  // text of a worker's late errors
-  LIMIT_WAITS = 16,              // questions of one connection that wait for a build
-  LIMIT_ROWS = 1000,             // default rows of an admin query
+  LIMIT_LATE_BYTES = 64 * 1024,    // text of a worker's late errors
+  LIMIT_WAITS = 16,                // questions of one connection that wait for a build
+  LIMIT_SIMULATIONS = 8,           // in progress at a time, one a connection
+  LIMIT_SIMULATED_A_TURN = 16384,  // events in virtual time in one turn of the loop: a few milliseconds
+  LIMIT_ROWS = 1000,               // default rows of an admin query
   LIMIT_ROWS_MAX = 100000,
   LIMIT_START_US = 60000000,         // a process's start counts for no more
   LIMIT_LINGER_US = 2000000000,      // a worker's --linger counts for no more

@@ -7,16 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/listing.h"
-#include "server/simulation.h"
+#include "server/limits.h"
+#include "server/plan_impl.h"
 
 enum { PLAN_WORKERS_MAX = 1024, PLAN_BYTES_MAX = 900 * 1024 };
-
-struct plan {
-  struct server *server;
-  struct upload *upload;
-  char *project, *suite;
-};
 
 // What a worker has done of the file it is in.
 struct plan_stretch {
@@ -43,24 +37,47 @@ static const struct rows_column plan_columns[] = {{"worker", ROWS_INT},
 void plan_open(struct server *server, struct conn *conn, const Shardd__Hello *hello) {
   struct plan *plan = base_calloc(1, sizeof *plan);
   plan->server = server;
+  plan->conn = conn;
   plan->upload = upload_new(server->hash_seed);
   plan->project = base_memdup0(hello->project.data, hello->project.len);
   plan->suite = base_memdup0(hello->suite.data, hello->suite.len);
   conn_set_user(conn, plan, PLAN_USER);
 }
 
+// All tests bring a duration, or none does.
+static int plan_keep_durations(struct plan *plan, const Shardd__ListChunk *chunk, uint32_t before, const char **why) {
+  uint32_t count = upload_count(plan->upload);
+  *why = "some tests of the list come with an expected duration, others without";
+  if (before > 0 && chunk->n_id > 0 && (plan->durations != NULL) != (chunk->n_expected_us > 0)) return -1;
+  if (chunk->n_expected_us == 0) return 0;
+  if (count > plan->durations_room) {
+    plan->durations_room = count > 2 * plan->durations_room ? count : 2 * plan->durations_room;
+    plan->durations = base_realloc(plan->durations, plan->durations_room, sizeof *plan->durations);
+  }
+  for (uint32_t i = before; i < count; i++)
+    plan->durations[i] = chunk->expected_us[i - before] ? chunk->expected_us[i - before] : 1;
+  return 0;
+}
+
 void plan_chunk(struct conn *conn, const Shardd__ListChunk *chunk) {
   const char *why;
   struct plan *plan = conn_user(conn, PLAN_USER);
-  if (upload_add(plan->upload, chunk, &why) < 0)
+  uint32_t before = upload_count(plan->upload);
+  if (plan->sealed) {
+    conn_error(conn, SHARDD__ERROR_CODE__ERROR_STATE, 0, true, "the list is being simulated already");
+  } else if (upload_add(plan->upload, chunk, &why) < 0 || plan_keep_durations(plan, chunk, before, &why) < 0) {
     conn_error(conn, SHARDD__ERROR_CODE__ERROR_MALFORMED, 0, true, "%s", why);
+  }
 }
 
 void plan_close(struct conn *conn) {
   struct plan *plan = conn_user(conn, PLAN_USER);
   if (!plan) return;
   conn_set_user(conn, NULL, 0);
+  plan_forget_simulation(plan);
+  plan_forget_outlook(plan);
   upload_free(plan->upload);
+  free(plan->durations);
   free(plan->project);
   free(plan->suite);
   free(plan);
@@ -144,7 +161,7 @@ static void plan_drive(struct plan_run *run) {
                                    .on_ran = on_ran,
                                    .arg = run};
   struct simulation *simulation = simulation_new(&suite, run->workers);
-  while (!simulation_step(simulation, run->list->count + 1)) {
+  while (!simulation_step(simulation, LIMIT_SIMULATED_A_TURN)) {
   }
   for (uint32_t i = 0; i < run->workers; i++)
     plan_end_stretch(run, i);
@@ -156,6 +173,8 @@ int plan_rows(struct conn *conn, uint32_t workers, struct rows *rows, const char
   struct plan *plan = conn_user(conn, PLAN_USER);
   *why = "a plan wants 1 to 1024 workers";
   if (!plan || workers < 1 || workers > PLAN_WORKERS_MAX) return -1;
+  *why = "a simulation is in progress";
+  if (plan->simulation) return -1;
   struct plan_run run = {.list = upload_list(plan->upload, 0), .rows = rows, .workers = workers};
   struct store_listed *listed = store_lookup(plan->server->store, plan->project, plan->suite, run.list);
   *why = "the history cannot be read";

@@ -27,7 +27,7 @@ struct query_call {
   char *project, *suite, *build, *test, *branch;
   uint32_t limit, workers;
   uint64_t after, since_ms;
-  const Shardd__Query *message;  // for what one kind alone has
+  const Shardd__Query *message;  // for what few kinds have
 };
 
 // ---- answers
@@ -334,6 +334,32 @@ static void query_plan(const struct query_call *call) {
   rows_release(&rows);
 }
 
+// ---- forecasts
+
+// Answered when the simulation has ended.
+static void query_simulate(const struct query_call *call) {
+  const char *why;
+  Shardd__ErrorCode code = plan_simulate(call->conn, call->seq, call->message, &why);
+  if (code != SHARDD__ERROR_CODE__ERROR_UNSET) conn_error(call->conn, code, call->seq, false, "%s", why);
+}
+
+bool query_simulations(struct server *server) {
+  return plan_slice(server, query_send);
+}
+
+static void query_forecast(const struct query_call *call, bool facts) {
+  struct rows rows;
+  struct store_error error;
+  Shardd__ErrorCode code =
+      facts ? plan_facts(call->conn, &rows, &error) : plan_forecast(call->conn, call->message, &rows, &error);
+  if (code != SHARDD__ERROR_CODE__ERROR_UNSET) {
+    conn_error(call->conn, code, call->seq, false, "%s", error.text);
+    return;
+  }
+  query_send(call->conn, call->seq, &rows);
+  rows_release(&rows);
+}
+
 // ---- the store's tables
 
 typedef int query_table(struct store *store, const struct store_query *query, struct rows *rows,
@@ -376,6 +402,9 @@ static void query_run(const struct query_call *call, Shardd__QueryKind kind) {
     case SHARDD__QUERY_KIND__QUERY_REPORT: query_store(call, store_query_report, true); return;
     case SHARDD__QUERY_KIND__QUERY_PLAN: query_plan(call); return;
     case SHARDD__QUERY_KIND__QUERY_SERVER: query_server(call); return;
+    case SHARDD__QUERY_KIND__QUERY_SIMULATE: query_simulate(call); return;
+    case SHARDD__QUERY_KIND__QUERY_FORECAST: query_forecast(call, false); return;
+    case SHARDD__QUERY_KIND__QUERY_FORECAST_FACTS: query_forecast(call, true); return;
     case SHARDD__QUERY_KIND__QUERY_BROKEN: query_store(call, store_query_broken, false); return;
     case SHARDD__QUERY_KIND__QUERY_SLOWER: query_store(call, store_query_slower, false); return;
     case SHARDD__QUERY_KIND__QUERY_BUILD: query_store(call, store_query_build, true); return;

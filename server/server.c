@@ -94,6 +94,7 @@ static void server_end_turn(struct server *server) {
   uint64_t next = server_tick_builds(server);
   query_waiters(server);
   next = server_earliest(next, build_evict(server, server->now_us));
+  if (query_simulations(server)) next = server->now_us;
   uint64_t mono = base_now_us();
   uint64_t conns = conns_tick(server->conns, mono, SERVER_SILENCE_TTLS * server->settings.lease_ttl_us);
   if (conns != UINT64_MAX) next = server_earliest(next, conns - server->gaps_us);

@@ -18,6 +18,7 @@
 
 enum { SERVER_LISTENERS_MAX = 8 };
 
+struct plan;
 struct query_waiter;
 
 // What a worker hears of when it is on disk: its results, that it joined, that it left.
@@ -52,6 +53,7 @@ struct server {
   struct event *timer, *store_ready, *on_term, *on_int, *on_hup;
   uint64_t last_ticket;          // of the last record handed to the store
   struct query_waiter *waiters;  // who wait for a build to end
+  struct plan *simulations;      // in progress, oldest first
   bool stopping, in_turn;
 };
 

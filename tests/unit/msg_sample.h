@@ -43,7 +43,7 @@ struct sample {
   Shardd__Released released;
   Shardd__ListRequest list_request;
   uint32_t a[2], b[2], c[2], d[2], e[2];
-  uint64_t big[2];
+  uint64_t big[2], long_us[2];
   protobuf_c_boolean flags[2];
   ProtobufCBinaryData texts[2], names[4];
   uint8_t digest[MSG_DIGEST_BYTES];
@@ -61,6 +61,7 @@ static void fill_columns(struct sample *s) {
     s->d[i] = 20 + i;
     s->e[i] = i;
     s->big[i] = 1790000000000000u + i;
+    s->long_us[i] = 5000000000u + i;
     s->flags[i] = i == 0;
   }
   s->texts[0] = msg_text("tests/test_a.py::test_one[x]");
@@ -95,6 +96,8 @@ static void fill_to_server(struct sample *s) {
   s->list_chunk.file = s->names;
   s->list_chunk.file_of = s->e;
   s->list_chunk.unit_of = s->b;
+  s->list_chunk.n_expected_us = 2;
+  s->list_chunk.expected_us = s->long_us;
   s->lease_request = (Shardd__LeaseRequest)SHARDD__LEASE_REQUEST__INIT;
   s->lease_request.names = true;
   s->started = (Shardd__Started)SHARDD__STARTED__INIT;

@@ -192,6 +192,8 @@ static const struct breakage breakages[] = {
     ITEMS(LIST_CHUNK, ListChunk, file, MSG_NAME_MAX_BYTES),
     IN(LIST_CHUNK, ListChunk, file_of, SET_ITEM, MSG_NO_FILE, NULL),
     IN(LIST_CHUNK, ListChunk, file_of, SET_ITEM, MSG_LIST_MAX, "ListChunk.file_of"),
+    IN(LIST_CHUNK, ListChunk, n_expected_us, SET_COUNT, 0, NULL),
+    COLUMN(LIST_CHUNK, ListChunk, expected_us),
     IN(LIST_REQUEST, ListRequest, tests, SET_NUMBER, MSG_LIST_MAX, NULL),
     IN(LIST_REQUEST, ListRequest, tests, SET_NUMBER, MSG_LIST_MAX + 1, "ListRequest.tests"),
     IN(LIST_REQUEST, ListRequest, files, SET_NUMBER, MSG_LIST_MAX, NULL),
@@ -248,6 +250,7 @@ static const struct breakage breakages[] = {
     ITEMS(GOODBYE, Goodbye, own, MSG_ID_MAX_BYTES),
     TEXT(GOODBYE, Goodbye, why, MSG_TEXT_MAX_BYTES),
     ENUM(QUERY, Query, kind, 1, 10),
+    ENUM(QUERY, Query, kind, 20, 22),
     TEXT(QUERY, Query, project, MSG_NAME_MAX_BYTES),
     TEXT(QUERY, Query, suite, MSG_NAME_MAX_BYTES),
     TEXT(QUERY, Query, build, MSG_NAME_MAX_BYTES),
@@ -305,6 +308,29 @@ static void test_rows_without_columns_have_no_cells(void **state) {
   assert_non_null(msg_check(&sample.frame));
   sample.rows.n_cell = 0;
   assert_null(msg_check(&sample.frame));
+}
+
+static void test_query_kinds_with_their_gaps(void **state) {
+  (void)state;
+  unsigned known = 0;
+  make(SHARDD__FRAME__BODY_QUERY);
+  for (int kind = -1; kind < 1000; kind++) {
+    sample.query.kind = (Shardd__QueryKind)kind;
+    bool has = kind > 0 && protobuf_c_enum_descriptor_get_value(&shardd__query_kind__descriptor, kind) != NULL;
+    assert_int_equal(msg_check(&sample.frame) == NULL, has);
+    known += has;
+  }
+  assert_int_equal(known + 1, shardd__query_kind__descriptor.n_values);
+}
+
+static void test_expected_durations_are_bounded(void **state) {
+  (void)state;
+  make(SHARDD__FRAME__BODY_LIST_CHUNK);
+  sample.long_us[0] = 0;
+  sample.long_us[1] = MSG_EXPECTED_MAX_US;
+  assert_null(msg_check(&sample.frame));
+  sample.long_us[1]++;
+  assert_string_equal(msg_check(&sample.frame), "ListChunk.expected_us: is longer than a week");
 }
 
 // A new value of an enum must not slip past the rules unnoticed: they hold the last value by name.
@@ -392,6 +418,8 @@ int main(void) {
       cmocka_unit_test(test_rules_hold_over_the_wire),
       cmocka_unit_test(test_results_need_a_number),
       cmocka_unit_test(test_rows_without_columns_have_no_cells),
+      cmocka_unit_test(test_query_kinds_with_their_gaps),
+      cmocka_unit_test(test_expected_durations_are_bounded),
       cmocka_unit_test(test_rules_know_all_enum_values),
       cmocka_unit_test(test_policy_is_checked_inside_hello),
       cmocka_unit_test(test_ids),

@@ -73,12 +73,14 @@ static void test_the_largest_lawful_chunk_fits(void **state) {
   (void)state;
   static ProtobufCBinaryData ids[MSG_CHUNK_MAX], files[MSG_CHUNK_MAX];
   static uint32_t places[MSG_CHUNK_MAX];
+  static uint64_t expected_us[MSG_CHUNK_MAX];
   static char text[MSG_CHUNK_MAX][24];
   for (uint32_t i = 0; i < MSG_CHUNK_MAX; i++) {
     int n = snprintf(text[i], sizeof text[i], "t.py::test_%u", i);
     ids[i] = msg_bytes(text[i], (size_t)n);
     files[i] = msg_bytes(text[i], (size_t)n);
     places[i] = 480000 + i;
+    expected_us[i] = MSG_EXPECTED_MAX_US - i;
   }
   make(SHARDD__FRAME__BODY_LIST_CHUNK);
   sample.list_chunk.n_id = sample.list_chunk.n_file = MSG_CHUNK_MAX;
@@ -86,6 +88,8 @@ static void test_the_largest_lawful_chunk_fits(void **state) {
   sample.list_chunk.id = ids;
   sample.list_chunk.file = files;
   sample.list_chunk.file_of = sample.list_chunk.unit_of = places;
+  sample.list_chunk.n_expected_us = MSG_CHUNK_MAX;
+  sample.list_chunk.expected_us = expected_us;
   size_t n = pack(&sample.frame);
   const Shardd__Frame *frame = unpack(packed + FRAME_HEADER_BYTES, n - FRAME_HEADER_BYTES);
   assert_non_null(frame);

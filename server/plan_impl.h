@@ -1,0 +1,43 @@
+// Inside of the planning connections, shared by plan.c (lists, the dry run), plan_simulate.c and plan_forecast.c.
+#ifndef SERVER_PLAN_IMPL_H
+#define SERVER_PLAN_IMPL_H
+
+#include "server/forecast.h"
+#include "server/listing.h"
+#include "server/plan.h"
+#include "server/simulation.h"
+
+enum plan_boot { PLAN_BOOT_DEFAULT, PLAN_BOOT_TOLD, PLAN_BOOT_HISTORY };
+
+// The forecast asked for last.
+struct plan_outlook {
+  bool made, simulated, whole_files;
+  struct forecast forecast;
+  struct forecast_curve curve;  // with the start-up
+  uint64_t boot_us, target_us;
+  enum plan_boot boot;
+  uint32_t boot_builds, never_timed;
+  char *longest, *next;  // names of the pieces, owned
+};
+
+struct plan {
+  struct plan *next;  // in server->simulations
+  struct server *server;
+  struct conn *conn;
+  struct upload *upload;
+  char *project, *suite;
+  uint64_t *durations;  // that came with the list, by position; NULL: none
+  uint32_t durations_room;
+  // The simulation in progress, and what earlier ones gave.
+  struct simulation *simulation;
+  uint32_t workers;
+  uint64_t seq;
+  bool sealed, whole_files;     // a simulation was asked for: the list stays as it is
+  struct forecast_curve curve;  // simulated, without start-up
+  struct plan_outlook outlook;
+};
+
+void plan_forget_simulation(struct plan *plan);  // takes it out of server->simulations
+void plan_forget_outlook(struct plan *plan);
+
+#endif
