@@ -1,6 +1,6 @@
-// The administrator's conversation: Hello (ROLE_ADMIN) → Welcome, then Query → Rows. Called by admin.c, report.c and
-// local.c. Turns what the server refuses into words and exit codes by one table. It must not print, retry or know what
-// a query means.
+// The administrator's conversation: Hello (ROLE_ADMIN, ROLE_PLAN) → Welcome, then Query → Rows. Called by admin.c,
+// report.c, local.c and plan.c. Turns what the server refuses into words and exit codes by one table. It must not
+// print, retry or know what a query means.
 #include "worker/ask.h"
 
 #include <errno.h>
@@ -38,13 +38,33 @@ static const struct refusal {
 
 _Static_assert(COUNT_OF(refusals) == SHARDD__ERROR_CODE__ERROR_STOPPING + 1, "a row for each error code");
 
-static int greet(struct ask *ask, const char *token, unsigned timeout_ms, struct ask_error *error);
+static int come_in(struct ask **out, const char *address, Shardd__Hello *hello, unsigned timeout_ms,
+                   struct ask_error *error);
+static int greet(struct ask *ask, Shardd__Hello *hello, unsigned timeout_ms, struct ask_error *error);
 static int refuse(const struct ask *ask, const Shardd__Error *refused, struct ask_error *error);
 static int fail(struct ask_error *error, enum ask_failure failure, int exit_code, const char *fmt, ...) PRINTF(4, 5);
 static int take(struct ask *ask, const Shardd__Frame *frame, struct answer *answer, struct ask_error *error);
 static unsigned left_ms(uint64_t deadline_us);
 
 int ask_open(struct ask **out, const char *address, const char *token, unsigned timeout_ms, struct ask_error *error) {
+  Shardd__Hello hello = SHARDD__HELLO__INIT;
+  hello.role = SHARDD__ROLE__ROLE_ADMIN;
+  hello.token = msg_text(token);
+  return come_in(out, address, &hello, timeout_ms, error);
+}
+
+int ask_open_plan(struct ask **out, const struct ask_plan *plan, unsigned timeout_ms, struct ask_error *error) {
+  Shardd__Hello hello = SHARDD__HELLO__INIT;
+  hello.role = SHARDD__ROLE__ROLE_PLAN;
+  hello.token = msg_text(plan->token);
+  hello.project = msg_text(plan->project);
+  hello.suite = msg_text(plan->suite);
+  hello.build = msg_text("plan");
+  return come_in(out, plan->address, &hello, timeout_ms, error);
+}
+
+static int come_in(struct ask **out, const char *address, Shardd__Hello *hello, unsigned timeout_ms,
+                   struct ask_error *error) {
   struct client_error why;
   uint64_t deadline_us = base_now_us() + (uint64_t)timeout_ms * 1000;
   if (address[0] == '\0')
@@ -55,7 +75,7 @@ int ask_open(struct ask **out, const char *address, const char *token, unsigned 
   struct ask *ask = base_calloc(1, sizeof *ask);
   ask->client = client;
   int rc = client_connect(client, timeout_ms, &why);
-  rc = rc != 0 ? fail(error, ASK_LOST, EXIT_INFRA, "%s", why.text) : greet(ask, token, left_ms(deadline_us), error);
+  rc = rc != 0 ? fail(error, ASK_LOST, EXIT_INFRA, "%s", why.text) : greet(ask, hello, left_ms(deadline_us), error);
   if (rc != 0) {
     ask_close(ask);
     return -1;
@@ -79,6 +99,22 @@ int ask_send(struct ask *ask, const Shardd__Query *query, struct ask_error *erro
   frame.query = &copy;
   if (client_send(ask->client, &frame, &why) == 0) return 0;
   return fail(error, ASK_LOST, EXIT_INFRA, "%s", why.text);
+}
+
+int ask_push(struct ask *ask, const Shardd__Frame *frame, unsigned timeout_ms, struct ask_error *error) {
+  struct client_error why;
+  uint64_t deadline_us = base_now_us() + (uint64_t)timeout_ms * 1000;
+  int rc = client_send(ask->client, frame, &why);
+  while (rc == 0 && client_wants_write(ask->client)) {
+    struct pollfd ready = {.fd = client_fd(ask->client), .events = POLLOUT};
+    if (poll(&ready, 1, (int)left_ms(deadline_us)) == 0)
+      return fail(error, ASK_TIMEOUT, EXIT_INFRA, "%s takes nothing more for %u ms: is it overloaded?",
+                  client_address(ask->client), timeout_ms);
+    rc = client_flush(ask->client, &why);
+  }
+  struct answer none;
+  if (rc != 0 && ask_poll(ask, &none, error) < 0) return -1;  // the server may have said why
+  return rc == 0 ? 0 : fail(error, ASK_LOST, EXIT_INFRA, "%s", why.text);
 }
 
 int ask_poll(struct ask *ask, struct answer *answer, struct ask_error *error) {
@@ -112,17 +148,14 @@ int ask_wait(struct ask *ask, const Shardd__Query *query, unsigned timeout_ms, s
   }
 }
 
-static int greet(struct ask *ask, const char *token, unsigned timeout_ms, struct ask_error *error) {
+static int greet(struct ask *ask, Shardd__Hello *hello, unsigned timeout_ms, struct ask_error *error) {
   struct client_error why;
   Shardd__Frame frame = SHARDD__FRAME__INIT;
-  Shardd__Hello hello = SHARDD__HELLO__INIT;
   const Shardd__Frame *reply;
-  hello.version = MSG_VERSION;
-  hello.role = SHARDD__ROLE__ROLE_ADMIN;
-  hello.token = msg_text(token);
-  hello.client = msg_text("shard " SHARD_VERSION);
+  hello->version = MSG_VERSION;
+  hello->client = msg_text("shard " SHARD_VERSION);
   frame.body_case = SHARDD__FRAME__BODY_HELLO;
-  frame.hello = &hello;
+  frame.hello = hello;
   if (client_call(ask->client, &frame, timeout_ms, &reply, &why) != 0)
     return fail(error, ASK_LOST, EXIT_INFRA, "%s", why.text);
   if (reply->body_case == SHARDD__FRAME__BODY_WELCOME) return 0;

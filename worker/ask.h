@@ -22,10 +22,20 @@ struct ask_error {
   char text[640];  // complete for printing, says what to do
 };
 
+struct ask_plan {
+  const char *address, *token, *project, *suite;
+};
+
 // Connects and is let in, within timeout_ms. `token` "" sends none. 0, and the caller closes *out; -1 and *error.
 int ask_open(struct ask **out, const char *address, const char *token, unsigned timeout_ms,
              struct ask_error *error) MUST_CHECK;
+// The same as a planning client, which may send a list (ask_push) before it asks.
+int ask_open_plan(struct ask **out, const struct ask_plan *plan, unsigned timeout_ms,
+                  struct ask_error *error) MUST_CHECK;
 void ask_close(struct ask *ask);
+
+// Sends a message that is no question, and waits until the connection has taken it. 0; -1 and *error.
+int ask_push(struct ask *ask, const Shardd__Frame *frame, unsigned timeout_ms, struct ask_error *error) MUST_CHECK;
 
 // Sends a query; its answer is the next that ask_poll gives, earlier unanswered ones are forgotten. 0; -1 and *error.
 int ask_send(struct ask *ask, const Shardd__Query *query, struct ask_error *error) MUST_CHECK;

@@ -12,6 +12,7 @@
 #include "worker/history.h"
 #include "worker/local.h"
 #include "worker/options.h"
+#include "worker/plan.h"
 #include "worker/quarantine.h"
 #include "worker/report.h"
 #include "worker/run.h"
@@ -54,6 +55,8 @@ static const struct subcommand subcommands[] = {
      history_owners},
     {"wait", OPTIONS_WAIT, "[OPTION]...", "wait for a build's end; its verdict is the exit code", 0, false, admin_wait},
     {"report", OPTIONS_REPORT, "[OPTION]...", "summary of a build, or its merged JUnit XML", 0, false, report_main},
+    {"plan", OPTIONS_PLAN, "[OPTION]...", "how long the suite would take on N workers, and how many are worth it", 0,
+     false, plan_main},
 };
 
 static int run_subcommand(const struct subcommand *subcommand, int argc, char **argv);

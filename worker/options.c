@@ -17,6 +17,8 @@
 
 enum { SHOWN_BYTES = 120 };
 
+static const uint64_t boot_max_us = 24 * 3600 * UINT64_C(1000000);
+
 #define AT(member) offsetof(struct options, member)
 
 // Longest texts that go over the wire.
@@ -39,6 +41,7 @@ static int finish(struct options *options, struct conf_error *error);
 static int read_token(struct options *options, struct conf_error *error);
 static int take_token(struct options *options, char *bytes, size_t n, struct conf_error *error);
 static int count_workers(struct options *options, struct conf_error *error);
+static int read_boot(struct options *options, struct conf_error *error);
 static int check_bounds(const struct options *options, struct conf_error *error);
 static size_t place_of(const char *name);
 static void replace(char **text, char *by);
@@ -170,6 +173,7 @@ static int finish(struct options *options, struct conf_error *error) {
     return -1;
   }
   if (read_token(options, error) != 0 || count_workers(options, error) != 0) return -1;
+  if (read_boot(options, error) != 0) return -1;
   if (options->project[0] == '\0') {
     char *here = getcwd(NULL, 0);
     replace(&options->project, project_name(ci_getenv, NULL, here != NULL ? here : "/"));
@@ -219,6 +223,15 @@ static int count_workers(struct options *options, struct conf_error *error) {
   char shown[SHOWN_BYTES];
   (void)snprintf(error->text, sizeof error->text, "workers: %s is no number from 1 to %d; give one, or auto",
                  base_quote(shown, sizeof shown, options->workers, strlen(options->workers)), OPTIONS_WORKERS_MAX);
+  return -1;
+}
+
+static int read_boot(struct options *options, struct conf_error *error) {
+  options->boot_told = options->boot[0] != '\0' && strcmp(options->boot, "auto") != 0;
+  if (!options->boot_told || base_parse_duration(options->boot, 0, boot_max_us, &options->boot_us) == 0) return 0;
+  char shown[SHOWN_BYTES];
+  (void)snprintf(error->text, sizeof error->text, "boot: %s is no duration up to 24h; give one (20s, 1.5m), or auto",
+                 base_quote(shown, sizeof shown, options->boot, strlen(options->boot)));
   return -1;
 }
 

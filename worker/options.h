@@ -18,6 +18,7 @@ enum options_command {
   OPTIONS_TEST = 1 << 7,
   OPTIONS_WAIT = 1 << 8,
   OPTIONS_REPORT = 1 << 9,
+  OPTIONS_PLAN = 1 << 10,
   OPTIONS_BUILD = 1 << 16,
   OPTIONS_BROKEN = 1 << 17,
   OPTIONS_SLOWER = 1 << 18,
@@ -27,7 +28,7 @@ enum options_command {
   OPTIONS_NO_FLAG = 1 << 30,  // taken by no command line: variable and file only
 };
 
-enum { OPTIONS_KEY_COUNT = 51, OPTIONS_WORKERS_MAX = 256 };
+enum { OPTIONS_KEY_COUNT = 55, OPTIONS_WORKERS_MAX = 256 };
 
 // The numbers of OnRetry in shardd.proto (asserted in options_table.c).
 enum options_on_retry { OPTIONS_ON_RETRY_UNRESOLVED, OPTIONS_ON_RETRY_MINE, OPTIONS_ON_RETRY_ALL };
@@ -66,6 +67,13 @@ struct options {
   uint64_t worker_count;  // the same as a number; set by options_load
   bool dry_run;
   char *history;
+
+  char *boot;          // "auto" or a duration
+  bool boot_told;      // it is a duration:
+  uint64_t boot_us;    // this; both are set by options_load
+  uint64_t target_us;  // 0: not told
+  char *simulate;      // a file of timings, "-": standard input; "": from history
+  bool all;
 
   bool json, csv, markdown;
   uint64_t limit;

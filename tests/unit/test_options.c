@@ -193,9 +193,32 @@ static void test_wrong_values(void **state) {
   expect_error(OPTIONS_LOCAL, "local -n 0 -- x", "workers");
   expect_error(OPTIONS_LOCAL, "local -n many -- x", "give one, or auto");
   expect_error(OPTIONS_LOCAL, "local -n 257 -- x", "workers");
+  expect_error(OPTIONS_PLAN, "plan --boot soon",
+               "boot: \"soon\" is no duration up to 24h; give one (20s, 1.5m), or auto");
+  expect_error(OPTIONS_PLAN, "plan --boot 25h", "is no duration up to 24h");
   expect_error(OPTIONS_RUN, "run --list a --list-file b -- x", "give one of them");
   (void)setenv("SHARD_LINGER", "-1", 1);
   expect_error(OPTIONS_RUN, "run -- x", "variable SHARD_LINGER");
+}
+
+static void test_boot(void **state) {
+  (void)state;
+  struct options o;
+  load_ok(&o, OPTIONS_PLAN, "plan");
+  assert_false(o.boot_told);
+  options_release(&o);
+  load_ok(&o, OPTIONS_PLAN, "plan --boot 0");
+  assert_true(o.boot_told);
+  assert_int_equal(o.boot_us, 0);
+  options_release(&o);
+  (void)setenv("SHARD_BOOT", "1.5m", 1);
+  load_ok(&o, OPTIONS_PLAN, "plan");
+  assert_true(o.boot_told);
+  assert_int_equal(o.boot_us, 90000000);
+  options_release(&o);
+  load_ok(&o, OPTIONS_PLAN, "plan --boot=auto");
+  assert_false(o.boot_told);
+  options_release(&o);
 }
 
 static void test_bounds(void **state) {
@@ -439,6 +462,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_finds_the_file, enter, leave),
       cmocka_unit_test_setup_teardown(test_config_flag, enter, leave),
       cmocka_unit_test_setup_teardown(test_wrong_values, enter, leave),
+      cmocka_unit_test_setup_teardown(test_boot, enter, leave),
       cmocka_unit_test_setup_teardown(test_bounds, enter, leave),
       cmocka_unit_test_setup_teardown(test_token, enter, leave),
       cmocka_unit_test_setup_teardown(test_bad_token_files, enter, leave),
