@@ -148,7 +148,7 @@ def misplaced(address, *before, code="ERROR_STATE", **body):
         for step in before:
             step(wire)
         wire.send(**body)
-        wire.expect_error(code, closes=True, skip=("ack", "list_reply", "lease", "parked"))
+        wire.expect_error(code, closes=True, skip=("ack", "list_reply", "lease", "parked", "recall"))
 
 
 def hello(wire):
@@ -228,7 +228,7 @@ def results_of_strangers_leases(address):
                 break
             lease = answer.lease
         owner.send(bye=dict(reason=pb.BYE_DONE))
-        goodbye = owner.expect("goodbye", skip=("ack", "revoke")).goodbye
+        goodbye = owner.expect("goodbye", skip=("ack", "revoke", "recall")).goodbye
         assert (goodbye.exit_code, goodbye.failing) == (0, 0)
 
 
@@ -373,7 +373,7 @@ def a_flood_of_lease_requests(address):
         answers = 0
         with contextlib.suppress(WireClosed, WireTimeout):
             while True:
-                wire.expect("lease", "parked", "drained", "revoke", timeout=0.5)
+                wire.expect("lease", "parked", "drained", "revoke", "recall", timeout=0.5)
                 answers += 1
         assert answers >= 1
 

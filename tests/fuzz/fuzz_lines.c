@@ -23,6 +23,12 @@ static void on_listed(void *arg, struct testlist *list) {
   testlist_free(list);
 }
 
+static bool on_opened(void *arg, const char *file, const struct testlist *found, const char *text) {
+  (void)arg, (void)file, (void)found;
+  FUZZ_CHECK(text != NULL);
+  return true;
+}
+
 static void on_started(void *arg, uint32_t tag) {
   (void)arg;
   FUZZ_CHECK(tag < TESTS && !reported[tag]);
@@ -104,7 +110,12 @@ static void forget_adapter(void) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
   static const struct runner_spec spec = {
-      .events = {on_listed, on_started, on_result, on_need, on_end, NULL},
+      .events = {.on_listed = on_listed,
+                 .on_opened = on_opened,
+                 .on_started = on_started,
+                 .on_result = on_result,
+                 .on_need = on_need,
+                 .on_end = on_end},
   };
   static const struct adapter_events events = {on_line, on_broken, NULL};
   char why[200];
