@@ -242,10 +242,13 @@ format:
 	clang-format -i $(LINT_C) $(LINT_H)
 
 # ---- benchmarks: each prints its figures, the target and the verdict, and leaves them as JSON in build/
-bench: bench-overhead bench-makespan-virtual bench-load
+bench: bench-overhead bench-makespan-virtual bench-load bench-collect
 
 bench-overhead: all
 	@tests/bench/overhead.py $(BUILD) $(BUILD)/bench-overhead.json
+
+bench-collect: all
+	@tests/bench/collect.py $(BUILD) $(BUILD)/bench-collect.json
 
 HISTORIES ?= ../shared/durations
 bench-makespan-virtual: $(BUILD)/bench/makespan
@@ -303,7 +306,8 @@ make chaos         spoilt connections (SPAN=3600 seconds), failing calls, jumpin
 make kill          SIGKILL of daemon and workers (ROUNDS=10000), and of a store at every system call
 make powercut      the store on a disk that forgets: CUTS=1000000 SEED=7; a control must lose
 make tsan          unit tests and a few end-to-end tests with ThreadSanitizer
-make bench         benchmarks against their targets; one: bench-overhead, bench-makespan-virtual, bench-load
+make bench         benchmarks against their targets; one: bench-overhead, bench-makespan-virtual, bench-load,
+                   bench-collect
 make monte-carlo   the flaky model against its table, in virtual time; SEED=N
 make format        lays out all C sources
 make install       below PREFIX (/usr/local), DESTDIR before it; make uninstall takes it away
@@ -314,7 +318,7 @@ help:
 	@: $(info $(HELP))
 
 .PHONY: all deps demo check unit unit-programs e2e tsan lint $(LINT_PARTS:%=lint-%) objects format bench \
-  bench-overhead bench-makespan-virtual bench-load monte-carlo install uninstall clean help chaos-programs \
-  powercut fuzz-programs fuzz kill chaos
+  bench-overhead bench-makespan-virtual bench-load bench-collect monte-carlo install uninstall clean help \
+  chaos-programs powercut fuzz-programs fuzz kill chaos
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
