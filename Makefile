@@ -9,6 +9,7 @@ DESTDIR ?=
 SAN ?=
 BUILD ?= build$(if $(SAN),/$(subst $(comma),-,$(SAN)))
 comma := ,
+space := $(subst ,, )
 VERSION := 0.1.0
 
 CORE_PACKAGES := libevent_core libcrypto
@@ -127,8 +128,46 @@ chaos: all chaos-programs
 	tests/chaos/chaos.py --seconds $(SPAN) --seed $(SEED) $(BUILD)
 	SHARD_BUILD_DIR=$(BUILD) /usr/bin/python3 -m pytest -q -p no:cacheprovider -rs tests/chaos/test_chaos.py
 
-# ---- fuzzing: one target per tests/fuzz/fuzz_NAME.c. `make fuzz-NAME SECONDS=10` searches with libFuzzer; what it keeps
-# goes to build/fuzz/corpus, a finding to build/fuzz. The plain programs feed the corpus in `make check`.
+# A daemon that runs for long, LASTING seconds; what stays of it must stay the same.
+LASTING ?= 900
+soak: all
+	@tests/deps.sh test
+	tests/chaos/soak.py --seconds $(LASTING) $(BUILD)
+
+# The unit tests without sanitizers under valgrind; those that only start other programs, or count seconds, apart.
+VALGRIND_NOT := test_net_local test_proc test_runner test_runner_command test_store_crash test_net test_settings test_base
+VALGRIND_UNIT := $(filter-out $(VALGRIND_NOT),$(notdir $(basename $(UNIT_SRC))))
+valgrind:
+	@tests/deps.sh build test torture
+	@$(MAKE) --no-print-directory -j$(JOBS) OPT=-O1 BUILD=build/valgrind unit-programs
+	@set -e; for name in $(VALGRIND_UNIT); do echo "  $$name"; \
+	  valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --trace-children=no \
+	  build/valgrind/unit/$$name >build/valgrind/log 2>&1 || { cat build/valgrind/log; exit 1; }; done
+	@echo "valgrind: $(words $(VALGRIND_UNIT)) programs, no error"
+
+# Branches of core, protocol and store that the unit tests, the chaos tests and some of the end-to-end tests take.
+COVERAGE_TESTS := $(subst $(space),$(comma),$(foreach t,e2e/test_build e2e/test_kill e2e/test_admin e2e/test_ci_env \
+  e2e/test_shortage e2e/test_errors chaos/test_powercut chaos/test_chaos fuzz/test_fuzz,tests/$(t).py))
+coverage:
+	@tests/deps.sh build test
+	@rm -rf build/coverage
+	@$(MAKE) --no-print-directory -j$(JOBS) CC=gcc OPT=-O0 HARDEN= CFLAGS="-g --coverage" LDFLAGS=--coverage \
+	  BUILD=build/coverage all unit-programs chaos-programs fuzz-programs
+	@tests/check.py --unit build/coverage --e2e build/coverage $(COVERAGE_TESTS)
+	@tests/coverage.py build/coverage
+
+# The long runs of all of these; hours.
+torture:
+	$(MAKE) powercut CUTS=1000000
+	$(MAKE) kill ROUNDS=10000
+	$(MAKE) chaos SPAN=3600
+	$(MAKE) fuzz SECONDS=3600
+	$(MAKE) soak
+	$(MAKE) tsan
+	$(MAKE) valgrind
+
+# ---- fuzzing: one target per tests/fuzz/fuzz_NAME.c. `make fuzz-NAME SECONDS=10` searches with libFuzzer; what it
+# keeps goes to build/fuzz/corpus, a finding to build/fuzz. The plain programs feed the corpus in `make check`.
 FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_BIN := $(FUZZ_NAMES:%=$(BUILD)/fuzz/fuzz_%)
 FUZZ_LIBS = $(LIBS) $(LIBS) $$(pkg-config --libs $(SERVER_PACKAGES) expat jansson) -lpthread -lm
@@ -176,7 +215,8 @@ ASAN_CHAOS := tests/chaos/test_powercut.py,tests/fuzz
 check:
 	@tests/deps.sh build test
 	@$(MAKE) --no-print-directory -j$(JOBS) all unit-programs chaos-programs fuzz-programs
-	@$(MAKE) --no-print-directory -j$(JOBS) SAN=address,undefined BUILD=$(ASAN) WERROR=1 all unit-programs chaos-programs fuzz-programs
+	@$(MAKE) --no-print-directory -j$(JOBS) SAN=address,undefined BUILD=$(ASAN) WERROR=1 all unit-programs \
+	  chaos-programs fuzz-programs
 	@tests/check.py --unit $(BUILD) --e2e $(BUILD) tests/test_checks.py,tests/e2e,tests/chaos,tests/fuzz --unit $(ASAN) \
 	  --e2e $(ASAN) $(ASAN_E2E),$(ASAN_CHAOS)
 
@@ -305,6 +345,10 @@ make fuzz          searches for inputs that break readers, SECONDS=60 each; one 
 make chaos         spoilt connections (SPAN=3600 seconds), failing calls, jumping clocks, a divided network
 make kill          SIGKILL of daemon and workers (ROUNDS=10000), and of a store at every system call
 make powercut      the store on a disk that forgets: CUTS=1000000 SEED=7; a control must lose
+make soak          thousands of builds on one daemon: memory, descriptors, database (LASTING=900 seconds)
+make valgrind      unit tests under valgrind
+make coverage      branches of core, protocol and store that the tests take
+make torture       the long runs of powercut, kill, chaos, fuzz, soak, tsan and valgrind: hours
 make tsan          unit tests and a few end-to-end tests with ThreadSanitizer
 make bench         benchmarks against their targets; one: bench-overhead, bench-makespan-virtual, bench-load,
                    bench-collect
@@ -319,6 +363,6 @@ help:
 
 .PHONY: all deps demo check unit unit-programs e2e tsan lint $(LINT_PARTS:%=lint-%) objects format bench \
   bench-overhead bench-makespan-virtual bench-load bench-collect monte-carlo install uninstall clean help \
-  chaos-programs powercut fuzz-programs fuzz kill chaos
+  chaos-programs powercut fuzz-programs fuzz kill chaos soak valgrind coverage torture
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

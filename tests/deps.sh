@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs the Debian packages that are missing: through apt-get as root, or with sudo where it asks no password; else
-# prints the line to run. Called by the Makefile with the names of groups: build, test, demo, fuzz, lint. Quiet and
-# quick when nothing is missing.
+# prints the line to run. Called by the Makefile with the names of groups: build, test, demo, fuzz, torture,
+# lint. Quiet and quick when nothing is missing.
 set -euo pipefail
 
 declare -A packages=(
@@ -12,6 +12,7 @@ declare -A packages=(
     python3-pytest-rerunfailures python3-pytest-xdist python3-coverage python3-networkx python3-numpy python3-scipy"
   [demo]="python3 python3-pytest python3-networkx"
   [fuzz]="clang libclang-rt-14-dev"
+  [torture]="valgrind"
   [lint]="clang clang-format clang-tidy cppcheck shellcheck python3 python3-flake8 mandoc"
 )
 
