@@ -11,7 +11,8 @@ import sys
 from check_includes import blank
 
 FILE_LINES, FUNCTION_LINES = 500, 70
-C_FOLDERS = ("server", "worker", "proto", "config", "tests/unit", "tests/bench", "tests/sim", "tests/fuzz", "tests/chaos")
+C_FOLDERS = ("server", "worker", "proto", "config", "tests/unit", "tests/bench",
+             "tests/sim", "tests/fuzz", "tests/chaos")
 PY_FOLDERS = ("tests", "worker/adapters")
 BANNED = ("strcpy", "strcat", "sprintf", "vsprintf", "strtok", "atoi", "atol", "atof", "alloca", "gets", "stpcpy")
 # Files that export under another word than one their name starts with.
