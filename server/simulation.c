@@ -46,13 +46,14 @@ struct simulation *simulation_new(const struct simulation_suite *suite, uint32_t
                             .unit_of = suite->unit_of,
                             .expected_us = suite->expected_us,
                             .order_us = suite->order_us,
-                            .file_setup_us = suite->file_setup_us};
+                            .file_setup_us = suite->file_setup_us,
+                            .whole_of = suite->whole_of};
   struct simulation *simulation = base_calloc(1, sizeof *simulation);
   *simulation = (struct simulation){.suite = *suite, .workers = workers, .now_us = SIMULATION_START_US};
   simulation->worker = base_calloc(workers, sizeof *simulation->worker);
   heap_init(&simulation->running);
   simulation->queue = queue_new(&policy, 0, SIMULATION_START_US);
-  queue_set_list(simulation->queue, SIMULATION_START_US, &list, NULL, &simulation->effects);
+  queue_set_list(simulation->queue, SIMULATION_START_US, &list, suite->tokens, &simulation->effects);
   simulation_join(simulation);
   return simulation;
 }
@@ -160,15 +161,20 @@ static void simulation_hand_back(struct simulation *simulation, const struct eff
   free(recall->tests);
 }
 
+static uint64_t simulation_cost(const struct simulation *simulation, uint32_t number, uint64_t us) {
+  return simulation->suite.slowness ? (uint64_t)(simulation->suite.slowness[number] * (double)us) : us;
+}
+
 static void simulation_begin_test(struct simulation *simulation, uint32_t number) {
   struct simulation_worker *worker = &simulation->worker[number];
   uint32_t test = worker->tests[worker->at], file = simulation->suite.file_of[test];
   bool enters = file != SIMULATION_NO_FILE && file != worker->file && simulation->suite.file_setup_us;
-  worker->setup_us = enters ? simulation->suite.file_setup_us[file] : 0;
+  worker->setup_us = enters ? simulation_cost(simulation, number, simulation->suite.file_setup_us[file]) : 0;
   worker->file = file;
   worker->start_us = simulation->now_us;
   queue_started(simulation->queue, simulation->now_us, number, worker->lease, test);
-  uint64_t end_us = simulation->now_us + worker->setup_us + simulation->suite.actual_us[test];
+  uint64_t end_us =
+      simulation->now_us + worker->setup_us + simulation_cost(simulation, number, simulation->suite.actual_us[test]);
   heap_set(&simulation->running, &worker->ends, UINT64_MAX - end_us);
 }
 
@@ -180,7 +186,7 @@ static void simulation_end_test(struct simulation *simulation, uint32_t number) 
                                 .test = test,
                                 .lease = worker->lease,
                                 .status = QUEUE_PASSED,
-                                .duration_us = simulation->suite.actual_us[test]};
+                                .duration_us = simulation_cost(simulation, number, simulation->suite.actual_us[test])};
   heap_remove(&simulation->running, &worker->ends);
   simulation->finish_us = simulation->now_us - SIMULATION_START_US;
   if (simulation->suite.on_ran) {

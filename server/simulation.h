@@ -7,6 +7,7 @@
 #include "config/base.h"
 
 struct simulation;
+struct tokens;
 
 // A test ended: who ran it, from when to when; file_setup_us of that was its file's set-up, paid because the worker
 // came from another file.
@@ -23,6 +24,9 @@ struct simulation_suite {
   const uint64_t *expected_us, *order_us;  // what the scheduler thinks; may be actual_us
   const uint64_t *file_setup_us;           // paid by each worker that enters the file, and known; NULL: none
   bool whole_files;                        // a file is never shared
+  const bool *whole_of;                    // per file: of these it holds; NULL: of none
+  struct tokens *tokens;                   // which tests need some; the simulation's from now on; NULL: none does
+  const double *slowness;                  // per worker: factor on all that it does; NULL: 1
   void (*on_ran)(void *arg, const struct simulation_ran *ran);  // in the order of end_us; NULL: nobody wants to know
   void *arg;
 };
