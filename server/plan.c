@@ -9,6 +9,7 @@
 
 #include "server/limits.h"
 #include "server/plan_impl.h"
+#include "server/scope.h"
 
 enum { PLAN_WORKERS_MAX = 1024, PLAN_BYTES_MAX = 900 * 1024 };
 
@@ -21,7 +22,7 @@ struct plan_stretch {
 struct plan_run {
   const struct store_list *list;
   const struct store_listed *listed;
-  uint64_t *expected, *order;
+  struct scope scope;
   struct plan_stretch *stretch;  // by worker
   uint32_t workers;
   struct rows *rows;
@@ -121,24 +122,12 @@ static void on_ran(void *arg, const struct simulation_ran *ran) {
   stretch->tests++;
 }
 
-static void plan_expect(struct plan_run *run) {
-  struct estimate_out *out = base_calloc(run->list->count + 1, sizeof *out);
-  estimate_list(run->listed->history, run->list->file_of, run->list->count, run->list->file_count, out);
-  run->expected = base_calloc(run->list->count + 1, sizeof *run->expected);
-  run->order = base_calloc(run->list->count + 1, sizeof *run->order);
-  for (uint32_t i = 0; i < run->list->count; i++) {
-    run->expected[i] = out[i].expected_us;
-    run->order[i] = out[i].order_us;
-  }
-  free(out);
-}
-
 static void plan_summary(struct plan_run *run, uint64_t finish_us) {
   uint64_t sum = 0, longest = 0;
   uint32_t unseen = 0;
   for (uint32_t i = 0; i < run->list->count; i++) {
-    sum += run->expected[i];
-    if (run->expected[i] > longest) longest = run->expected[i];
+    sum += run->scope.expected_us[i];
+    if (run->scope.expected_us[i] > longest) longest = run->scope.expected_us[i];
     unseen += run->listed->history[i].n == 0;
   }
   assert(run->workers > 0);
@@ -151,13 +140,15 @@ static void plan_summary(struct plan_run *run, uint64_t finish_us) {
 
 static void plan_drive(struct plan_run *run) {
   struct simulation_suite suite = {.count = run->list->count,
-                                   .file_count = run->list->file_count,
-                                   .file_of = run->list->file_of,
+                                   .file_count = run->scope.list.file_count,
+                                   .file_of = run->scope.file_of,
                                    .unit_of = run->list->unit_of,
-                                   .actual_us = run->expected,
-                                   .expected_us = run->expected,
-                                   .order_us = run->order,
-                                   .file_setup_us = run->listed->file_setup_us,
+                                   .actual_us = run->scope.expected_us,
+                                   .expected_us = run->scope.expected_us,
+                                   .order_us = run->scope.order_us,
+                                   .file_setup_us = run->scope.setup_us,
+                                   .whole_of = run->scope.whole,
+                                   .tokens = run->scope.tokens,
                                    .on_ran = on_ran,
                                    .arg = run};
   struct simulation *simulation = simulation_new(&suite, run->workers);
@@ -182,11 +173,11 @@ int plan_rows(struct conn *conn, uint32_t workers, struct rows *rows, const char
   rows_init(rows, plan_columns, COUNT_OF(plan_columns));
   run.listed = listed;
   run.stretch = base_calloc(workers, sizeof *run.stretch);
-  plan_expect(&run);
+  const char *ignored;
+  scope_make(&run.scope, run.list, listed, SCOPE_AUTO, "", &ignored);
   plan_drive(&run);
+  scope_release(&run.scope);
   free(run.stretch);
-  free(run.expected);
-  free(run.order);
   store_listed_free(listed);
   return 0;
 }
