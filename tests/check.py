@@ -20,6 +20,7 @@ from collections import Counter
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PYTHON = "/usr/bin/python3"
 UNIT_LIMIT_S = 300
+SIDE_BY_SIDE = min(os.cpu_count() or 1, 4)  # end-to-end tests wait more than they work
 CMOCKA = {"passed": re.compile(r"^\[  PASSED  \] (\d+) test", re.M),
           "failed": re.compile(r"^\[  FAILED  \] [^\n]*?(\d+) test\(s\)", re.M),
           "skipped": re.compile(r"^\[  SKIPPED \] [^\n]*?(\d+) test\(s\)", re.M)}
@@ -81,7 +82,8 @@ def e2e(folder, args):
     env = dict(SANITIZERS, **os.environ, SHARD_BUILD_DIR=str(folder))
     with tempfile.TemporaryDirectory() as place:
         junit = os.path.join(place, "junit.xml")
-        command = [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={junit}", *args]
+        command = [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={junit}", "-n", str(SIDE_BY_SIDE),
+                   "--dist", "loadfile", *args]
         code = subprocess.run(command, env=env, cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode
         count = count_junit(junit) if os.path.exists(junit) else Counter()
     if code != 0 and not count["failed"]:
