@@ -86,14 +86,13 @@ static void session_log(const struct session_batch *batch) {
            batch->extra, batch->sealed);
 }
 
-// Only the last record carries the message's number: the number on disk means the whole message is.
+// Only the last record carries the message's number; they come to the disk together, so that a message of which the
+// disk has a part is not sent again: what it holds would count twice.
 static uint64_t session_store(const struct session_batch *batch, uint64_t seq) {
-  uint64_t ticket = batch->server->last_ticket;
-  for (size_t i = 0; i < batch->count; i++) {
-    if (i + 1 == batch->count) batch->record[i].seq = seq;
-    ticket = store_put_result(batch->server->store, &batch->record[i]);
-  }
-  return batch->server->last_ticket = ticket;
+  struct server *server = batch->server;
+  if (batch->count == 0) return server->last_ticket;
+  batch->record[batch->count - 1].seq = seq;
+  return server->last_ticket = store_put_results(server->store, batch->record, batch->count);
 }
 
 static bool session_valid(const struct session *session, const Shardd__Results *results) {

@@ -106,6 +106,8 @@ uint64_t store_put_build(struct store *store, const struct store_build *build);
 uint64_t store_put_worker(struct store *store, const struct store_worker *worker);
 uint64_t store_put_list(struct store *store, const struct store_list *list);  // answered by a store_listed
 uint64_t store_put_result(struct store *store, const struct store_result *result);
+// `n` of them, at least 1, which are durable together; the ticket is that of the last.
+uint64_t store_put_results(struct store *store, const struct store_result *results, size_t n);
 // A re-run of part of a build: these tests (row ids) lose their verdict. round counts from 2.
 uint64_t store_put_round(struct store *store, uint64_t build, uint32_t round, const uint32_t *tests, size_t count,
                          uint64_t at_ms);

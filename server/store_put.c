@@ -11,6 +11,9 @@ enum { BATCH_MIN_BYTES = 64 * 1024, ALIGNMENT = 8 };
 
 static unsigned char *begin(struct store *store, enum store_kind kind, size_t bytes);
 static uint64_t end(struct store *store);
+static unsigned char *append(struct store *store, enum store_kind kind, size_t bytes);
+static uint64_t count(struct store *store);
+static uint64_t append_result(struct store *store, const struct store_result *result);
 static unsigned char *put(unsigned char *at, const void *bytes, size_t n);
 static size_t text_bytes(const char *text);
 static unsigned char *put_text(unsigned char *at, const char *text);
@@ -50,10 +53,18 @@ uint64_t store_put_list(struct store *store, const struct store_list *list) {
 }
 
 uint64_t store_put_result(struct store *store, const struct store_result *result) {
-  size_t n = result->text ? result->text_bytes : 0;
-  unsigned char *at = put(begin(store, STORE_KIND_RESULT, sizeof *result + n), result, sizeof *result);
-  put(at, result->text, n);
-  return end(store);
+  return store_put_results(store, result, 1);
+}
+
+// Under one lock: the thread takes all of them or none, so that a message is on disk as a whole or not at all.
+uint64_t store_put_results(struct store *store, const struct store_result *results, size_t n) {
+  assert(n > 0);
+  uint64_t ticket = 0;
+  pthread_mutex_lock(&store->mutex);
+  for (size_t i = 0; i < n; i++)
+    ticket = append_result(store, &results[i]);
+  pthread_mutex_unlock(&store->mutex);
+  return ticket;
 }
 
 uint64_t store_put_round(struct store *store, uint64_t build, uint32_t round, const uint32_t *tests, size_t count,
@@ -92,9 +103,21 @@ uint64_t store_put_mute(struct store *store, const struct store_mute *mute) {
 // Locks the incoming batch and makes room for a record; the caller fills `bytes` from the returned place on, then
 // end().
 static unsigned char *begin(struct store *store, enum store_kind kind, size_t bytes) {
+  pthread_mutex_lock(&store->mutex);
+  return append(store, kind, bytes);
+}
+
+static uint64_t end(struct store *store) {
+  uint64_t ticket = count(store);
+  pthread_mutex_unlock(&store->mutex);
+  return ticket;
+}
+
+// ---- with the lock held
+
+static unsigned char *append(struct store *store, enum store_kind kind, size_t bytes) {
   struct store_record head = {.kind = kind};
   head.bytes = (sizeof head + bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-  pthread_mutex_lock(&store->mutex);
   struct store_batch *batch = &store->incoming;
   if (batch->room - batch->n < head.bytes) {
     size_t room = batch->room * 2 > BATCH_MIN_BYTES ? batch->room * 2 : BATCH_MIN_BYTES;
@@ -107,7 +130,7 @@ static unsigned char *begin(struct store *store, enum store_kind kind, size_t by
 }
 
 // Only the first record of a batch wakes the thread: it then gathers for a window by itself.
-static uint64_t end(struct store *store) {
+static uint64_t count(struct store *store) {
   struct store_batch *batch = &store->incoming;
   uint64_t ticket = ++store->ticket;
   assert(batch->n <= batch->room && !store->stop);
@@ -117,8 +140,14 @@ static uint64_t end(struct store *store) {
     batch->since_us = base_now_us();
     pthread_cond_signal(&store->wake);
   }
-  pthread_mutex_unlock(&store->mutex);
   return ticket;
+}
+
+static uint64_t append_result(struct store *store, const struct store_result *result) {
+  size_t n = result->text ? result->text_bytes : 0;
+  unsigned char *at = put(append(store, STORE_KIND_RESULT, sizeof *result + n), result, sizeof *result);
+  put(at, result->text, n);
+  return count(store);
 }
 
 static unsigned char *put(unsigned char *at, const void *bytes, size_t n) {

@@ -380,6 +380,34 @@ static void test_thousands_of_results(void **state) {
   store_close(store);
 }
 
+// However long it takes to put them: a part of a message on the disk would be counted again when the message comes
+// again.
+static void test_results_of_a_message_come_together(void **state) {
+  (void)state;
+  enum { ROWS = 100000 };
+  struct store *store = fx_open();
+  fx_build(store, 1, "a", "");
+  struct store_listed *listed = fx_list(store, 1, 1, 1);
+  struct store_result *rows = base_calloc(ROWS, sizeof *rows);
+  for (uint32_t i = 0; i < ROWS; i++) {
+    rows[i] = fx_result(1, listed->test[0], FX_FAILED);
+    rows[i].attempt = i + 1;
+    rows[i].flags = 0;
+    rows[i].text = "assert 1 == 2";
+    rows[i].text_bytes = 13;
+  }
+  uint64_t before = store_put_result(store, &rows[0]);
+  fx_wait(store, before);
+  uint64_t ticket = store_put_results(store, rows + 1, ROWS - 1), durable;
+  assert_int_equal(ticket, before + ROWS - 1);
+  while ((durable = store_durable(store)) != ticket)
+    assert_int_equal(durable, before);
+  assert_int_equal(fx_number("SELECT count(*) FROM result"), ROWS);
+  free(rows);
+  store_listed_free(listed);
+  store_close(store);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_open_close, fx_setup, fx_teardown),
@@ -394,6 +422,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_lists_are_shared, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_lookup, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_thousands_of_results, fx_setup, fx_teardown),
+      cmocka_unit_test_setup_teardown(test_results_of_a_message_come_together, fx_setup, fx_teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
