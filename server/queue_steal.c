@@ -50,10 +50,20 @@ static bool steal_is_open(const struct queue *queue, const struct queue_lease *l
   return !lease->reported[at] && test->place == PLACE_LEASED && test->slot == slot;
 }
 
+// Past the test that a worker which runs nothing is about to begin. Asked for, it would go round among those who wait,
+// and nobody would ever begin it.
+static uint32_t steal_past_next(const struct queue *queue, const struct steal_lease *from) {
+  uint32_t at = from->first;
+  while (at < from->lease->count && !steal_is_open(queue, from->lease, from->slot, at))
+    at++;
+  return at < from->lease->count ? at + 1 : at;
+}
+
 // The worker's last live lease, and what the worker has left altogether. False: nothing of it can be asked back.
 static bool steal_look(const struct steal *steal, const struct queue_worker *worker, struct steal_lease *out) {
   const struct queue *queue = steal->queue;
   double slowness = sched_worker_slowness(&worker->sched);
+  bool busy = false;  // with a test, or an earlier lease
   *out = (struct steal_lease){.left_us = slowness * (double)worker->held_us};
   for (uint32_t i = 0; i < worker->slot_count; i++) {
     const struct queue_lease *lease = queue->lease[worker->slot[i]];
@@ -65,10 +75,12 @@ static bool steal_look(const struct steal *steal, const struct queue_worker *wor
       double expected = slowness * (double)sched_expected_us(queue->sched, lease->test[begun]);
       out->left_us += steal_running_left(expected, lease->started_us, steal->now_us) - expected;
     }
+    busy |= runs || out->lease != NULL;
     out->lease = lease;
     out->slot = worker->slot[i];
     out->first = begun == QUEUE_NO_TEST ? 0 : begun + 1;
   }
+  if (out->lease && !busy) out->first = steal_past_next(queue, out);
   return out->lease != NULL;
 }
 

@@ -68,6 +68,29 @@ static void test_parked_worker_gets_unbegun(void **state) {
 }
 
 // It had begun more than the server knew of: what it keeps stays its own, and is asked for again a second later.
+// What a worker is about to begin is not asked for: handed on before it begins, a test alone would go round for ever.
+static void test_next_to_begin_stays(void **state) {
+  (void)state;
+  open_build(&usual, 2);
+  uint32_t a = join_new(), b = join_new();
+  struct grant grant = lease(a);
+  report_all(a, &grant, QUEUE_PASSED);
+  uint64_t last = lease(a).id;
+  expect_parked(b);
+  assert_int_equal(counts().leased, 1);
+  assert_null(recall());
+  pass(2 * SECOND);
+  assert_null(recall());
+  assert_int_equal(report(a, last, 1, QUEUE_PASSED), ACCEPT_CURRENT);
+
+  close_queue(NULL);
+  struct held held = hold(&usual, 12, 0);
+  expect_parked(held.thief);
+  const struct effect *asked = recall();
+  assert_non_null(asked);
+  assert_int_equal(asked->count, counts().leased - 1);
+}
+
 static void test_answer_may_be_less(void **state) {
   (void)state;
   struct held held = hold(&usual, 12, 0);
@@ -230,6 +253,7 @@ static void test_strange_answers(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(test_parked_worker_gets_unbegun),
+      TEST(test_next_to_begin_stays),
       TEST(test_answer_may_be_less),
       TEST(test_hung_test),
       TEST(test_set_up_must_pay),
