@@ -80,9 +80,18 @@ static bool queue_decides(const struct queue *queue, const struct queue_test *te
   return !queue_may_retry(queue, test);
 }
 
+// A worker that was charged with a test and reports it did not die of it, and has it no longer in its hands.
+static void queue_discharge(struct queue_test *test, uint32_t worker) {
+  if (test->lost_by != worker) return;
+  assert(test->lost > 0);
+  test->lost--;
+  test->lost_by = QUEUE_NOBODY;
+}
+
 // One attempt, live or replayed: counts it, and settles the verdict or sends the test round again.
 static void queue_apply(struct queue *queue, uint32_t worker, uint32_t number, enum queue_status status, bool settles) {
   struct queue_test *test = &queue->test[number];
+  queue_discharge(test, worker);
   if (settles) {
     queue_set_verdict(queue, number, worker, status);
     return;

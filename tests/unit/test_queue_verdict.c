@@ -245,6 +245,31 @@ static void test_one_charge_per_vanished_worker(void **state) {
   assert_int_equal(counts().by_verdict[VERDICT_PASSED], 2);
 }
 
+// It fell silent, and its failure came after all: the test goes to be tried again and not back to it, though it was not
+// told so and names the lease; nor is it charged with a death.
+static void test_late_failure_is_not_held(void **state) {
+  (void)state;
+  struct queue_policy policy = usual;
+  policy.retries = 1;
+  open_build(&policy, 1);
+  uint32_t a = join_new();
+  struct grant grant = lease(a);
+  queue_started(queue, now, a, grant.id, 0);
+  pass(policy.lease_ttl_us);
+  assert_int_equal(report(a, grant.id, 0, QUEUE_FAILED), ACCEPT_LATE);
+  detach(a);
+  attach(a);
+  assert_false(adopt(a, grant.id, grant.test, 1));
+  assert_int_equal(counts().ready, 1);
+  for (uint32_t vanished = 0; vanished < 2; vanished++) {
+    uint32_t w = join_new();
+    struct grant again = lease(w);
+    queue_started(queue, now, w, again.id, 0);
+    pass(policy.lease_ttl_us);
+  }
+  assert_int_equal(queue_verdict(queue, 0), VERDICT_NONE);  // two have vanished in it, not three
+}
+
 static void test_leaving_charges_nobody(void **state) {
   (void)state;
   open_build(&usual, 1);
@@ -374,6 +399,7 @@ int main(void) {
       TEST(test_crash_then_pass_is_flaky),
       TEST(test_lost_three_times),
       TEST(test_one_charge_per_vanished_worker),
+      TEST(test_late_failure_is_not_held),
       TEST(test_leaving_charges_nobody),
       TEST(test_max_failures),
       TEST(test_max_failures_counts_verdicts),
