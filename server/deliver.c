@@ -92,13 +92,18 @@ static void deliver_parked(struct build *build, const struct effect *effect) {
   deliver(build, effect->worker, &frame);
 }
 
-static void deliver_drained(struct build *build, const struct effect *effect) {
+// Whoever is told to go ends its test process, and cannot take up what a daemon that dies now would have forgotten.
+static void deliver_drained(struct server *server, struct build *build, const struct effect *effect) {
+  deliver_when_durable(server, build->session[effect->worker], server->last_ticket, SERVER_DRAINED, effect->reason);
+}
+
+static void deliver_drained_now(struct session *session, uint64_t reason) {
   Shardd__Frame frame = SHARDD__FRAME__INIT;
   Shardd__Drained drained = SHARDD__DRAINED__INIT;
-  drained.reason = (Shardd__DrainReason)effect->reason;
+  drained.reason = (Shardd__DrainReason)reason;
   frame.body_case = SHARDD__FRAME__BODY_DRAINED;
   frame.drained = &drained;
-  deliver(build, effect->worker, &frame);
+  if (session->conn) conn_send(session->conn, &frame);
 }
 
 static void deliver_revoke(struct build *build, const struct effect *effect) {
@@ -143,7 +148,7 @@ static void deliver_lost(struct server *server, struct build *build, const struc
       .start_ms = server_wall_ms(),
       .text = text,
       .text_bytes = strlen(text)};
-  store_put_result(server->store, &result);
+  server->last_ticket = store_put_result(server->store, &result);
   free(text);
 }
 
@@ -163,11 +168,11 @@ static const char *deliver_why(const struct build *build, char *out, size_t out_
   return NULL;
 }
 
-// Who holds tests of an aborted build hears it at once, and begins no more of them.
-static void deliver_abort(struct build *build) {
+// Who holds tests of an aborted build hears it, and begins no more of them.
+static void deliver_abort(struct server *server, struct build *build) {
   struct effect drain = {.kind = EFFECT_DRAIN, .reason = EFFECT_DRAIN_MAX_FAILURES};
   for (drain.worker = 0; drain.worker < queue_worker_count(build->queue); drain.worker++) {
-    if (queue_worker_connected(build->queue, drain.worker)) deliver_drained(build, &drain);
+    if (queue_worker_connected(build->queue, drain.worker)) deliver_drained(server, build, &drain);
   }
 }
 
@@ -177,20 +182,21 @@ static void deliver_state(struct server *server, struct build *build) {
   if (state == QUEUE_COLLECTING) return;
   build->state_ticket =
       store_put_state(server->store, build->id, state, server_wall_ms(), deliver_why(build, why, sizeof why));
+  server->last_ticket = build->state_ticket;
   build->ended_us = state >= QUEUE_COMPLETE ? server->now_us : 0;
   static const char *const names[] = {[QUEUE_RUNNING] = "running",
                                       [QUEUE_COMPLETE] = "complete",
                                       [QUEUE_INCOMPLETE] = "incomplete",
                                       [QUEUE_ABORTED] = "aborted"};
   base_log(LOG_LEVEL_INFO, "build_state", "build=%llu state=%s", (unsigned long long)build->id, names[state]);
-  if (state == QUEUE_ABORTED) deliver_abort(build);
+  if (state == QUEUE_ABORTED) deliver_abort(server, build);
 }
 
 static void deliver_one(struct server *server, struct build *build, const struct effect *effect) {
   switch (effect->kind) {
     case EFFECT_LEASE: deliver_lease(server, build, effect); break;
     case EFFECT_PARK: deliver_parked(build, effect); break;
-    case EFFECT_DRAIN: deliver_drained(build, effect); break;
+    case EFFECT_DRAIN: deliver_drained(server, build, effect); break;
     case EFFECT_REVOKE: deliver_revoke(build, effect); break;
     case EFFECT_RECALL: deliver_recall(build, effect); break;
     case EFFECT_STATE: deliver_state(server, build); break;
@@ -269,6 +275,7 @@ void deliver_durable(struct server *server) {
     pending->session->build->pending--;
     switch (pending->what) {
       case SERVER_ACK: deliver_ack(pending->session, pending->seq); break;
+      case SERVER_DRAINED: deliver_drained_now(pending->session, pending->seq); break;
       case SERVER_WELCOME: deliver_welcome(server, pending->session, NULL, 0); break;
       case SERVER_GOODBYE:
         pending->session->goodbye_due = false;

@@ -7,10 +7,11 @@
 // Performs server->effects of this build and clears them.
 void deliver_effects(struct server *server, struct build *build);
 
-// What must be on disk before the worker hears of it: its results (seq: their number), that it joined, that it left.
+// What must be on disk before the worker hears of it: its results (seq: their number), that it joined, that there is no
+// more for it (seq: the reason), that it left.
 void deliver_when_durable(struct server *server, struct session *session, uint64_t ticket, enum server_waits what,
                           uint64_t seq);
-// Releases what the store has on disk by now: acknowledgements and goodbyes.
+// Releases what the store has on disk by now: acknowledgements, drains and goodbyes.
 void deliver_durable(struct server *server);
 
 void deliver_goodbye(struct session *session);

@@ -21,10 +21,10 @@ enum { SERVER_LISTENERS_MAX = 8 };
 struct plan;
 struct query_waiter;
 
-// What a worker hears of when it is on disk: its results, that it joined, that it left.
-enum server_waits { SERVER_ACK, SERVER_WELCOME, SERVER_GOODBYE };
+// What a worker hears of when it is on disk: its results, that it joined, that there is no more for it, that it left.
+enum server_waits { SERVER_ACK, SERVER_WELCOME, SERVER_DRAINED, SERVER_GOODBYE };
 struct server_pending {
-  uint64_t ticket, seq;
+  uint64_t ticket, seq;  // seq: of the results; DRAINED: the reason
   struct session *session;
   enum server_waits what;
 };

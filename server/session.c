@@ -323,15 +323,14 @@ void session_bye(struct server *server, struct session *session, const Shardd__B
   session->left = true;
   listing_seek(build);
   char *late = bye->n_late ? session_late_text(bye) : NULL;
-  uint64_t ticket = store_put_left(server->store, build->id, session->worker, server_wall_ms(), late);
+  server->last_ticket = store_put_left(server->store, build->id, session->worker, server_wall_ms(), late);
   free(late);
   queue_leave(build->queue, server->now_us, session->worker, bye->n_late > 0, &server->effects);
   char why[300];
   base_log(LOG_LEVEL_INFO, "worker_left", "build=%llu worker=%u reason=%d why=%s", (unsigned long long)build->id,
            session->worker, (int)bye->reason, base_quote(why, sizeof why, bye->text.data, bye->text.len));
   deliver_effects(server, build);
-  server->last_ticket = ticket;
-  deliver_when_durable(server, session, ticket, SERVER_GOODBYE, 0);
+  deliver_when_durable(server, session, server->last_ticket, SERVER_GOODBYE, 0);
 }
 
 void session_closed(struct server *server, struct session *session) {

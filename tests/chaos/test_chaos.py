@@ -16,6 +16,7 @@ import queuecheck
 import shardlib
 from proxy import Ledger, Proxy
 from shardlib import attempts, codes, eventually, make_suite, outputs, start_workers, verdicts
+from wire import Wire, kind
 
 HERE = shardlib.ROOT / "tests/chaos"
 SHIM = str(shardlib.BUILD_DIR / "chaos/shim.so")
@@ -221,3 +222,27 @@ def test_a_divided_network(tmp_path, suite, network, monkeypatch):
     state, rows = queuecheck.read(daemon.database, shardlib.BUILD)
     assert state == queuecheck.COMPLETE
     assert {name for _, name, status, flags in rows if flags & 1 and status == 1} == set(IDS)
+
+
+# ---- what is said before it is kept
+
+def test_nobody_is_sent_home_before_the_results_are_on_disk(daemon):
+    """A worker that is drained ends its test process. Were it told so on the ground of results that a dying daemon
+    takes with it, it could not take up what comes back, and would end with 16."""
+    ids = [b"a", b"b"]
+    with Wire(daemon.address) as one, Wire(daemon.address) as other:
+        for node, wire in enumerate((one, other)):
+            wire.hello(build="b", node=str(node), node_total=1)
+            wire.list(ids)
+        leases = [one.lease().lease, one.lease().lease]
+        assert [len(lease.test) for lease in leases] == [1, 1]
+        assert kind(other.lease()) == "parked"
+        for lease in leases:
+            last = one.results(lease.lease, list(lease.test))
+        one.send(lease_request={})
+        seen = []
+        while not seen or seen[-1] != "drained":
+            frame = one.recv()
+            seen.append(kind(frame) if kind(frame) != "ack" or frame.ack.seq < last else "kept")
+        assert "kept" in seen, seen
+        other.expect("drained", skip=("parked", "ack"))
