@@ -82,8 +82,8 @@ def e2e(folder, args):
     env = dict(SANITIZERS, **os.environ, SHARD_BUILD_DIR=str(folder))
     with tempfile.TemporaryDirectory() as place:
         junit = os.path.join(place, "junit.xml")
-        command = [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={junit}", "-n", str(SIDE_BY_SIDE),
-                   "--dist", "loadfile", *args]
+        command = [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={junit}",
+                   "-n", str(SIDE_BY_SIDE), "--dist", "loadfile", *args]
         code = subprocess.run(command, env=env, cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode
         count = count_junit(junit) if os.path.exists(junit) else Counter()
     if code != 0 and not count["failed"]:

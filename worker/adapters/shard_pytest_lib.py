@@ -163,7 +163,7 @@ def unit_of(item):
 
 
 def marks_of(item):
-    """What the test's marks ask of the scheduler: "gNAME", one worker runs all of that group; "tNAME", it needs a token."""
+    """What the test's marks ask for: "gNAME", one worker runs all of that group; "tNAME", it needs that token."""
     found = []
     for mark in item.iter_markers() if hasattr(item, "iter_markers") else ():
         if mark.name == "xdist_group":
