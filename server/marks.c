@@ -153,24 +153,23 @@ static void marks_need(const struct mark *mark, uint64_t bit, uint64_t *need) {
   }
 }
 
-int marks_needs(const struct marks *marks, uint32_t count, uint64_t *need, const char *names[TOKENS_MAX],
-                uint32_t *tokens, const char **why) {
-  bool *needs = marks_needing(marks, count);
+bool marks_needs(const struct marks *marks, uint32_t count, uint64_t *need, const char *names[TOKENS_MAX],
+                 uint32_t *tokens) {
+  bool *needs = marks_needing(marks, count), fits = true;
   *tokens = 0;
-  *why = NULL;
-  for (uint32_t i = 0; i < marks->count && !*why; i++) {
+  for (uint32_t i = 0; i < marks->count; i++) {
     const struct mark *mark = &marks->mark[i];
-    bool token = mark->kind == MARKS_TOKEN;
+    bool token = mark->kind == MARKS_TOKEN, one_more = *tokens < TOKENS_MAX;
     if (!token && !marks_is_apart(mark, needs)) continue;
     if (token && strcmp(mark->name, MARKS_EXCLUSIVE) == 0) {
       marks_need(mark, TOKENS_EXCLUSIVE, need);
-    } else if (*tokens == TOKENS_MAX) {
-      *why = "tests need more than 62 different tokens";
-    } else {
-      marks_need(mark, UINT64_C(1) << *tokens, need);
-      names[(*tokens)++] = token ? mark->name : "";  // a group's has one copy, whatever its name
+      continue;
     }
+    fits = fits && one_more;
+    if (one_more) names[(*tokens)++] = token ? mark->name : "";  // a group's has one copy, whatever its name
+    if (!one_more) names[TOKENS_MAX - 1] = "";
+    marks_need(mark, UINT64_C(1) << (*tokens - 1), need);
   }
   free(needs);
-  return *why ? -1 : 0;
+  return fits;
 }

@@ -50,8 +50,9 @@ uint32_t marks_scopes(const struct marks *marks, const uint32_t *list_file_of, u
 
 // What each test needs: bits of tokens in the order of their names here, then one for each group that has a test with a
 // token, whose tests run one after the other but on any worker. need has room for `count`. *tokens is the number of
-// bits, names[i] the i-th one's (for its copies). -1 and *why (constant) when there are too many.
-int marks_needs(const struct marks *marks, uint32_t count, uint64_t *need, const char *names[TOKENS_MAX],
-                uint32_t *tokens, const char **why) MUST_CHECK;
+// bits, names[i] the i-th one's (for its copies). False when there are more than TOKENS_MAX: the rest shares the last
+// bit, of which there is one copy then.
+bool marks_needs(const struct marks *marks, uint32_t count, uint64_t *need, const char *names[TOKENS_MAX],
+                 uint32_t *tokens) MUST_CHECK;
 
 #endif

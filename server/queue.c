@@ -102,6 +102,7 @@ void queue_move(struct queue *queue, uint32_t number, enum queue_place to) {
     struct queue_lease *lease = queue->lease[test->slot];
     assert(lease && lease->held > 0);
     lease->live = --lease->held > 0;
+    if (!lease->live) queue_recall_over(queue, lease);
     if (tokens_need(queue->tokens, number)) tokens_release(queue->tokens, number);
     queue->leased_us -= sched_expected_us(queue->sched, number);
     queue->worker[lease->worker].held_us -= sched_expected_us(queue->sched, number);
@@ -130,6 +131,7 @@ void queue_hand_out(struct queue *queue, uint32_t number, uint32_t slot) {
   lease->held++;
   lease->live = true;
   if (tokens_need(queue->tokens, number)) tokens_acquire(queue->tokens, number);
+  queue->alone |= tokens_exclusive_runs(queue->tokens);
   queue->leased_us += expected_us;
   queue->worker[lease->worker].held_us += expected_us;
 }
@@ -181,6 +183,8 @@ static bool queue_failed_enough(const struct queue *queue) {
 
 // After verdicts changed: is the build over?
 void queue_settle(struct queue *queue, uint64_t now_us, struct effects *effects) {
+  if (queue->alone) queue->alone_until_us = now_us;
+  queue->alone = tokens_exclusive_runs(queue->tokens);
   if (queue->state != QUEUE_RUNNING) return;
   assert(queue->sched);
   if (queue->place_count[PLACE_DONE] == queue->total) {
@@ -275,7 +279,9 @@ static uint64_t queue_heard_deadline(const struct queue *queue) {
 static uint64_t queue_linger_deadline(const struct queue *queue) {
   uint32_t head = queue->fifo[LIST_PARKED].head;
   if (head == QUEUE_NOBODY || queue->state != QUEUE_RUNNING || queue->connected < 2) return UINT64_MAX;
-  return queue->worker[head].parked_us + queue->policy.linger_us;
+  if (tokens_exclusive_runs(queue->tokens)) return UINT64_MAX;  // there is work for them behind it
+  uint64_t since_us = queue->worker[head].parked_us;
+  return (since_us > queue->alone_until_us ? since_us : queue->alone_until_us) + queue->policy.linger_us;
 }
 
 static uint64_t queue_idle_deadline(const struct queue *queue) {

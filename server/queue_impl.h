@@ -90,6 +90,8 @@ struct queue {
   uint64_t idle_since_us;   // 0: a worker is connected
   uint64_t hold_until_us;   // after a restart: nothing is granted before the old workers are back, or this
   uint64_t leased_us;       // expected time of LEASED tests
+  bool alone;               // an exclusive test runs, or did when it was last looked
+  uint64_t alone_until_us;  // who waited for one begins to linger then
   uint32_t recalls;         // leases with `recalled`
   uint64_t steal_us;        // when it is looked again for tests to ask back, if workers are parked
   uint64_t steal_pause_us;  // not before: looking takes time for each worker

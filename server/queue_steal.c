@@ -128,6 +128,7 @@ static void steal_weigh(struct steal *steal, const struct queue_worker *worker) 
   if (worker->sched.start_us || !steal_look(steal, worker, &from)) return;
   uint32_t first = steal_first(steal->queue, &from), next = steal_next_file(steal->queue, &from);
   if (first >= from.lease->count) return;
+  if (next < first) next = first;
   double setup_us = (double)sched_setup_us(steal->queue->sched, from.lease->test[first]) * steal->thief_speed;
   if (next < from.lease->count) steal_weigh_from(steal, worker, &from, next, STEAL_TRIPS_US);
   if (next != first) steal_weigh_from(steal, worker, &from, first, STEAL_TRIPS_US + setup_us);
@@ -210,8 +211,12 @@ void queue_released(struct queue *queue, uint64_t now_us, uint32_t worker, uint6
     if (at != QUEUE_NO_TEST) steal_give_back(queue, lease, slot, at);
   }
   // It stays in the file that it is in, whatever it held beyond: that goes on with others.
-  uint32_t in = lease->started == QUEUE_NO_TEST ? 0 : lease->started;
-  if (count) sched_worker_stay(queue->sched, &queue->worker[worker].sched, lease->test[in]);
+  struct sched_worker *seat = &queue->worker[worker].sched;
+  if (count && lease->started == QUEUE_NO_TEST) {
+    sched_worker_leave(queue->sched, seat);
+  } else if (count) {
+    sched_worker_stay(queue->sched, seat, lease->test[lease->started]);
+  }
   if (lease->open == 0) queue_lease_drop(queue, slot);
   queue_settle(queue, now_us, effects);
 }

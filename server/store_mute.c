@@ -74,28 +74,31 @@ static void ask_candidates(struct store_asking *ask) {
 
 // ---- by hand
 
-int store_mute_check(struct store *store, const struct store_mute *mute, struct store_error *error) {
-  struct store_db *db = &store->reader;
-  const char *why = NULL;
-  store_sql_begin(db, false);
-  uint64_t suite = store_read_suite(db, mute->project, mute->suite), test = 0, state = 0, muted = 0;
-  if (suite != 0)
-    test =
-        store_sql_number(db, SQL_TEST_FIND, STORE_ARGS(store_int(suite), store_blob(mute->test, strlen(mute->test))));
+// What speaks against muting or letting go a test; NULL: nothing.
+static const char *refuses(struct store_db *db, const struct store_mute *mute, uint64_t suite, uint64_t test) {
+  uint64_t state = 0;
   sqlite3_stmt *stmt = store_sql_start(db, SQL_FLAKE_READ, STORE_ARGS(store_int(test)));
   if (store_sql_row(db, SQL_FLAKE_READ)) {
     state = store_sql_int(stmt, 15);
     sqlite3_reset(stmt);
   }
-  muted = store_sql_number(db, SQL_MUTE_READ, STORE_ARGS(store_int(test)));
-  if (test == 0)
-    why = "is not known in this suite";
-  else if (mute->life_ms == 0 && muted == 0)
-    why = "is not in quarantine";
-  else if (mute->life_ms > 0 && state == FLAKY_BROKEN)
-    why = "is broken, not flaky: nothing but a fix helps";
-  else if (mute->life_ms > 0 && !has_room(db, suite, test))
-    why = "would be too many: at most 20 tests of a suite, or 1 % of them, are muted";
+  uint64_t muted = store_sql_number(db, SQL_MUTE_READ, STORE_ARGS(store_int(test)));
+  if (test == 0) return "is not known in this suite";
+  if (mute->life_ms == 0) return muted ? NULL : "is not in quarantine";
+  if (state == FLAKY_BROKEN) return "is broken, not flaky: nothing but a fix helps";
+  return has_room(db, suite, test) ? NULL : "would be too many: at most 20 tests of a suite, or 1 % of them, are muted";
+}
+
+static uint64_t find_test(struct store_db *db, const struct store_mute *mute, uint64_t suite) {
+  if (suite == 0) return 0;
+  return store_sql_number(db, SQL_TEST_FIND, STORE_ARGS(store_int(suite), store_blob(mute->test, strlen(mute->test))));
+}
+
+int store_mute_check(struct store *store, const struct store_mute *mute, struct store_error *error) {
+  struct store_db *db = &store->reader;
+  store_sql_begin(db, false);
+  uint64_t suite = store_read_suite(db, mute->project, mute->suite);
+  const char *why = refuses(db, mute, suite, find_test(db, mute, suite));
   if (store_sql_end(db) != SQLITE_OK)
     (void)snprintf(error->text, sizeof error->text, "the database cannot be read: %s", db->why);
   else if (why != NULL)
@@ -106,12 +109,10 @@ int store_mute_check(struct store *store, const struct store_mute *mute, struct 
 }
 
 void store_mute_write(struct store_db *db, const struct store_mute *mute) {
-  uint64_t suite = store_read_suite(db, mute->project, mute->suite), test = 0;
+  uint64_t suite = store_read_suite(db, mute->project, mute->suite), test = find_test(db, mute, suite);
   char why[WHY_BYTES];
-  if (suite != 0)
-    test =
-        store_sql_number(db, SQL_TEST_FIND, STORE_ARGS(store_int(suite), store_blob(mute->test, strlen(mute->test))));
-  if (test == 0) return;  // it was there when it was checked
+  if (mute->life_ms > 0 && refuses(db, mute, suite, test)) return;  // others were muted since it was checked
+  if (test == 0) return;
   if (mute->life_ms > 0)
     store_sql_run(db, SQL_MUTE_PUT,
                   STORE_ARGS(store_int(test), store_int(suite), store_text(mute->origin), store_text(mute->reason),

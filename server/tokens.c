@@ -41,17 +41,17 @@ static uint32_t tokens_set_of(struct tokens *tokens, uint64_t need) {
   for (uint32_t i = 0; i < tokens->set_count; i++) {
     if (tokens->set[i].need == need) return i;
   }
-  if (tokens->set_count == TOKENS_SETS_MAX) return TOKENS_NONE;
+  if (tokens->set_count == TOKENS_SETS_MAX - 1 && need != TOKENS_EXCLUSIVE) need = TOKENS_ALL;
+  if (tokens->set_count == TOKENS_SETS_MAX) return TOKENS_SETS_MAX - 1;
   tokens->set[tokens->set_count].need = need;
   return tokens->set_count++;
 }
 
-static bool tokens_fill(struct tokens *tokens, const struct tokens_list *list) {
+static void tokens_fill(struct tokens *tokens, const struct tokens_list *list) {
   for (uint32_t i = 0; i < list->count; i++) {
     tokens->place_of[i] = TOKENS_NONE;
     if (!list->need[i]) continue;
     uint32_t set = tokens_set_of(tokens, list->need[i]), place = tokens->test_count++;
-    if (set == TOKENS_NONE) return false;
     tokens->place_of[i] = place;
     tokens->test[place] =
         (struct tokens_test){.position = i,
@@ -61,7 +61,6 @@ static bool tokens_fill(struct tokens *tokens, const struct tokens_list *list) {
                              .longest.tie = i,
                              .next.tie = i};
   }
-  return true;
 }
 
 struct tokens *tokens_new(const struct tokens_list *list) {
@@ -74,9 +73,8 @@ struct tokens *tokens_new(const struct tokens_list *list) {
   tokens->test = base_calloc(needing + 1, sizeof *tokens->test);
   for (uint32_t i = 0; i < TOKENS_MAX; i++)
     tokens->copies[i] = list->copies[i] ? list->copies[i] : 1;
-  if (tokens_fill(tokens, list)) return tokens;
-  tokens_free(tokens);
-  return NULL;
+  tokens_fill(tokens, list);
+  return tokens;
 }
 
 void tokens_free(struct tokens *tokens) {

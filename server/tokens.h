@@ -13,6 +13,7 @@
 
 enum { TOKENS_MAX = 62, TOKENS_SETS_MAX = 256, TOKENS_NONE = UINT32_MAX };
 static const uint64_t TOKENS_EXCLUSIVE = UINT64_C(1) << 63;
+static const uint64_t TOKENS_ALL = (UINT64_C(1) << 62) - 1;
 
 struct tokens;
 
@@ -23,8 +24,8 @@ struct tokens_list {
   const uint64_t *expected_us, *order_us;  // per test
 };
 
-// None of its tests is READY at first. Arrays are read during the call only; NULL when there are more than
-// TOKENS_SETS_MAX different sets of tokens.
+// None of its tests is READY at first. Arrays are read during the call only. Beyond TOKENS_SETS_MAX different sets a
+// test needs one of every token: too much rather than too little.
 struct tokens *tokens_new(const struct tokens_list *list);
 void tokens_free(struct tokens *tokens);
 

@@ -64,20 +64,21 @@ static int join_fixtures(struct fixtures *fixtures, json_t *test, size_t *any) {
   return 0;
 }
 
-static void mark(struct testlist *list, const char *kind, const char *name) {
+static bool mark(struct testlist *list, const char *kind, const char *name) {
   char text[1024];
   int n = snprintf(text, sizeof text, "%s%s", kind, name);
-  if (n > 1 && (size_t)n < sizeof text) testlist_mark(list, testlist_count(list) - 1, text);
+  return n > 0 && (size_t)n < sizeof text && testlist_mark(list, testlist_count(list) - 1, text) == 0;
 }
 
-static void mark_test(struct testlist *list, json_t *test, const struct fixtures *fixtures, size_t fixture) {
+// False: a name is empty or too long.
+static bool mark_test(struct testlist *list, json_t *test, const struct fixtures *fixtures, size_t fixture) {
   json_t *locks = property_of(test, "RESOURCE_LOCK"), *lock;
   size_t i;
-  if (fixture != SIZE_MAX) mark(list, "gfixture ", fixtures->name[fixtures_root(fixtures, fixture)]);
+  bool good = fixture == SIZE_MAX || mark(list, "gfixture ", fixtures->name[fixtures_root(fixtures, fixture)]);
   json_array_foreach(locks, i, lock) {
-    if (json_is_string(lock)) mark(list, "t", json_string_value(lock));
+    good = good && json_is_string(lock) && mark(list, "t", json_string_value(lock));
   }
-  if (json_is_true(property_of(test, "RUN_SERIAL"))) mark(list, "t", "exclusive");
+  return good && (!json_is_true(property_of(test, "RUN_SERIAL")) || mark(list, "t", "exclusive"));
 }
 
 static int add_test(struct testlist *list, json_t *test, size_t number, char *why, size_t why_size) {
@@ -101,7 +102,10 @@ static int read_tests(struct testlist *list, json_t *tests, char *why, size_t wh
   json_array_foreach(tests, i, test) {
     (void)join_fixtures(&fixtures, test, &fixture);  // all are known by now
     if (add_test(list, test, i, why, why_size) < 0) return -1;
-    mark_test(list, test, &fixtures, fixture);
+    if (mark_test(list, test, &fixtures, fixture)) continue;
+    (void)snprintf(why, why_size,
+                   "test %zu of ctest's list has a lock or fixture without a name, or with too long a one", i + 1);
+    return -1;
   }
   return 0;
 }

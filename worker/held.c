@@ -124,7 +124,7 @@ void held_ack(struct held *held, uint64_t seq) {
   if (seq > held->acked) held->acked = seq;
   for (struct held_lease **at = &held->first; *at;) {
     struct held_lease *lease = *at;
-    if (!held_done(lease, seq)) {
+    if (!held_done(lease, held->acked)) {
       at = &lease->next;
       continue;
     }

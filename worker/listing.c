@@ -1,6 +1,7 @@
 // Offering and sending the list of tests. It must not know who collects it or what the server does with it.
 #include "worker/listing.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,12 +35,26 @@ struct listing_files {
   size_t sent;
 };
 
-static void listing_fill(const struct testlist *list, size_t from, struct listing_chunk *chunk) {
+// How many marks from number `mark` on are the test's.
+static size_t listing_marks_of(const struct testlist *list, size_t test, size_t mark) {
+  uint32_t position, ignored;
+  size_t n = 0;
+  for (; mark + n < testlist_marks(list); n++) {
+    testlist_mark_at(list, mark + n, &position, &ignored);
+    if (position != test) break;
+  }
+  return n;
+}
+
+// `mark` is the first mark of the test `from`, or a later one's.
+static void listing_fill(const struct testlist *list, size_t from, size_t mark, struct listing_chunk *chunk) {
+  size_t marks = 0;
   chunk->count = chunk->bytes = 0;
   for (size_t i = from; i < testlist_count(list) && chunk->count < LISTING_CHUNK_TESTS; i++) {
     const char *id = testlist_id(list, i);
     chunk->bytes += strlen(id) + 8;
-    if (chunk->count && chunk->bytes > LISTING_CHUNK_BYTES) break;
+    marks += listing_marks_of(list, i, mark + marks);
+    if (chunk->count && (chunk->bytes > LISTING_CHUNK_BYTES || marks > LISTING_CHUNK_MARKS)) break;
     chunk->id[chunk->count] = msg_text(id);
     chunk->file_of[chunk->count] = testlist_file_index(list, i);
     chunk->unit_of[chunk->count++] = testlist_unit(list, i);
@@ -59,7 +74,7 @@ struct listing_marks {
   size_t sent, next;
 };
 
-// The marks of the chunk's tests; those beyond its room are left out: a test with more than four is no test.
+// The marks of the chunk's tests, which have room there.
 static size_t listing_fill_marks(const struct testlist *list, size_t from, struct listing_chunk *chunk,
                                  struct listing_marks *marks) {
   size_t needed = marks->sent;
@@ -68,7 +83,7 @@ static size_t listing_fill_marks(const struct testlist *list, size_t from, struc
     uint32_t position, mark;
     testlist_mark_at(list, marks->next, &position, &mark);
     if (position >= from + chunk->count) break;
-    if (chunk->marks == LISTING_CHUNK_MARKS) continue;
+    assert(chunk->marks < LISTING_CHUNK_MARKS);
     chunk->mark_test[chunk->marks] = position - (uint32_t)from;
     chunk->mark_of[chunk->marks++] = mark;
     if (mark >= needed) needed = mark + 1;
@@ -98,7 +113,7 @@ void listing_send_to(const struct testlist *list, void (*send)(void *arg, const 
   do {
     Shardd__Frame frame = SHARDD__FRAME__INIT;
     Shardd__ListChunk message = SHARDD__LIST_CHUNK__INIT;
-    listing_fill(list, at, chunk);
+    listing_fill(list, at, marks.next, chunk);
     size_t needed = listing_files_needed(chunk, files.sent);
     message.n_id = message.n_file_of = message.n_unit_of = chunk->count;
     message.id = chunk->id;

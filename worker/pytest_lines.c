@@ -141,12 +141,12 @@ static void pytest_marks(struct runner *runner, json_t *marks, size_t first) {
     json_t *pair = json_array_get(marks, i);
     json_int_t place = json_integer_value(json_array_get(pair, 0));
     const char *mark = json_string_value(json_array_get(pair, 1));
-    bool known = mark && (mark[0] == 'g' || mark[0] == 't') && mark[1];
-    if (!known || place < 0 || first + (size_t)place >= testlist_count(runner->list)) {
-      pytest_break(runner, "%s", "a mark of a test makes no sense");
-      return;
-    }
-    testlist_mark(runner->list, first + (size_t)place, mark);
+    size_t at = place >= 0 ? first + (size_t)place : SIZE_MAX;
+    bool known = mark && (mark[0] == 'g' || mark[0] == 't') && at < testlist_count(runner->list);
+    if (known && testlist_mark(runner->list, at, mark) == 0) continue;
+    pytest_break(runner, "a group or token of %.300s makes no sense: %.300s",
+                 at < testlist_count(runner->list) ? testlist_id(runner->list, at) : "a test", mark ? mark : "");
+    return;
   }
 }
 

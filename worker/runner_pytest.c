@@ -90,7 +90,7 @@ static void pytest_unexpected(struct runner *runner, int status) {
 // The last interpreter said bye: what its exit status means for the run.
 static void pytest_ended_well(struct runner *runner, int code) {
   char text[200];
-  if (code == 5 && runner->collected == 0) {
+  if (code == 5 && runner->collected == 0 && runner->begin == runner->end) {
     pytest_end(runner, RUNNER_END_EMPTY, code, "no tests were collected");
   } else if (code == 4 || (code == 2 && !runner->stopped)) {
     snprintf(text, sizeof text,

@@ -88,17 +88,25 @@ int testlist_add(struct testlist *list, const char *id, size_t id_bytes, const c
   return 0;
 }
 
-void testlist_mark(struct testlist *list, size_t position, const char *mark) {
+// Those of the last test stand together at the end.
+static bool has_room_for_mark(const struct testlist *list, size_t position) {
+  if (list->mark_count >= MARKS_MAX) return false;
+  return list->mark_count < TESTLIST_MARKS_MAX ||
+         list->marks[list->mark_count - TESTLIST_MARKS_MAX].position != (uint32_t)position;
+}
+
+int testlist_mark(struct testlist *list, size_t position, const char *mark) {
   assert(position < list->count);
-  if (list->mark_count >= MARKS_MAX || strchr(mark, '\n')) return;
+  if (!mark[0] || !mark[1] || strchr(mark, '\n') || !has_room_for_mark(list, position)) return -1;
   if (!list->mark_names) list->mark_names = testlist_new();
   uint32_t name = intern_file(list->mark_names, mark);
-  if (name == TESTLIST_NO_FILE) return;
+  if (name == TESTLIST_NO_FILE) return -1;
   if (list->mark_count == list->mark_room) {
     list->mark_room = list->mark_room ? list->mark_room * 2 : FIRST_TESTS;
     list->marks = base_realloc(list->marks, list->mark_room, sizeof(*list->marks));
   }
   list->marks[list->mark_count++] = (struct marked){.position = (uint32_t)position, .mark = name};
+  return 0;
 }
 
 size_t testlist_mark_names(const struct testlist *list) {

@@ -17,10 +17,11 @@ void testlist_free(struct testlist *list);
 // list is full (500,000): nothing was added.
 int testlist_add(struct testlist *list, const char *id, size_t id_bytes, const char *file, uint32_t unit) MUST_CHECK;
 
-// The test carries a mark: "gNAME", it is of that group; "tNAME", it needs that token. In collection order for each
-// mark. A name that cannot go over the wire (over 1,023 bytes, a newline) and marks beyond two millions are passed
-// over.
-void testlist_mark(struct testlist *list, size_t position, const char *mark);
+// The test carries a mark: "gNAME", it is of that group; "tNAME", it needs that token. Marks come in the order of the
+// tests. 0; -1 when the name is empty or cannot go over the wire (over 1,024 bytes, a newline), the test has
+// TESTLIST_MARKS_MAX already, or the list two millions.
+enum { TESTLIST_MARKS_MAX = 1000 };
+int testlist_mark(struct testlist *list, size_t position, const char *mark) MUST_CHECK;
 size_t testlist_mark_names(const struct testlist *list);
 const char *testlist_mark_name(const struct testlist *list, size_t mark);
 size_t testlist_marks(const struct testlist *list);  // in the order they were made

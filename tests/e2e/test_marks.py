@@ -170,6 +170,28 @@ def test_group_that_bounds_the_finish_is_named(tmp_path, daemon):
     assert said, outputs(workers)
 
 
+def test_strange_marks(tmp_path, daemon):
+    """Names that are empty are none; hundreds are taken whole, and each counts."""
+    many = "@pytest.mark.shard(tokens=[str(i) for i in range(900)] + ['last'])"
+    files = {"test_a.py": body("a", '@pytest.mark.xdist_group(name="")') + body("b", '@pytest.mark.shard(tokens=[""])'),
+             "test_b.py": body("c", "@pytest.mark.shard(tokens=5, group=7)") +
+             body("z", '@pytest.mark.shard(tokens="last")') + "".join(body("m%d" % i, many) for i in range(40))}
+    workers, spans = run(tmp_path, daemon, suite_of(tmp_path, files), meet=0)
+    assert codes(workers) == [0, 0, 0], outputs(workers)
+    assert len(spans) == 44 and most_at_once([span for span in spans if span["name"][0] in "mz"]) == 1
+    assert "62 different tokens" in outputs(workers)
+
+
+def test_exclusive_test_sends_nobody_home(tmp_path, daemon):
+    """Who waits behind one that runs for longer than --linger has work then."""
+    alone = "@pytest.mark.shard(exclusive=True)"
+    files = {"test_%02d.py" % i: body("y%d" % i, "", 0.3) for i in range(12)}
+    files["test_12.py"] = body("x", alone, 3)
+    workers, spans = run(tmp_path, daemon, suite_of(tmp_path, files), meet=0, args=["--linger", "500ms"])
+    assert codes(workers) == [0, 0, 0], outputs(workers)
+    assert {span["node"] for span in spans} == {"0", "1", "2"}
+
+
 @pytest.mark.parametrize("given, why", [("db=0", "no number from 1"), ("=3", "no name"), ("exclusive=2", "no token")])
 def test_bad_tokens_are_refused(tmp_path, daemon, given, why):
     worker = Worker(daemon, order_suite(tmp_path), args=["--tokens", given])

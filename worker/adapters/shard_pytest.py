@@ -65,8 +65,8 @@ def pytest_load_initial_conftests(early_config):
 def pytest_configure(config):
     if not ADDRESS or config.option.collectonly or hasattr(config, "workerinput"):
         return
-    config.addinivalue_line("markers", "shard(serial=False, exclusive=False, tokens=(), group=None): what may run beside "
-                            "it, over all workers of the build")
+    config.addinivalue_line("markers", "shard(serial=False, exclusive=False, tokens=(), group=None): what may run "
+                            "beside it, over all workers of the build")
     notes = [refuse_xdist(config.option), drop_cov_minimum(config)]
     adapter = Adapter(config, [note for note in notes if note])
     config.pluginmanager.register(adapter, "shard_adapter")

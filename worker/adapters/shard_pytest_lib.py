@@ -172,12 +172,12 @@ def marks_of(item):
             found.append("tserial")
         elif mark.name == "shard":
             found.extend(shard_marks(mark.kwargs))
-    return [clean_mark(mark) for mark in sorted(set(found))]
+    return [clean_mark(mark) for mark in sorted(set(found)) if len(mark) > 1]
 
 
 def shard_marks(asked):
     tokens = asked.get("tokens") or ()
-    for token in [tokens] if isinstance(tokens, str) else tokens:
+    for token in tokens if isinstance(tokens, (list, tuple, set, frozenset)) else [tokens]:
         yield "t%s" % token
     if asked.get("group"):
         yield "g%s" % asked["group"]
