@@ -112,6 +112,18 @@ uint32_t held_give_back(struct held *held, uint32_t tag) {
   return test->number;
 }
 
+uint32_t *held_disown(struct held_lease *lease, uint64_t seq, size_t *count) {
+  uint32_t *numbers = base_calloc(lease->count + 1, sizeof *numbers);
+  *count = 0;
+  for (uint32_t i = 0; i < lease->count; i++) {
+    struct held_test *test = &lease->test[i];
+    if (!test->named || test->seq > seq) continue;
+    test->named = false;
+    numbers[(*count)++] = test->number;
+  }
+  return numbers;
+}
+
 static bool held_done(const struct held_lease *lease, uint64_t seq) {
   for (uint32_t i = 0; i < lease->count; i++) {
     if (lease->test[i].given_back) continue;
@@ -139,12 +151,14 @@ void held_hello(struct held *held, Shardd__Hello *hello, uint64_t *leases, uint3
     total += lease->count;
   *tests = base_realloc(*tests, total + 1, sizeof **tests);
   total = 0;
-  for (const struct held_lease *lease = held->first; lease && n < MSG_HELD_MAX; lease = lease->next, n++) {
+  for (struct held_lease *lease = held->first; lease && n < MSG_HELD_MAX; lease = lease->next, n++) {
     leases[n] = lease->id;
     counts[n] = 0;
     for (uint32_t i = 0; i < lease->count; i++) {
-      if (lease->test[i].given_back || (lease->test[i].seq && lease->test[i].seq <= held->acked)) continue;
-      (*tests)[total++] = lease->test[i].number;
+      struct held_test *test = &lease->test[i];
+      if (test->given_back || (test->seq && test->seq <= held->acked)) continue;
+      test->named = test->seq != 0;
+      (*tests)[total++] = test->number;
       counts[n]++;
     }
   }

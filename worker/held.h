@@ -14,6 +14,7 @@ struct held_test {
   uint64_t seq;     // message with its result; 0: not reported
   char *id, *file;  // owned when the lease brought names
   bool given_back;  // it will not run here
+  bool named;       // the last hello named it although it has a result
 };
 
 struct held_lease {
@@ -40,6 +41,9 @@ struct held_test *held_find(struct held *held, uint32_t tag, uint64_t *lease);  
 uint32_t *held_tags(const struct held *held, uint64_t lease, const uint32_t *numbers, size_t n, size_t *count);
 // The test will not run here: it is not named to the server any more. Returns its number.
 uint32_t held_give_back(struct held *held, uint32_t tag);
+// Tests of the lease that the last hello named although they had a result, which messages up to `seq` carry: their
+// numbers, *count of them, once. The caller frees them.
+uint32_t *held_disown(struct held_lease *lease, uint64_t seq, size_t *count);
 // Messages up to `seq` are on the server's disk.
 void held_ack(struct held *held, uint64_t seq);
 // For a hello: leases and tests not acknowledged; the arrays live until the next call or held_release.

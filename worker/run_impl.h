@@ -50,6 +50,9 @@ struct run {
 // run_recall.c
 // The server asks tests back: those that the runner has not begun go, and it hears which.
 void run_recall(struct run *run, const Shardd__Recall *recall);
+// Messages up to `seq` are acknowledged. A hello that was said before named their tests as being here; a server that
+// knew no better has taken them for that, and is told that they are not.
+void run_disown(struct run *run, uint64_t seq);
 
 // run.c
 

@@ -31,3 +31,12 @@ void run_recall(struct run *run, const Shardd__Recall *recall) {
   free(numbers);
   free(taken);
 }
+
+void run_disown(struct run *run, uint64_t seq) {
+  for (struct held_lease *lease = run->held.first; lease; lease = lease->next) {
+    size_t count;
+    uint32_t *numbers = held_disown(lease, seq, &count);
+    if (count) recall_answer(run, lease->id, numbers, count);
+    free(numbers);
+  }
+}

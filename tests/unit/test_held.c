@@ -56,6 +56,34 @@ static void test_numbers_of_the_list(void **state) {
   free(tests);
 }
 
+// What a hello names although it has a result is disowned when that turns out to be on the server's disk.
+static void test_disowned_once(void **state) {
+  (void)state;
+  uint32_t numbers[] = {0, 1, 2}, *named = NULL, counts[MSG_HELD_MAX];
+  uint64_t leases[MSG_HELD_MAX], lease;
+  size_t count;
+  Shardd__Hello hello = SHARDD__HELLO__INIT;
+  struct runner_test *tests = take(5, numbers, 3, list);
+  held_find(&held, tests[0].tag, &lease)->seq = 1;
+  free(held_disown(held.first, 1, &count));
+  assert_int_equal(count, 0);  // no hello has named it
+  held_find(&held, tests[1].tag, &lease)->seq = 2;
+  held_hello(&held, &hello, leases, counts, &named);
+  assert_int_equal(counts[0], 3);
+  uint32_t *disowned = held_disown(held.first, 1, &count);
+  assert_int_equal(count, 1);
+  assert_int_equal(disowned[0], 0);
+  free(disowned);
+  free(held_disown(held.first, 1, &count));
+  assert_int_equal(count, 0);
+  disowned = held_disown(held.first, 9, &count);
+  assert_int_equal(count, 1);  // not the third, which has no result
+  assert_int_equal(disowned[0], 1);
+  free(disowned);
+  free(named);
+  free(tests);
+}
+
 static void test_names_of_the_lease(void **state) {
   (void)state;
   uint32_t numbers[] = {100, 200}, cap[] = {2000, 0}, est[] = {7, 8};
@@ -164,8 +192,9 @@ static void test_names_what_is_lost(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      TEST(test_numbers_of_the_list), TEST(test_names_of_the_lease), TEST(test_what_the_list_lacks), TEST(test_hello),
-      TEST(test_hello_is_bounded),    TEST(test_names_what_is_lost),
+      TEST(test_numbers_of_the_list), TEST(test_disowned_once), TEST(test_names_of_the_lease),
+      TEST(test_what_the_list_lacks), TEST(test_hello),         TEST(test_hello_is_bounded),
+      TEST(test_names_what_is_lost),
   };
   return cmocka_run_group_tests_name("held", tests, NULL, NULL);
 }
