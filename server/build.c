@@ -25,7 +25,7 @@ struct build *build_new(struct server *server, const struct store_build *from, c
   build->order = from->order;
   build->tokens = base_strdup(from->tokens ? from->tokens : "");
   build->queue = queue_new(policy, store_epoch(server->store), server->now_us);
-  map_init(&build->ids, server->hash_seed);
+  names_init(&build->ids, server->hash_seed);
   map_init(&build->files, server->hash_seed);
   build->next = server->builds;
   server->builds = build;
@@ -51,7 +51,7 @@ void build_free(struct server *server, struct build *build) {
   }
   queue_free(build->queue);
   upload_free(build->upload);
-  map_release(&build->ids);
+  names_release(&build->ids);
   map_release(&build->files);
   free(build->project);
   free(build->suite);
@@ -119,64 +119,88 @@ bool build_collects(const struct build *build, uint32_t before) {
 // ---- the list
 
 static int build_compare_ids(const void *a, const void *b, void *arg) {
-  const struct map *ids = arg;
-  uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-  size_t nx = map_length(ids, x), ny = map_length(ids, y);
-  int order = memcmp(map_name(ids, x), map_name(ids, y), nx < ny ? nx : ny);
-  return order ? order : (nx > ny) - (nx < ny);
+  const char *const *id = arg;
+  return strcmp(id[*(const uint32_t *)a], id[*(const uint32_t *)b]);
 }
 
-static void build_digest(struct build *build) {
+// Collection order is often the order of the bytes, or nearly.
+static bool build_in_order(const struct store_list *list) {
+  for (uint32_t i = 1; i < list->count; i++) {
+    if (strcmp(list->id[i - 1], list->id[i]) > 0) return false;
+  }
+  return true;
+}
+
+static void build_number(struct build *build, const struct store_list *list) {
+  build->number_of = base_calloc(list->count + 1, sizeof *build->number_of);
+  build->position_of = base_calloc(list->count + 1, sizeof *build->position_of);
+  for (uint32_t i = 0; i < list->count; i++) {
+    build->position_of[i] = i;
+  }
+  if (!build_in_order(list))
+    qsort_r(build->position_of, list->count, sizeof *build->position_of, build_compare_ids,
+            (void *)(uintptr_t)list->id);
+  for (uint32_t i = 0; i < list->count; i++) {
+    build->number_of[build->position_of[i]] = i;
+  }
+}
+
+static void build_digest(struct build *build, const struct store_list *list) {
+  char line[MSG_ID_MAX_BYTES + 1];
   EVP_MD_CTX *context = EVP_MD_CTX_new();
   unsigned bytes = STORE_DIGEST_BYTES;
   bool ok = context && EVP_DigestInit_ex(context, EVP_sha256(), NULL);
-  for (uint32_t i = 0; ok && i < build->ids.count; i++) {
-    uint32_t position = build->position_of[i];
-    ok = EVP_DigestUpdate(context, map_name(&build->ids, position), map_length(&build->ids, position)) &&
-         EVP_DigestUpdate(context, "\n", 1);
+  for (uint32_t i = 0; ok && i < list->count; i++) {
+    const char *id = list->id[build->position_of[i]];
+    size_t n = strlen(id);
+    assert(n < sizeof line);
+    memcpy(line, id, n);
+    line[n] = '\n';
+    ok = EVP_DigestUpdate(context, line, n + 1);
   }
   ok = ok && EVP_DigestFinal_ex(context, build->digest, &bytes);
   EVP_MD_CTX_free(context);
   if (!ok) base_die(EXIT_INFRA, "libcrypto: SHA-256 failed");
 }
 
-static void build_number(struct build *build) {
-  uint32_t count = build->ids.count;
-  build->number_of = base_calloc(count + 1, sizeof *build->number_of);
-  build->position_of = base_calloc(count + 1, sizeof *build->position_of);
-  for (uint32_t i = 0; i < count; i++) {
-    build->position_of[i] = i;
+static void build_finish_list(struct build *build, const struct store_list *list) {
+  size_t longest_file = 0;
+  assert(build->ids.count == list->count && build->files.count == list->file_count);
+  for (uint32_t i = 0; i < build->files.count; i++) {
+    if (map_length(&build->files, i) > longest_file) longest_file = map_length(&build->files, i);
   }
-  qsort_r(build->position_of, count, sizeof *build->position_of, build_compare_ids, &build->ids);
-  for (uint32_t i = 0; i < count; i++) {
-    build->number_of[build->position_of[i]] = i;
-  }
+  build->longest_bytes = list->count ? build->ids.longest + longest_file : 0;
+  build->file_of = base_calloc(list->count + 1, sizeof *build->file_of);
+  if (list->count) memcpy(build->file_of, list->file_of, list->count * sizeof *build->file_of);
+  build_number(build, list);
+  build_digest(build, list);
+}
+
+void build_take_list(struct build *build, struct names *ids, struct map *files, const struct store_list *list) {
+  assert(build->ids.count == 0 && build->files.count == 0);
+  names_release(&build->ids);
+  map_release(&build->files);
+  build->ids = *ids;
+  build->files = *files;
+  *ids = (struct names){0};
+  *files = (struct map){0};
+  build_finish_list(build, list);
 }
 
 void build_set_list(struct build *build, const struct store_list *list) {
   bool added;
   assert(build->ids.count == 0);
+  names_reserve(&build->ids, list->count);
   for (uint32_t i = 0; i < list->count; i++) {
-    uint32_t number = map_add(&build->ids, list->id[i], strlen(list->id[i]), &added);
+    uint32_t number = names_add(&build->ids, list->id[i], strlen(list->id[i]), &added);
     assert(added && number == i);
   }
   for (uint32_t i = 0; i < list->file_count; i++) {
     map_add(&build->files, list->file[i], strlen(list->file[i]), &added);
   }
-  size_t longest_file = 0;
-  for (uint32_t i = 0; i < build->files.count; i++) {
-    if (map_length(&build->files, i) > longest_file) longest_file = map_length(&build->files, i);
-  }
-  for (uint32_t i = 0; i < build->ids.count; i++) {
-    size_t bytes = map_length(&build->ids, i) + longest_file;
-    if (bytes > build->longest_bytes) build->longest_bytes = bytes;
-  }
-  map_trim(&build->ids);
+  names_trim(&build->ids);
   map_trim(&build->files);
-  build->file_of = base_calloc(list->count + 1, sizeof *build->file_of);
-  if (list->count) memcpy(build->file_of, list->file_of, list->count * sizeof *build->file_of);
-  build_number(build);
-  build_digest(build);
+  build_finish_list(build, list);
 }
 
 static uint32_t build_ms(uint64_t us) {

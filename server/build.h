@@ -4,6 +4,7 @@
 #define SERVER_BUILD_H
 
 #include "server/map.h"
+#include "server/names.h"
 #include "server/queue.h"
 #include "server/store.h"
 
@@ -33,7 +34,8 @@ struct build {
   struct upload *upload;  // UPLOAD, STORING: what was received
   char *listed_by;        // who sent the list
   uint8_t digest[STORE_DIGEST_BYTES];
-  struct map ids, files;     // ids by position in collection order
+  struct names ids;  // by position in collection order
+  struct map files;
   size_t longest_bytes;      // of an id with its file
   uint32_t *file_of;         // by position; UINT32_MAX: none
   uint32_t *number_of;       // position → number on the wire (byte order)
@@ -75,8 +77,10 @@ struct session *build_find_session(struct build *build, const uint8_t *token);
 // Whether a worker whose number is below `before` is here and may still bring a list.
 bool build_collects(const struct build *build, uint32_t before);
 
-// The list: ids and files in collection order, from an upload or the store; makes the numbers and the digest.
+// The list: ids and files in collection order, from the store; makes the numbers and the digest.
 void build_set_list(struct build *build, const struct store_list *list);
+// The same from an upload, whose names go over to the build; `list` spells them.
+void build_take_list(struct build *build, struct names *ids, struct map *files, const struct store_list *list);
 // The rows and expectations of that list, from the store: makes the queue ready.
 void build_list_ready(struct server *server, struct build *build, const struct store_list *list,
                       const struct store_listed *listed);

@@ -28,6 +28,7 @@ static void deliver(struct build *build, uint32_t worker, const Shardd__Frame *f
 struct deliver_columns {
   uint32_t *test, *cap_ms, *est_ms;
   ProtobufCBinaryData *name, *file;
+  char *text;  // of the names
 };
 
 static ProtobufCBinaryData deliver_file(const struct build *build, uint32_t position) {
@@ -39,6 +40,7 @@ static ProtobufCBinaryData deliver_file(const struct build *build, uint32_t posi
 static void deliver_fill(const struct server *server, const struct build *build, const struct effect *effect,
                          struct deliver_columns *columns) {
   (void)server;
+  char *text = columns->text;
   for (uint32_t i = 0; i < effect->count; i++) {
     uint32_t position = effect->tests[i];
     uint64_t est_ms = queue_expected_us(build->queue, position) / 1000;
@@ -46,9 +48,18 @@ static void deliver_fill(const struct server *server, const struct build *build,
     columns->cap_ms[i] = build->cap_ms[position];
     columns->est_ms[i] = est_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)est_ms;
     if (!columns->name) continue;
-    columns->name[i] = msg_bytes(map_name(&build->ids, position), map_length(&build->ids, position));
+    columns->name[i] = msg_bytes(text, names_copy(&build->ids, position, text));
+    text += columns->name[i].len;
     columns->file[i] = deliver_file(build, position);
   }
+}
+
+// The bytes of a lease's names.
+static size_t deliver_text_bytes(const struct build *build, const struct effect *effect) {
+  size_t bytes = 0;
+  for (uint32_t i = 0; i < effect->count; i++)
+    bytes += names_length(&build->ids, effect->tests[i]);
+  return bytes;
 }
 
 static void deliver_lease(const struct server *server, struct build *build, const struct effect *effect) {
@@ -60,6 +71,7 @@ static void deliver_lease(const struct server *server, struct build *build, cons
   if (session->wants_names) {
     columns.name = base_calloc(2 * n, sizeof *columns.name);
     columns.file = columns.name + n;
+    columns.text = base_malloc(deliver_text_bytes(build, effect) + 1);
   }
   deliver_fill(server, build, effect, &columns);
   Shardd__Frame frame = SHARDD__FRAME__INIT;
@@ -77,6 +89,7 @@ static void deliver_lease(const struct server *server, struct build *build, cons
   deliver(build, effect->worker, &frame);
   free(columns.test);
   free(columns.name);
+  free(columns.text);
 }
 
 // ---- the other effects
@@ -286,6 +299,7 @@ void deliver_durable(struct server *server) {
   if (server->pending_begin == server->pending_end) server->pending_begin = server->pending_end = 0;
 }
 
+// Their texts are the caller's to free.
 static size_t deliver_own_names(const struct session *session, ProtobufCBinaryData *out) {
   struct build *build = session->build;
   size_t n = 0;
@@ -294,7 +308,10 @@ static size_t deliver_own_names(const struct session *session, ProtobufCBinaryDa
     enum queue_verdict verdict = queue_verdict(build->queue, i);
     if (verdict != VERDICT_FAILED && verdict != VERDICT_CRASHED) continue;
     if (queue_decided_by(build->queue, i) != session->worker) continue;
-    out[n++] = msg_bytes(map_name(&build->ids, i), map_length(&build->ids, i));
+    size_t bytes = names_length(&build->ids, i);
+    char *name = base_malloc(bytes + 1);
+    names_copy(&build->ids, i, name);
+    out[n++] = msg_bytes(name, bytes);
   }
   return n;
 }
@@ -318,4 +335,6 @@ void deliver_goodbye(struct session *session) {
   frame.body_case = SHARDD__FRAME__BODY_GOODBYE;
   frame.goodbye = &goodbye;
   if (session->conn) conn_send(session->conn, &frame);
+  for (size_t i = 0; i < goodbye.n_own; i++)
+    free(own[i].data);
 }

@@ -11,25 +11,28 @@
 #include "server/marks.h"
 
 struct upload {
-  struct map ids, files;
+  struct names ids;
+  struct map files;
   uint32_t *file_of, *unit_of;
   uint32_t room;
   struct marks marks;
   char *marks_text;
   struct store_list list;
   const char **id, **file;
+  char *text;  // what id points into
+  bool taken;  // ids and files are the build's by now
 };
 
 struct upload *upload_new(uint64_t hash_seed) {
   struct upload *upload = base_calloc(1, sizeof *upload);
-  map_init(&upload->ids, hash_seed);
+  names_init(&upload->ids, hash_seed);
   map_init(&upload->files, hash_seed);
   return upload;
 }
 
 void upload_free(struct upload *upload) {
   if (!upload) return;
-  map_release(&upload->ids);
+  names_release(&upload->ids);
   map_release(&upload->files);
   marks_release(&upload->marks);
   free(upload->marks_text);
@@ -37,6 +40,7 @@ void upload_free(struct upload *upload) {
   free(upload->unit_of);
   free(upload->id);
   free(upload->file);
+  free(upload->text);
   free(upload);
 }
 
@@ -63,8 +67,8 @@ static int upload_add_test(struct upload *upload, const ProtobufCBinaryData *id,
   *why = "a test names a file that the list does not";
   if (file != UINT32_MAX && file >= upload->files.count) return -1;
   *why = "the list holds more than 500000 tests or too many bytes";
-  if (upload->ids.count >= LIMIT_TESTS || upload->ids.arena_bytes + id->len > LIMIT_LIST_BYTES) return -1;
-  uint32_t position = map_add(&upload->ids, id->data, id->len, &added);
+  if (upload->ids.count >= LIMIT_TESTS || upload->ids.name_bytes + id->len > LIMIT_LIST_BYTES) return -1;
+  uint32_t position = names_add(&upload->ids, id->data, id->len, &added);
   *why = "a test stands twice in the list";
   if (!added) return -1;
   if (position >= upload->room) {
@@ -103,13 +107,27 @@ int upload_add(struct upload *upload, const Shardd__ListChunk *chunk, const char
   return upload_add_marks(upload, chunk, first, why);
 }
 
-const struct store_list *upload_list(struct upload *upload, uint64_t build) {
-  uint32_t count = upload->ids.count, files = upload->files.count;
+// The ids at full length, each with a NUL behind it.
+static void upload_spell(struct upload *upload) {
+  uint32_t count = upload->ids.count;
   upload->id = base_realloc(upload->id, count + 1, sizeof *upload->id);
-  upload->file = base_realloc(upload->file, files + 1, sizeof *upload->file);
-  for (uint32_t i = 0; i < count; i++)
-    upload->id[i] = map_name(&upload->ids, i);
-  for (uint32_t i = 0; i < files; i++)
+  upload->text = base_realloc(upload->text, upload->ids.name_bytes + count + 1, 1);
+  char *at = upload->text;
+  for (uint32_t i = 0; i < count; i++) {
+    upload->id[i] = at;
+    at += names_copy(&upload->ids, i, at);
+    *at++ = '\0';
+  }
+}
+
+const struct store_list *upload_list(struct upload *upload, uint64_t build) {
+  upload->list.build = build;
+  if (upload->taken) return &upload->list;
+  names_trim(&upload->ids);
+  map_trim(&upload->files);
+  upload_spell(upload);
+  upload->file = base_realloc(upload->file, upload->files.count + 1, sizeof *upload->file);
+  for (uint32_t i = 0; i < upload->files.count; i++)
     upload->file[i] = map_name(&upload->files, i);
   free(upload->marks_text);
   size_t marks_bytes;
@@ -117,13 +135,20 @@ const struct store_list *upload_list(struct upload *upload, uint64_t build) {
   upload->list = (struct store_list){.build = build,
                                      .marks = upload->marks_text,
                                      .marks_bytes = marks_bytes,
-                                     .count = count,
-                                     .file_count = files,
+                                     .count = upload->ids.count,
+                                     .file_count = upload->files.count,
                                      .id = upload->id,
                                      .file = upload->file,
                                      .file_of = upload->file_of,
                                      .unit_of = upload->unit_of};
   return &upload->list;
+}
+
+// The build takes over the names; the list stays as it was spelled.
+static void upload_give(struct upload *upload, struct build *build) {
+  const struct store_list *list = upload_list(upload, build->id);
+  build_take_list(build, &upload->ids, &upload->files, list);
+  upload->taken = true;
 }
 
 // ---- replies
@@ -187,12 +212,21 @@ struct listing_diff {
   uint32_t named[2], total[2];
 };
 
-static void listing_only_in(const struct map *a, const struct map *b, int side, struct listing_diff *diff) {
+static void listing_only_in(const struct names *a, const struct names *b, int side, struct listing_diff *diff) {
+  char name[MSG_ID_MAX_BYTES];
   for (uint32_t i = 0; i < a->count; i++) {
-    size_t n = map_length(a, i);
-    if (map_find(b, map_name(a, i), n) != MAP_NONE) continue;
+    size_t n = names_copy(a, i, name);
+    if (names_find(b, name, n) != NAMES_NONE) continue;
     diff->total[side]++;
-    if (diff->named[side] < LIMIT_DIFF_NAMES) diff->name[side][diff->named[side]++] = msg_bytes(map_name(a, i), n);
+    if (diff->named[side] < LIMIT_DIFF_NAMES)
+      diff->name[side][diff->named[side]++] = msg_bytes(base_memdup0(name, n), n);
+  }
+}
+
+static void listing_diff_release(struct listing_diff *diff) {
+  for (int side = 0; side < 2; side++) {
+    for (uint32_t i = 0; i < diff->named[side]; i++)
+      free(diff->name[side][i].data);
   }
 }
 
@@ -215,6 +249,7 @@ static void listing_mismatch(struct session *session) {
   base_log(LOG_LEVEL_WARN, "list_mismatch", "build=%llu worker=%u missing=%u extra=%u",
            (unsigned long long)session->build->id, session->worker, diff.total[0], diff.total[1]);
   conn_send(session->conn, &frame);
+  listing_diff_release(&diff);
 }
 
 static void listing_diff_chunk(struct session *session, const Shardd__ListChunk *chunk) {
@@ -233,8 +268,7 @@ static void listing_diff_chunk(struct session *session, const Shardd__ListChunk 
 
 static void listing_complete(struct server *server, struct session *session) {
   struct build *build = session->build;
-  const struct store_list *list = upload_list(build->upload, build->id);
-  build_set_list(build, list);
+  upload_give(build->upload, build);
   build->listing = LISTING_STORING;
   build->uploader = NULL;
   free(build->listed_by);
@@ -244,7 +278,7 @@ static void listing_complete(struct server *server, struct session *session) {
     base_log(LOG_LEVEL_WARN, "list_digest", "build=%llu worker=%u", (unsigned long long)build->id, session->worker);
   }
   session->offered = true;  // answered with the others, once the list is on disk
-  store_put_list(server->store, list);
+  store_put_list(server->store, upload_list(build->upload, build->id));
 }
 
 void listing_chunk(struct server *server, struct session *session, const Shardd__ListChunk *chunk) {

@@ -41,6 +41,8 @@ struct listing_page {
   uint32_t file_of[LISTING_PAGE_ROWS], unit_of[LISTING_PAGE_ROWS];
   uint32_t ids, files;
   size_t bytes;
+  char text[LISTING_PAGE_BYTES + MSG_ID_MAX_BYTES];  // of the ids
+  size_t text_bytes;
 };
 // The next page behind so many tests and files: new files as the tests need them. At least one of either, unless that
 // was all. True: the last one.

@@ -25,18 +25,19 @@ static bool listing_page_files(struct listing_page *page, const struct build *bu
 }
 
 static bool listing_page_test(struct listing_page *page, const struct build *build, uint32_t position) {
-  size_t n = map_length(&build->ids, position);
+  size_t n = names_length(&build->ids, position);
   if (page->ids == LISTING_PAGE_ROWS || listing_page_full(page, n + 16)) return false;
   page->file_of[page->ids] = build->file_of[position];
   page->unit_of[page->ids] = 0;
-  page->id[page->ids++] = msg_bytes(map_name(&build->ids, position), n);
+  page->id[page->ids++] = msg_bytes(page->text + page->text_bytes, n);
+  page->text_bytes += names_copy(&build->ids, position, page->text + page->text_bytes);
   page->bytes += n + 16;
   return true;
 }
 
 bool listing_page_fill(struct listing_page *page, const struct build *build, uint32_t tests, uint32_t files) {
   page->ids = page->files = 0;
-  page->bytes = 0;
+  page->bytes = page->text_bytes = 0;
   while (tests + page->ids < build->ids.count) {
     uint32_t position = tests + page->ids;
     if (!listing_page_files(page, build, files, build->file_of[position])) break;

@@ -1,5 +1,5 @@
-// Interned names: a hash over one arena of bytes. Used by the list of a build (test ids, file names). It must not know
-// what a name stands for, and it never forgets one: the whole map goes with its build.
+// Interned names: a hash over one arena of bytes. Used for the files of a build. It must not know what a name stands
+// for, and it never forgets one: the whole map goes with its build.
 #include "server/map.h"
 
 #include <assert.h>
@@ -15,15 +15,16 @@ static uint64_t map_fold(uint64_t a, uint64_t b) {
   return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-static uint64_t map_hash(const struct map *map, const char *name, size_t n) {
-  uint64_t hash = map->seed ^ (n * UINT64_C(0x9e3779b97f4a7c15));
+uint64_t map_hash(uint64_t seed, const void *name, size_t n) {
+  uint64_t hash = seed ^ (n * UINT64_C(0x9e3779b97f4a7c15));
   uint64_t word;
-  for (; n >= sizeof word; name += sizeof word, n -= sizeof word) {
-    memcpy(&word, name, sizeof word);
+  const char *at = name;
+  for (; n >= sizeof word; at += sizeof word, n -= sizeof word) {
+    memcpy(&word, at, sizeof word);
     hash = map_fold(hash ^ word, UINT64_C(0xa0761d6478bd642f));
   }
   word = 0;
-  if (n > 0) memcpy(&word, name, n);  // an empty name may be no place at all
+  if (n > 0) memcpy(&word, at, n);  // an empty name may be no place at all
   return map_fold(hash ^ word, UINT64_C(0xe7037ed1a0b428db));
 }
 
@@ -54,7 +55,7 @@ size_t map_length(const struct map *map, uint32_t number) {
 
 // The slot of a name, or the empty slot where it belongs.
 static uint32_t map_slot(const struct map *map, const char *name, size_t n) {
-  uint32_t at = (uint32_t)map_hash(map, name, n) & map->slot_mask;
+  uint32_t at = (uint32_t)map_hash(map->seed, name, n) & map->slot_mask;
   while (map->slot[at]) {
     uint32_t number = map->slot[at] - 1;
     if (map_length(map, number) == n && (n == 0 || memcmp(map_name(map, number), name, n) == 0)) break;

@@ -1,5 +1,5 @@
 // Names to numbers: every distinct byte string added gets the next number, from 0; the bytes live in one arena. Pure.
-// Holds the test ids and file names of a build.
+// Holds the file names of a build.
 #ifndef SERVER_MAP_H
 #define SERVER_MAP_H
 
@@ -26,5 +26,7 @@ const char *map_name(const struct map *map, uint32_t number);          // NUL-te
 size_t map_length(const struct map *map, uint32_t number);
 // Gives back memory kept for growth: call when the last name was added.
 void map_trim(struct map *map);
+// A hash of bytes for tables like this one; the seed is what an attacker does not know.
+uint64_t map_hash(uint64_t seed, const void *name, size_t n);
 
 #endif

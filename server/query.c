@@ -91,10 +91,8 @@ static void query_running(struct rows *rows, const struct build *build) {
   for (uint32_t i = build->session_count; i > 0 && shown < QUERY_RUNNING_SHOWN; i--) {
     uint32_t test = build->session[i - 1]->conn ? queue_running_test(build->queue, i - 1) : UINT32_MAX;
     if (test == UINT32_MAX) continue;
-    size_t bytes = map_length(&build->ids, test);
     if (shown++) text[n++] = '\n';
-    memcpy(text + n, map_name(&build->ids, test), bytes);
-    n += bytes;
+    n += names_copy(&build->ids, test, text + n);
   }
   rows_text(rows, text, n);
   free(text);

@@ -33,10 +33,11 @@ RANKS = [
     {"simulation"},
     {"queue"},
     {"sched", "tokens", "effect"},
+    {"names"},
     {"estimate", "forecast", "flaky", "heap", "map", "rows", "limits"},
 ]
-PURE = {"simulation", "queue", "sched", "tokens", "marks", "estimate", "forecast", "flaky", "heap", "map", "effect",
-        "limits"}
+PURE = {"simulation", "queue", "sched", "tokens", "marks", "estimate", "forecast", "flaky", "heap", "map", "names",
+        "effect", "limits"}
 PURE_PROJECT = {f"server/{name}.h" for name in PURE | {"queue_impl"}} | {"config/base.h"}
 PURE_SYSTEM = {"assert.h", "inttypes.h", "limits.h", "math.h", "stdbool.h", "stddef.h", "stdint.h", "stdlib.h",
                "string.h"}
