@@ -67,10 +67,12 @@ static void on_list(void *arg, const struct store_list *list, const struct store
   effects_clear(&recover->server->effects);  // nobody is here to be told, and the store knows
   recover->count = list->count;
   recover->rows = base_calloc(list->count + 1, sizeof *recover->rows);
+  bool sorted = true;  // as they are when the rows were made for this list
   for (uint32_t i = 0; i < list->count; i++) {
     recover->rows[i] = (struct recover_row){listed->test[i], i};
+    sorted = sorted && (i == 0 || listed->test[i - 1] < listed->test[i]);
   }
-  qsort(recover->rows, recover->count, sizeof *recover->rows, recover_compare);
+  if (!sorted) qsort(recover->rows, recover->count, sizeof *recover->rows, recover_compare);
 }
 
 static void on_round(void *arg, uint32_t round, const uint32_t *tests, size_t count) {

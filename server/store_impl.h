@@ -146,6 +146,8 @@ enum store_sql {
   SQL_READ_LIST,
   SQL_TEST_NODE,
   SQL_FILE_PATH,
+  SQL_READ_NODES,
+  SQL_READ_PATHS,
   SQL_READ_ROUND,
   SQL_READ_RESULTS,
   // store_query.c
@@ -237,6 +239,12 @@ static inline uint64_t store_sql_int(sqlite3_stmt *stmt, int column) {
 
 // ---- store_stmt.c: the text of each statement.
 const char *store_stmt_text(enum store_sql which);
+
+// ---- store_ids.c: calls back for every position whose id has a row. The statement takes the first and the last id of
+// a stretch and gives rows in ascending order, their id in column 0. Ids of 0 are passed over.
+typedef void store_on_id(uint32_t position, sqlite3_stmt *stmt, void *arg);
+void store_ids_visit(struct store_db *db, enum store_sql which, const uint32_t *ids, size_t count, store_on_id *on_id,
+                     void *arg);
 
 // ---- store_pack.c: arrays of numbers as small blobs (zigzag varints of the differences).
 unsigned char *store_pack(const uint32_t *values, size_t count, size_t *bytes);  // freed by the caller

@@ -57,21 +57,26 @@ struct store_listed *store_list_new(uint64_t build, uint32_t count, uint32_t fil
   return listed;
 }
 
-void store_list_recall(struct store_db *db, struct store_listed *listed, const uint32_t *files) {
-  for (uint32_t i = 0; i < listed->count; i++) {
-    struct estimate_history *history = &listed->history[i];
-    if (listed->test[i] == 0) continue;
-    sqlite3_stmt *stmt = store_sql_start(db, SQL_HISTORY, STORE_ARGS(store_int(listed->test[i])));
-    if (!store_sql_row(db, SQL_HISTORY)) continue;
-    if (sqlite3_column_bytes(stmt, 1) != sizeof history->ring) {
-      store_sql_damaged(db, "a test's durations cannot be read");
-      continue;
-    }
-    history->n = (uint32_t)store_sql_int(stmt, 0);
-    memcpy(history->ring, sqlite3_column_blob(stmt, 1), sizeof history->ring);
-    history->setup_us = (float)sqlite3_column_double(stmt, 2);
-    sqlite3_reset(stmt);
+struct recall {
+  struct store_db *db;
+  struct store_listed *listed;
+};
+
+static void on_history(uint32_t position, sqlite3_stmt *stmt, void *arg) {
+  const struct recall *recall = arg;
+  struct estimate_history *history = &recall->listed->history[position];
+  if (sqlite3_column_bytes(stmt, 2) != sizeof history->ring) {
+    store_sql_damaged(recall->db, "a test's durations cannot be read");
+    return;
   }
+  history->n = (uint32_t)store_sql_int(stmt, 1);
+  memcpy(history->ring, sqlite3_column_blob(stmt, 2), sizeof history->ring);
+  history->setup_us = (float)sqlite3_column_double(stmt, 3);
+}
+
+void store_list_recall(struct store_db *db, struct store_listed *listed, const uint32_t *files) {
+  struct recall recall = {.db = db, .listed = listed};
+  store_ids_visit(db, SQL_HISTORY, listed->test, listed->count, on_history, &recall);
   for (uint32_t i = 0; i < listed->file_count; i++)
     if (files[i] != 0) listed->file_setup_us[i] = store_sql_number(db, SQL_FILE_SETUP, STORE_ARGS(store_int(files[i])));
 }

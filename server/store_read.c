@@ -190,7 +190,7 @@ static void replay_list(struct store_db *db, uint64_t build, const struct store_
   store_list_recall(db, listed, p.files);
   store_mute_recall(db, listed);
   store_failed_recall(db, listed);
-  char **id = names(db, SQL_TEST_NODE, p.test, p.count), **file = names(db, SQL_FILE_PATH, p.files, p.file_count);
+  char **id = names(db, SQL_READ_NODES, p.test, p.count), **file = names(db, SQL_READ_PATHS, p.files, p.file_count);
   struct store_list list = {
       .build = build,
       .count = p.count,
@@ -209,17 +209,16 @@ static void replay_list(struct store_db *db, uint64_t build, const struct store_
   store_read_release(&p);
 }
 
+static void on_name(uint32_t position, sqlite3_stmt *stmt, void *arg) {
+  char **name = arg;
+  name[position] = base_memdup0(sqlite3_column_blob(stmt, 1), (size_t)sqlite3_column_bytes(stmt, 1));
+}
+
 static char **names(struct store_db *db, enum store_sql which, const uint32_t *ids, uint32_t count) {
   char **name = base_calloc(count, sizeof *name);
-  for (uint32_t i = 0; i < count; i++) {
-    sqlite3_stmt *stmt = store_sql_start(db, which, STORE_ARGS(store_int(ids[i])));
-    if (store_sql_row(db, which)) {
-      name[i] = base_memdup0(sqlite3_column_blob(stmt, 0), (size_t)sqlite3_column_bytes(stmt, 0));
-      sqlite3_reset(stmt);
-    } else {
-      store_sql_damaged(db, "a list names a row that is not there");
-    }
-  }
+  store_ids_visit(db, which, ids, count, on_name, name);
+  for (uint32_t i = 0; i < count; i++)
+    if (name[i] == NULL) store_sql_damaged(db, "a list names a row that is not there");
   return name;
 }
 

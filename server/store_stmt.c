@@ -126,7 +126,7 @@ static const char *const texts[] = {
         "INSERT INTO list(suite, digest, count, file_count, tests, units, file_of, files, seen_ms, marks)"
         " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) RETURNING id",
     [SQL_LIST_SEEN] = "UPDATE list SET seen_ms=?2 WHERE id=?1",
-    [SQL_HISTORY] = "SELECT n, ring, setup_us FROM dur_stat WHERE test=?1",
+    [SQL_HISTORY] = "SELECT test, n, ring, setup_us FROM dur_stat WHERE test BETWEEN ?1 AND ?2 ORDER BY test",
     [SQL_FILE_SETUP] = "SELECT setup_us FROM file_stat WHERE id=?1",
 
     [SQL_LEARN_NEXT] =
@@ -241,6 +241,8 @@ static const char *const texts[] = {
         " FROM build b CROSS JOIN list l ON l.id=b.list WHERE b.id=?1",
     [SQL_TEST_NODE] = "SELECT node FROM test WHERE id=?1",
     [SQL_FILE_PATH] = "SELECT path FROM file_stat WHERE id=?1",
+    [SQL_READ_NODES] = "SELECT id, node FROM test WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
+    [SQL_READ_PATHS] = "SELECT id, path FROM file_stat WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
     [SQL_READ_ROUND] = "SELECT count, tests FROM round WHERE build=?1 AND n=?2",
     [SQL_READ_RESULTS] =
         "SELECT test, attempt, worker, status, flags, start_ms, setup_us, call_us, teardown_us"
