@@ -156,6 +156,7 @@ static void release(struct store *store) {
   }
   if (store->event_fd >= 0) close(store->event_fd);
   store_learn_release(&store->learn);
+  store_report_release(&store->report);
   pthread_mutex_destroy(&store->mutex);
   pthread_cond_destroy(&store->wake);
   free(store->incoming.bytes);

@@ -172,6 +172,7 @@ enum store_sql {
   SQL_QUERY_TIMES,
   SQL_QUERY_SUITES,
   SQL_QUERY_RUNS,
+  SQL_REPORT_LIST,
   SQL_REPORT_TEST,
   SQL_REPORT_NODE,
   SQL_REPORT_BYTES,
@@ -350,6 +351,19 @@ struct store_learn {
   struct flaky_event *event;  // of the test in hand
 };
 
+// The list of the report that was asked for last, between two of its pages (store_report.c).
+struct store_positions {
+  uint32_t count, file_count;
+  uint32_t *test, *unit, *file_of, *files;
+  char *marks;
+  size_t marks_bytes;
+};
+struct store_report {
+  uint64_t list;  // 0: none
+  struct store_positions positions;
+  uint32_t next;  // where the next page begins, most likely
+};
+
 struct store {
   char *path, *ballast_path;
   uint64_t ballast_bytes, keep_results_us;
@@ -360,6 +374,7 @@ struct store {
   pthread_t thread;
 
   struct store_db reader;  // loop thread
+  struct store_report report;
 
   pthread_mutex_t mutex;
   pthread_cond_t wake;
@@ -452,15 +467,12 @@ bool store_query_full(struct store_asking *ask);                                
 void store_query_cells(struct rows *rows, sqlite3_stmt *stmt, int from, int count);  // columns as they are
 const char *store_query_state(uint64_t state);
 
+// ---- store_report.c
+void store_report_release(struct store_report *report);
+
 // ---- store_read.c
 uint64_t store_read_suite(struct store_db *db, const char *project, const char *suite);  // 0: unknown
-// A build's list from its blobs. NULL: it has none, or (db->rc) it is damaged.
-struct store_positions {
-  uint32_t count, file_count;
-  uint32_t *test, *unit, *file_of, *files;
-  char *marks;
-  size_t marks_bytes;
-};
+// A build's list from its blobs. False: it has none, or (db->rc) it is damaged.
 bool store_read_positions(struct store_db *db, uint64_t build, struct store_positions *positions);
 void store_read_release(struct store_positions *positions);
 

@@ -17,7 +17,9 @@ static const struct rows_column columns[] = {
     {"text", ROWS_TEXT},
 };
 
-static void report(struct store_db *db, const struct store_query *query, struct rows *rows, struct store_error *error);
+static void report(struct store *store, const struct store_query *query, struct rows *rows, struct store_error *error);
+static bool find_list(struct store *store, uint64_t build);
+static uint32_t find_start(const struct store_report *report, uint64_t after);
 static bool fits(struct store_db *db, uint64_t build, uint32_t test, const struct rows *rows);
 static void report_test(struct store_db *db, uint64_t build, const struct store_positions *p, uint32_t position,
                         struct rows *rows);
@@ -31,7 +33,7 @@ int store_query_report(struct store *store, const struct store_query *query, str
   error->text[0] = '\0';
   rows_init(rows, columns, COUNT_OF(columns));
   store_sql_begin(db, false);
-  report(db, query, rows, error);
+  report(store, query, rows, error);
   if (store_sql_end(db) != SQLITE_OK)
     (void)snprintf(error->text, sizeof error->text, "the database cannot be read: %s", db->why);
   if (error->text[0] == '\0') return 0;
@@ -39,27 +41,56 @@ int store_query_report(struct store *store, const struct store_query *query, str
   return -1;
 }
 
-static void report(struct store_db *db, const struct store_query *query, struct rows *rows, struct store_error *error) {
-  struct store_positions p;
-  if (!store_read_positions(db, query->build, &p)) {
+static void report(struct store *store, const struct store_query *query, struct rows *rows, struct store_error *error) {
+  struct store_db *db = &store->reader;
+  const struct store_positions *p = &store->report.positions;
+  if (!find_list(store, query->build)) {
     bool known = store_sql_number(db, SQL_BUILD_SUITE, STORE_ARGS(store_int(query->build))) != 0;
     if (!known) (void)snprintf(error->text, sizeof error->text, "no such build is known");
     return;  // without a list there is nothing to report
   }
-  uint32_t at = 0, told = 0;
-  if (query->after != 0) {
-    while (at < p.count && p.test[at] != query->after)
-      at++;
-    if (at++ == p.count)
-      (void)snprintf(error->text, sizeof error->text, "the report cannot go on: test %ju is not in the build's list",
-                     (uintmax_t)query->after);
+  uint32_t at = find_start(&store->report, query->after), told = 0;
+  if (at > p->count)
+    (void)snprintf(error->text, sizeof error->text, "the report cannot go on: test %ju is not in the build's list",
+                   (uintmax_t)query->after);
+  for (; at < p->count && told < query->limit && db->rc == SQLITE_OK; at++, told++) {
+    if (told > 0 && !fits(db, query->build, p->test[at], rows)) break;
+    report_test(db, query->build, p, at, rows);
   }
-  for (; at < p.count && told < query->limit && db->rc == SQLITE_OK; at++, told++) {
-    if (told > 0 && !fits(db, query->build, p.test[at], rows)) break;
-    report_test(db, query->build, &p, at, rows);
-  }
-  if (at < p.count && told > 0) rows->next = p.test[at - 1];
-  store_read_release(&p);
+  store->report.next = at;
+  if (at < p->count && told > 0)
+    rows->next = p->test[at - 1];
+  else
+    store_report_release(&store->report);
+}
+
+void store_report_release(struct store_report *report) {
+  store_read_release(&report->positions);
+  *report = (struct store_report){0};
+}
+
+// A list is read once for all pages of a report: with one of them a page, the cost of a report would grow with the
+// square of its length. False: the build has none, or it cannot be read.
+static bool find_list(struct store *store, uint64_t build) {
+  struct store_report *report = &store->report;
+  uint64_t list = store_sql_number(&store->reader, SQL_REPORT_LIST, STORE_ARGS(store_int(build)));
+  if (list == 0) return false;
+  if (list == report->list) return true;
+  store_report_release(report);
+  if (!store_read_positions(&store->reader, build, &report->positions)) return false;
+  report->list = list;
+  return true;
+}
+
+// The position behind the test `after`, 0: at the beginning; more than the list holds when it is not in it.
+static uint32_t find_start(const struct store_report *report, uint64_t after) {
+  const struct store_positions *p = &report->positions;
+  uint32_t at = report->next;
+  if (after == 0) return 0;
+  if (at > 0 && at <= p->count && p->test[at - 1] == after) return at;
+  for (at = 0; at < p->count && p->test[at] != after;)
+    at++;
+  return at + 1;
 }
 
 static bool fits(struct store_db *db, uint64_t build, uint32_t test, const struct rows *rows) {

@@ -286,6 +286,7 @@ static const char *const texts[] = {
         " WHERE b.suite=?1 AND b.id>=coalesce((SELECT id FROM build INDEXED BY build_suite WHERE suite=?1"
         " ORDER BY id DESC LIMIT 1 OFFSET ?5), 0)"
         " AND b.started_ms>=?6 AND (?7='' OR b.branch=?7) ORDER BY b.id DESC, r.attempt DESC LIMIT ?3 OFFSET ?4",
+    [SQL_REPORT_LIST] = "SELECT coalesce(list, 0) FROM build WHERE id=?1",
     [SQL_REPORT_TEST] =
         "SELECT r.attempt, r.status, r.flags, r.round, r.worker, w.node, w.host, r.start_ms, r.setup_us,"
         " r.call_us, r.teardown_us, o.text FROM result r"

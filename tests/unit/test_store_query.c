@@ -303,6 +303,34 @@ static void test_report_of_many_tests(void **state) {
   store_close(store);
 }
 
+// Two people read reports of two lists at the same time, a page each in turn: both get theirs whole.
+static void test_reports_in_turn(void **state) {
+  enum { PAGE = 7 };
+  static const uint32_t count[] = {40, 25};
+  (void)state;
+  struct store *store = fx_open();
+  uint64_t after[2] = {0}, tests[2] = {0};
+  for (uint64_t i = 0; i < 2; i++) {
+    fx_build(store, i + 1, i ? "b" : "a", "");
+    store_listed_free(fx_list(store, i + 1, count[i], 10));
+  }
+  for (uint32_t turn = 0; turn == 0 || after[0] || after[1]; turn++) {
+    for (uint64_t i = 0; i < 2; i++) {
+      if (turn > 0 && after[i] == 0) continue;
+      struct store_query query = query_of("unit", i + 1, PAGE);
+      query.after = after[i];
+      struct rows rows = ask(store, store_query_report, &query);
+      for (size_t row = 0; row < rows_count(&rows); row++, tests[i]++)
+        assert_int_equal(strtoull(fx_cell(&rows, row, "position"), NULL, 10), tests[i]);
+      after[i] = rows.next;
+      rows_release(&rows);
+    }
+  }
+  assert_int_equal(tests[0], count[0]);
+  assert_int_equal(tests[1], count[1]);
+  store_close(store);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_builds, fx_setup, fx_teardown),
@@ -314,6 +342,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_report, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_report_of_big_texts, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_report_of_many_tests, fx_setup, fx_teardown),
+      cmocka_unit_test_setup_teardown(test_reports_in_turn, fx_setup, fx_teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
