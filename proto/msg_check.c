@@ -210,10 +210,13 @@ static const struct rule goodbye_rules[] = {
 };
 
 static const struct rule query_rules[] = {
-    TEXT(Query, project, MSG_NAME_MAX_BYTES), TEXT(Query, suite, MSG_NAME_MAX_BYTES),
-    TEXT(Query, build, MSG_NAME_MAX_BYTES),   ID_OR_NONE(Query, test),
-    TEXT(Query, branch, MSG_NAME_MAX_BYTES),  TEXT(Query, reason, MSG_NAME_MAX_BYTES),
-    TEXT(Query, who, MSG_NAME_MAX_BYTES),     TEXT(Query, ticket, MSG_NAME_MAX_BYTES),
+    TEXT(Query, project, MSG_NAME_MAX_BYTES),    TEXT(Query, suite, MSG_NAME_MAX_BYTES),
+    TEXT(Query, build, MSG_NAME_MAX_BYTES),      ID_OR_NONE(Query, test),
+    TEXT(Query, branch, MSG_NAME_MAX_BYTES),     TEXT(Query, reason, MSG_NAME_MAX_BYTES),
+    TEXT(Query, who, MSG_NAME_MAX_BYTES),        TEXT(Query, ticket, MSG_NAME_MAX_BYTES),
+    COUNT(Query, import_test, 0, MSG_CHUNK_MAX), IDS(Query, import_test),
+    COUNT(Query, import_file, 0, MSG_CHUNK_MAX), TEXTS(Query, import_file, MSG_NAME_MAX_BYTES),
+    SAME(Query, import_file_of, import_test),    SAME(Query, import_us, import_test),
 };
 
 static const struct rule rows_rules[] = {
@@ -430,12 +433,22 @@ static const char *check_results(const Shardd__Frame *frame) {
   return NULL;
 }
 
+static const char *check_import(const Shardd__Query *query) {
+  for (size_t i = 0; i < query->n_import_test; i++) {
+    bool place = query->import_file_of[i] < query->n_import_file || query->import_file_of[i] == MSG_NO_FILE;
+    if (!place) return "Query.import_file_of: is no place among the files";
+    if (query->import_us[i] > MSG_EXPECTED_MAX_US) return "Query.import_us: is longer than a week";
+  }
+  return NULL;
+}
+
 // The kinds are no row of numbers without gaps.
 static const char *check_query(const Shardd__Frame *frame) {
   int kind = (int)frame->query->kind;
   bool known = kind != SHARDD__QUERY_KIND__QUERY_UNSET &&
                protobuf_c_enum_descriptor_get_value(&shardd__query_kind__descriptor, kind) != NULL;
-  return known ? NULL : "Query.kind: has an unknown value";
+  if (!known) return "Query.kind: has an unknown value";
+  return check_import(frame->query);
 }
 
 static const char *check_rows(const Shardd__Frame *frame) {

@@ -179,6 +179,16 @@ static void query_mute_answer(struct conn *conn, uint64_t seq) {
   rows_release(&rows);
 }
 
+// Answers "ok" once the record is on disk.
+static void query_when_durable(const struct query_call *call, uint64_t ticket) {
+  struct query_waiter *waiter = base_calloc(1, sizeof *waiter);
+  waiter->conn = call->conn;
+  waiter->seq = call->seq;
+  waiter->ticket = call->server->last_ticket = ticket;
+  waiter->next = call->server->waiters;
+  call->server->waiters = waiter;
+}
+
 static const char *query_mute_refuses(const struct query_call *call, bool mutes) {
   uint64_t most_ms = (uint64_t)STORE_MUTE_DAYS_MAX * 24 * 3600 * 1000;
   if (!call->test[0] || !call->suite[0] || !call->project[0]) return "a project, a suite and a test are needed";
@@ -211,16 +221,59 @@ static void query_mute(const struct query_call *call, bool mutes) {
   if (why || store_mute_check(call->server->store, &mute, &error) < 0) {
     conn_error(call->conn, SHARDD__ERROR_CODE__ERROR_UNKNOWN, call->seq, false, "%s", why ? why : error.text);
   } else {
-    struct query_waiter *waiter = base_calloc(1, sizeof *waiter);
-    waiter->conn = call->conn;
-    waiter->seq = call->seq;
-    waiter->ticket = call->server->last_ticket = store_put_mute(call->server->store, &mute);
-    waiter->next = call->server->waiters;
-    call->server->waiters = waiter;
+    query_when_durable(call, store_put_mute(call->server->store, &mute));
   }
   free(reason);
   free(who);
   free(ticket);
+}
+
+// ---- durations from elsewhere
+
+static const char **query_texts(const ProtobufCBinaryData *bytes, size_t n) {
+  const char **texts = base_calloc(n, sizeof *texts);
+  for (size_t i = 0; i < n; i++)
+    texts[i] = base_memdup0(bytes[i].data, bytes[i].len);
+  return texts;
+}
+
+static void query_texts_free(const char **texts, size_t n) {
+  for (size_t i = 0; i < n; i++)
+    free((void *)(uintptr_t)texts[i]);
+  free(texts);
+}
+
+static const char *query_import_refuses(const struct query_call *call, Shardd__ErrorCode *code) {
+  *code = SHARDD__ERROR_CODE__ERROR_UNKNOWN;
+  if (!call->project[0] || !call->suite[0]) return "a project and a suite are needed";
+  *code = SHARDD__ERROR_CODE__ERROR_BUSY;
+  if (query_waits_of(call) >= LIMIT_WAITS) return "too many questions wait on this connection";
+  *code = SHARDD__ERROR_CODE__ERROR_DISK;
+  return store_full(call->server->store) ? "the server's disk is full" : NULL;
+}
+
+static void query_import(const struct query_call *call) {
+  const Shardd__Query *message = call->message;
+  Shardd__ErrorCode code;
+  const char *why = query_import_refuses(call, &code);
+  if (why) {
+    conn_error(call->conn, code, call->seq, false, "%s", why);
+    return;
+  }
+  const char **id = query_texts(message->import_test, message->n_import_test);
+  const char **file = query_texts(message->import_file, message->n_import_file);
+  struct store_import import = {.project = call->project,
+                                .suite = call->suite,
+                                .at_ms = server_wall_ms(),
+                                .count = (uint32_t)message->n_import_test,
+                                .file_count = (uint32_t)message->n_import_file,
+                                .id = id,
+                                .file = file,
+                                .file_of = message->import_file_of,
+                                .us = message->import_us};
+  query_when_durable(call, store_put_import(call->server->store, &import));
+  query_texts_free(id, message->n_import_test);
+  query_texts_free(file, message->n_import_file);
 }
 
 // Over for good: ended, on disk, and no worker there that could still bring a late error.
@@ -411,6 +464,8 @@ static void query_run(const struct query_call *call, Shardd__QueryKind kind) {
     case SHARDD__QUERY_KIND__QUERY_MUTE: query_mute(call, true); return;
     case SHARDD__QUERY_KIND__QUERY_UNMUTE: query_mute(call, false); return;
     case SHARDD__QUERY_KIND__QUERY_LOG: query_store(call, store_query_log, false); return;
+    case SHARDD__QUERY_KIND__QUERY_DURATIONS: query_store(call, store_query_durations, false); return;
+    case SHARDD__QUERY_KIND__QUERY_IMPORT: query_import(call); return;
     case SHARDD__QUERY_KIND__QUERY_UNSET:
     case _SHARDD__QUERY_KIND_IS_INT_SIZE: break;
   }

@@ -131,6 +131,18 @@ uint64_t store_put_mute(struct store *store, const struct store_mute *mute);
 // most 20 tests of a suite, or 1 % of them if that is more.
 int store_mute_check(struct store *store, const struct store_mute *mute, struct store_error *error) MUST_CHECK;
 
+// Durations that were measured elsewhere, as one run of each test: what is expected of them until they are timed here.
+// Tests that have been timed here keep what was measured. Makes project, suite, files and tests that are not there yet.
+struct store_import {
+  const char *project, *suite;
+  uint64_t at_ms;
+  uint32_t count, file_count;
+  const char *const *id, *const *file;
+  const uint32_t *file_of;  // per test; UINT32_MAX: none
+  const uint64_t *us;       // per test
+};
+uint64_t store_put_import(struct store *store, const struct store_import *import);
+
 // True when the disk is full, or records have waited in a commit for longer than STORE_STALL_US: the loop then refuses
 // new results with ERROR_DISK. The eventfd tells of both edges of a full disk. Pending records are kept and tried again
 // each second, after giving up the ballast and running retention.
@@ -230,6 +242,10 @@ int store_query_log(struct store *store, const struct store_query *query, struct
 // Muted tests, expired ones first; and unless the quarantine is off, those that would enter it (candidate).
 int store_query_quarantine(struct store *store, const struct store_query *query, struct rows *rows,
                            struct store_error *error);
+// The expected duration of each test of one suite that has one, by row id; rows->next is that of the last, if there are
+// more.
+int store_query_durations(struct store *store, const struct store_query *query, struct rows *rows,
+                          struct store_error *error);
 // One row about one build.
 int store_query_build(struct store *store, const struct store_query *query, struct rows *rows,
                       struct store_error *error);

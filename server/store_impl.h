@@ -128,6 +128,9 @@ enum store_sql {
   SQL_QUERY_MUTED_ALL,
   SQL_QUERY_CANDIDATES,
   SQL_QUERY_CANDIDATES_ALL,
+  // store_import.c
+  SQL_IMPORT_PUT,
+  SQL_QUERY_DURATIONS,
   // store_keep.c
   SQL_KEEP_NEXT,
   SQL_KEEP_CUT,
@@ -262,6 +265,7 @@ enum store_kind {
   STORE_KIND_STATE,
   STORE_KIND_LEFT,
   STORE_KIND_MUTE,
+  STORE_KIND_IMPORT,
   STORE_KIND_COUNT,
 };
 
@@ -421,6 +425,11 @@ void store_list_recall(struct store_db *db, struct store_listed *listed, const u
 struct store_listed *store_list_new(uint64_t build, uint32_t count, uint32_t file_count);
 // store_failed.c: sets failed_last of a list's tests, when its build wants those first.
 void store_failed_recall(struct store_db *db, struct store_listed *listed);
+
+uint64_t store_write_suite(struct store_db *db, const char *project, const char *suite);  // made if need be
+
+// ---- store_import.c: inside a transaction of the writer
+void store_import_write(struct store_db *db, const struct store_import *import);
 
 // ---- store_mute.c: the quarantine. Inside a transaction of the writer:
 void store_mute_write(struct store_db *db, const struct store_mute *mute);

@@ -102,6 +102,24 @@ uint64_t store_put_mute(struct store *store, const struct store_mute *mute) {
 
 // Locks the incoming batch and makes room for a record; the caller fills `bytes` from the returned place on, then
 // end().
+uint64_t store_put_import(struct store *store, const struct store_import *import) {
+  size_t bytes = sizeof *import + import->count * (sizeof *import->us + sizeof *import->file_of) +
+                 text_bytes(import->project) + text_bytes(import->suite);
+  for (uint32_t i = 0; i < import->count; i++)
+    bytes += text_bytes(import->id[i]);
+  for (uint32_t i = 0; i < import->file_count; i++)
+    bytes += text_bytes(import->file[i]);
+  unsigned char *at = put(begin(store, STORE_KIND_IMPORT, bytes), import, sizeof *import);
+  at = put(at, import->us, import->count * sizeof *import->us);
+  at = put(at, import->file_of, import->count * sizeof *import->file_of);
+  at = put_text(put_text(at, import->project), import->suite);
+  for (uint32_t i = 0; i < import->count; i++)
+    at = put_text(at, import->id[i]);
+  for (uint32_t i = 0; i < import->file_count; i++)
+    at = put_text(at, import->file[i]);
+  return end(store);
+}
+
 static unsigned char *begin(struct store *store, enum store_kind kind, size_t bytes) {
   pthread_mutex_lock(&store->mutex);
   return append(store, kind, bytes);

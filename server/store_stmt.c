@@ -197,6 +197,14 @@ static const char *const texts[] = {
         "INSERT INTO state_log(suite, test, at_ms, old, new, who, why) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [SQL_MUTE_DROP] = "DELETE FROM quarantine WHERE test=?1",
 
+    [SQL_IMPORT_PUT] =
+        "INSERT INTO dur_stat(test, suite, n, ring, setup_us, last_us, est_us, high_us)"
+        " VALUES(?1, ?2, 1, ?3, 0, ?4, ?5, ?4) ON CONFLICT DO UPDATE SET ring=excluded.ring,"
+        " last_us=excluded.last_us, est_us=excluded.est_us, high_us=excluded.high_us WHERE n=1 AND cost_ms=0",
+    [SQL_QUERY_DURATIONS] =
+        "SELECT d.test, t.node, f.path, d.est_us FROM dur_stat d CROSS JOIN test t ON t.id=d.test"
+        " LEFT JOIN file_stat f ON f.id=t.file WHERE d.test>?2 AND d.suite=?1 ORDER BY d.test LIMIT ?3",
+
     [SQL_MUTE_AUTO_DROP] = "DELETE FROM quarantine WHERE test=?1 AND origin='auto'",
     [SQL_MUTE_PUT] =
         "INSERT OR REPLACE INTO quarantine(test, suite, origin, reason, who, ticket, created_ms, expires_ms, extend)"

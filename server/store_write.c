@@ -22,7 +22,6 @@ struct writing {
 };
 
 static void write_build(struct writing *to, const unsigned char *at);
-static uint64_t find_suite(struct store_db *db, const char *project, const char *suite);
 static void write_worker(struct writing *to, const unsigned char *at);
 static void write_list(struct writing *to, const unsigned char *at);
 static void write_result(struct writing *to, const unsigned char *at);
@@ -30,6 +29,7 @@ static void write_round(struct writing *to, const unsigned char *at);
 static void write_state(struct writing *to, const unsigned char *at);
 static void write_left(struct writing *to, const unsigned char *at);
 static void write_mute(struct writing *to, const unsigned char *at);
+static void write_import(struct writing *to, const unsigned char *at);
 static void count_result(struct writing *to, const struct store_result *result);
 static void count_verdict(struct tally *tally, uint32_t status, int64_t step);
 static void flush(struct writing *to);
@@ -41,7 +41,7 @@ static const char *take_text(const unsigned char **at);
 static void (*const writers[])(struct writing *to, const unsigned char *at) = {
     [STORE_KIND_BUILD] = write_build,   [STORE_KIND_WORKER] = write_worker, [STORE_KIND_LIST] = write_list,
     [STORE_KIND_RESULT] = write_result, [STORE_KIND_ROUND] = write_round,   [STORE_KIND_STATE] = write_state,
-    [STORE_KIND_LEFT] = write_left,     [STORE_KIND_MUTE] = write_mute,
+    [STORE_KIND_LEFT] = write_left,     [STORE_KIND_MUTE] = write_mute,     [STORE_KIND_IMPORT] = write_import,
 };
 static_assert(COUNT_OF(writers) == STORE_KIND_COUNT, "one writer per kind of record");
 
@@ -68,7 +68,7 @@ static void write_build(struct writing *to, const unsigned char *at) {
   b.commit = take_text(&at);
   b.branch = take_text(&at);
   b.tokens = take_text(&at);
-  uint64_t suite = find_suite(to->db, b.project, b.suite);
+  uint64_t suite = store_write_suite(to->db, b.project, b.suite);
   store_sql_run(
       to->db, SQL_BUILD_ADD,
       STORE_ARGS(store_int(b.build), store_int(suite), store_text(b.ext), store_text(b.commit), store_text(b.branch),
@@ -78,7 +78,7 @@ static void write_build(struct writing *to, const unsigned char *at) {
   if (b.untrusted) store_sql_run(to->db, SQL_BUILD_UNTRUSTED, STORE_ARGS(store_int(b.build)));
 }
 
-static uint64_t find_suite(struct store_db *db, const char *project, const char *suite) {
+uint64_t store_write_suite(struct store_db *db, const char *project, const char *suite) {
   uint64_t id = store_sql_number(db, SQL_PROJECT_FIND, STORE_ARGS(store_text(project)));
   if (id == 0) id = store_sql_number(db, SQL_PROJECT_ADD, STORE_ARGS(store_text(project)));
   uint64_t found = store_sql_number(db, SQL_SUITE_FIND, STORE_ARGS(store_int(id), store_text(suite)));
@@ -280,6 +280,28 @@ static void write_mute(struct writing *to, const unsigned char *at) {
   mute.who = take_text(&at);
   mute.ticket = take_text(&at);
   store_mute_write(to->db, &mute);
+}
+
+static void write_import(struct writing *to, const unsigned char *at) {
+  struct store_import import;
+  memcpy(&import, at, sizeof import);
+  at += sizeof import;
+  const char **id = base_calloc(import.count, sizeof *id), **file = base_calloc(import.file_count, sizeof *file);
+  import.us = (const uint64_t *)(const void *)at;
+  at += import.count * sizeof *import.us;
+  import.file_of = (const uint32_t *)(const void *)at;
+  at += import.count * sizeof *import.file_of;
+  import.project = take_text(&at);
+  import.suite = take_text(&at);
+  for (uint32_t i = 0; i < import.count; i++)
+    id[i] = take_text(&at);
+  for (uint32_t i = 0; i < import.file_count; i++)
+    file[i] = take_text(&at);
+  import.id = id;
+  import.file = file;
+  store_import_write(to->db, &import);
+  free(id);
+  free(file);
 }
 
 static const char *take_text(const unsigned char **at) {

@@ -30,6 +30,7 @@ struct junit {
   unsigned text_depth;   // of the open element whose text counts; 0: none
   unsigned error_depth;  // of an open error of a suite; 0: none
   char *classname, *name, *file, *message;
+  char *id;  // NULL: not told
   bool has_time;
   uint64_t time_us;
   enum junit_status status;
@@ -219,8 +220,11 @@ static void open_case(struct junit *reader, const XML_Char **attributes) {
   if (attribute_skips(attributes)) reader->status = JUNIT_SKIPPED;
 }
 
-// An element inside a testcase: its status, message and text.
+// An element inside a testcase: its status, message and text; or the id that junit_write.c noted.
 static void open_part(struct junit *reader, const XML_Char *element, const XML_Char **attributes) {
+  const char *name = attribute(attributes, "name"), *value = attribute(attributes, "value");
+  if (reader->id == NULL && name && value && strcmp(element, "property") == 0 && strcmp(name, "shardd.id") == 0)
+    reader->id = base_strdup(value);
   if (reader->text_depth || reader->depth != reader->case_depth + 1) return;
   for (size_t i = 0; i < COUNT_OF(parts); i++) {
     if (strcmp(element, parts[i].element) != 0) continue;
@@ -261,6 +265,7 @@ static void close_case(struct junit *reader) {
                                 .classname = reader->classname,
                                 .name = reader->name,
                                 .file = reader->file,
+                                .id = reader->id ? reader->id : "",
                                 .has_time = reader->has_time,
                                 .time_us = reader->time_us,
                                 .status = reader->status,
@@ -277,6 +282,8 @@ static void clear_case(struct junit *reader) {
   free(reader->name);
   free(reader->file);
   free(reader->message);
+  free(reader->id);
+  reader->id = NULL;
   reader->classname = reader->name = reader->file = reader->message = NULL;
   reader->case_depth = reader->text_depth = reader->error_depth = 0;
   reader->has_time = false;

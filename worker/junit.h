@@ -15,6 +15,7 @@ struct junit_case {
   const char *classname;  // "" where there is none
   const char *name;       // NULL: not a test but an error of the suite itself
   const char *file;       // of the test, else of the nearest suite that has one; "" where none has
+  const char *id;         // the test's id, in reports of shard; "" in all others
   bool has_time;
   uint64_t time_us;
   enum junit_status status;

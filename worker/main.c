@@ -9,7 +9,9 @@
 #include "config/memory.h"
 #include "config/nearest.h"
 #include "worker/admin.h"
+#include "worker/export.h"
 #include "worker/history.h"
+#include "worker/import.h"
 #include "worker/local.h"
 #include "worker/options.h"
 #include "worker/plan.h"
@@ -17,7 +19,12 @@
 #include "worker/report.h"
 #include "worker/run.h"
 
-enum { SHOWN_BYTES = 80, HINT_BYTES = 96, WORD_MORE = OPTIONS_QUARANTINE };  // WORD_MORE: may take one more word
+enum {
+  SHOWN_BYTES = 80,
+  HINT_BYTES = 96,
+  WORD_MORE = OPTIONS_QUARANTINE | OPTIONS_EXPORT,  // may take one more word
+  WORD_MANY = OPTIONS_IMPORT,                       // may take any number more
+};
 
 struct subcommand {
   const char *name;
@@ -53,6 +60,10 @@ static const struct subcommand subcommands[] = {
      "tests that are muted: they run, and their failures do not count", 1, false, quarantine_main},
     {"owners", OPTIONS_OWNERS, "[OPTION]...", "flaky, broken and slow tests by their CODEOWNERS", 0, false,
      history_owners},
+    {"import", OPTIONS_IMPORT, "[OPTION]... FILE...", "durations from .test_durations, JUnit XML or CSV", 1, false,
+     import_main},
+    {"export", OPTIONS_EXPORT, "[OPTION]... [FILE]", "durations to .test_durations, JUnit XML or CSV", 0, false,
+     export_main},
     {"wait", OPTIONS_WAIT, "[OPTION]...", "wait for a build's end; its verdict is the exit code", 0, false, admin_wait},
     {"report", OPTIONS_REPORT, "[OPTION]...", "summary of a build, or its merged JUnit XML", 0, false, report_main},
     {"plan", OPTIONS_PLAN, "[OPTION]...", "how long the suite would take on N workers, and how many are worth it", 0,
@@ -103,7 +114,7 @@ static int run_subcommand(const struct subcommand *subcommand, int argc, char **
 static int check_words(const struct subcommand *subcommand, const struct options *options) {
   char shown[SHOWN_BYTES];
   const char *name = subcommand->name;
-  size_t most = subcommand->words + ((subcommand->bit & WORD_MORE) != 0);
+  size_t most = subcommand->bit & WORD_MANY ? SIZE_MAX : subcommand->words + ((subcommand->bit & WORD_MORE) != 0);
   if (options->word_count > most) {
     const char *word = options->words[most];
     fprintf(stderr, "shard %s: %s is no option%s\n", name, base_quote(shown, sizeof shown, word, strlen(word)),

@@ -4,15 +4,17 @@
 // no flag: a command line is visible to everybody on the machine.
 #include "proto/msg.h"
 #include "worker/ci.h"
+#include "worker/durations.h"
 #include "worker/options.h"
 
 enum {
   ADMIN = OPTIONS_STATUS | OPTIONS_BUILDS | OPTIONS_WORKERS | OPTIONS_SLOW | OPTIONS_FLAKY | OPTIONS_TEST |
           OPTIONS_WAIT | OPTIONS_REPORT | OPTIONS_BUILD | OPTIONS_BROKEN | OPTIONS_SLOWER | OPTIONS_LOG |
           OPTIONS_OWNERS | OPTIONS_QUARANTINE | OPTIONS_PLAN,
+  FILES = OPTIONS_IMPORT | OPTIONS_EXPORT,
   WORK = OPTIONS_RUN | OPTIONS_LOCAL,
-  REMOTE = OPTIONS_RUN | ADMIN,
-  ALL = WORK | ADMIN,
+  REMOTE = OPTIONS_RUN | ADMIN | FILES,
+  ALL = WORK | ADMIN | FILES,
   TESTS = OPTIONS_SLOW | OPTIONS_SLOWER | OPTIONS_FLAKY | OPTIONS_BROKEN | OPTIONS_OWNERS,
   LISTS = TESTS | OPTIONS_QUARANTINE | OPTIONS_BUILDS | OPTIONS_TEST | OPTIONS_LOG | OPTIONS_WORKERS,
   BRANCHES = OPTIONS_BUILDS | OPTIONS_FLAKY | OPTIONS_BROKEN | OPTIONS_SLOWER | OPTIONS_OWNERS | OPTIONS_TEST,
@@ -26,6 +28,7 @@ enum {
 
 static const char *const runners[] = {"auto", "pytest", "command", NULL};
 static const char *const collects[] = {"full", "lazy", NULL};
+static const char *const formats[] = {"auto", "durations", "junit", "csv", NULL};
 static const char *const on_retries[] = {"unresolved", "mine", "all", NULL};
 static const char *const orders[] = {"auto", "failed-first", "collection", NULL};
 static const char *const colors[] = {"auto", "always", "never", NULL};
@@ -358,6 +361,14 @@ static const struct conf_key keys[] = {
      .offset = AT(extend),
      .help = "at its end mute it for 14 days more, once, if it is still flaky",
      .commands = OPTIONS_QUARANTINE},
+    {.name = "format",
+     .type = CONF_CHOICE,
+     .offset = AT(format),
+     .choices = formats,
+     .fallback = "auto",
+     .arg = "FORM",
+     .help = "form of the durations; auto goes by the file's name, .xml, .csv, else .test_durations",
+     .commands = FILES},
     {.name = "owners",
      .type = CONF_STRING,
      .offset = AT(owners),
@@ -409,6 +420,7 @@ static const struct conf_key keys[] = {
      .not_from = 1u << CONF_FROM_FILE},
 };
 
+_Static_assert(COUNT_OF(formats) == DURATIONS_CSV + 2, "format has the numbers of durations.h");
 _Static_assert(COUNT_OF(keys) == OPTIONS_KEY_COUNT, "a source for each key");
 
 const struct conf_table options_table = {.env_prefix = "SHARD", .keys = keys, .count = COUNT_OF(keys)};

@@ -3,17 +3,16 @@
 // report was made, not what stands in it: that is `shard wait`.
 #include "worker/report.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "worker/admin.h"
 #include "worker/junit_write.h"
 #include "worker/markdown.h"
+#include "worker/replace.h"
 #include "worker/summary.h"
 
 enum { PAGE_TESTS = 1000, PAGES_MAX = 1000000, WHY_BYTES = 512, SHORT_BYTES = 256 };
@@ -22,7 +21,6 @@ static int next_page(struct ask *ask, Shardd__Query *query, unsigned timeout_ms,
                      struct ask_error *error);
 static int write_cases(const struct cases *cases, const char *suite, FILE *out, char *why, size_t why_size);
 static void write_case(struct junit_write *writer, const struct cases_case *item);
-static FILE *open_beside(const char *path, char **temporary, char *why, size_t why_size);
 static int print(const struct options *options, const struct cases *cases, struct json_t *json);
 static void name_statuses(json_t *rows);
 
@@ -52,25 +50,12 @@ int report_fetch(struct ask *ask, const struct report_of *of, unsigned timeout_m
 }
 
 int report_write(const struct cases *cases, const char *suite, const char *path, char *why, size_t why_size) {
-  if (strcmp(path, "-") == 0) return write_cases(cases, suite, stdout, why, why_size);
-  char *temporary = NULL, problem[SHORT_BYTES] = "";
-  FILE *out = open_beside(path, &temporary, why, why_size);
-  if (out == NULL) return -1;
-  int rc = write_cases(cases, suite, out, problem, sizeof problem);
-  if (fclose(out) != 0 && rc == 0) {
-    (void)snprintf(problem, sizeof problem, "%s", strerror(errno));
-    rc = -1;
-  }
-  if (rc == 0 && strcmp(temporary, path) != 0 && rename(temporary, path) != 0) {
-    (void)snprintf(problem, sizeof problem, "%s", strerror(errno));
-    rc = -1;
-  }
-  if (rc != 0) {
-    if (strcmp(temporary, path) != 0) (void)unlink(temporary);
-    (void)snprintf(why, why_size, "cannot write the report %s: %s", path, problem);
-  }
-  free(temporary);
-  return rc;
+  struct replace replace;
+  char problem[SHORT_BYTES] = "";
+  if (replace_open(&replace, path, why, why_size) != 0) return -1;
+  int rc = write_cases(cases, suite, replace.out, problem, sizeof problem);
+  if (rc != 0) (void)snprintf(why, why_size, "cannot write the report %s: %s", path, problem);
+  return replace_close(&replace, rc == 0, why, why_size);
 }
 
 int report_main(struct options *options, char **words, size_t count, char **command) {
@@ -138,20 +123,6 @@ static void write_case(struct junit_write *writer, const struct cases_case *item
                                       .muted = item->verdict == CASES_MUTED};
   junit_write_case(writer, &testcase);
   free(attempts);
-}
-
-// A file in the same folder, so that the report appears whole or not at all. A path that is no plain file (/dev/stdout,
-// a pipe) is written directly.
-static FILE *open_beside(const char *path, char **temporary, char *why, size_t why_size) {
-  struct stat st;
-  bool plain = stat(path, &st) != 0 || S_ISREG(st.st_mode);
-  *temporary = plain ? base_printf("%s.tmp-%ld", path, (long)getpid()) : base_strdup(path);
-  FILE *out = fopen(*temporary, plain ? "wxe" : "we");
-  if (out != NULL) return out;
-  (void)snprintf(why, why_size, "cannot write the report %s: %s", path, strerror(errno));
-  free(*temporary);
-  *temporary = NULL;
-  return NULL;
 }
 
 static int print(const struct options *options, const struct cases *cases, struct json_t *json) {

@@ -44,6 +44,7 @@ struct sample {
   Shardd__ListRequest list_request;
   uint32_t a[2], b[2], c[2], d[2], e[2];
   uint64_t big[2], long_us[2];
+  uint64_t spans[2];
   protobuf_c_boolean flags[2];
   ProtobufCBinaryData texts[2], names[4];
   uint8_t digest[MSG_DIGEST_BYTES];
@@ -60,6 +61,7 @@ static void fill_columns(struct sample *s) {
     s->c[i] = 300000 + i;
     s->d[i] = 20 + i;
     s->e[i] = i;
+    s->spans[i] = i * MSG_EXPECTED_MAX_US;
     s->big[i] = 1790000000000000u + i;
     s->long_us[i] = 5000000000u + i;
     s->flags[i] = i == 0;
@@ -130,6 +132,11 @@ static void fill_to_server(struct sample *s) {
   s->query = (Shardd__Query)SHARDD__QUERY__INIT;
   s->query.kind = SHARDD__QUERY_KIND__QUERY_TEST;
   s->query.test = msg_text("a.py::t");
+  s->query.n_import_test = s->query.n_import_file = s->query.n_import_file_of = s->query.n_import_us = 2;
+  s->query.import_test = s->texts;
+  s->query.import_file = s->names;
+  s->query.import_file_of = s->e;
+  s->query.import_us = s->spans;
 }
 
 static void fill_to_worker(struct sample *s) {

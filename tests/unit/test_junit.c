@@ -16,7 +16,7 @@
 enum { CASES = 32, TEXT = 256 };
 
 struct seen_case {
-  char suite[TEXT], classname[TEXT], name[TEXT], file[TEXT], message[TEXT], text[TEXT];
+  char suite[TEXT], classname[TEXT], name[TEXT], file[TEXT], id[TEXT], message[TEXT], text[TEXT];
   bool suite_error, has_time;
   uint64_t time_us;
   enum junit_status status;
@@ -41,6 +41,7 @@ static void on_case(void *arg, const struct junit_case *testcase) {
     copy(to->classname, testcase->classname);
     copy(to->name, testcase->name ? testcase->name : "");
     copy(to->file, testcase->file);
+    copy(to->id, testcase->id);
     copy(to->message, testcase->message);
     copy(to->text, testcase->text);
     to->suite_error = !testcase->name;
@@ -107,6 +108,17 @@ static void test_pytest(void **state) {
   assert_false(seen.cases[2].has_time);
   assert_int_equal(seen.cases[3].status, JUNIT_SKIPPED);
   assert_string_equal(seen.cases[3].message, "no db");
+}
+
+static void test_ids_that_shard_noted(void **state) {
+  (void)state;
+  struct seen seen = good(
+      "<testsuite><testcase name=\"a\"><properties><property name=\"shardd.id\" value=\"x y\"/><property "
+      "name=\"shardd.id\" value=\"second\"/></properties></testcase><testcase name=\"b\"><properties><property "
+      "name=\"other\" value=\"z\"/><property name=\"shardd.id\"/></properties></testcase></testsuite>");
+  assert_int_equal(seen.count, 2);
+  assert_string_equal(seen.cases[0].id, "x y");
+  assert_string_equal(seen.cases[1].id, "");
 }
 
 static void test_roots_nesting_and_inheritance(void **state) {
@@ -303,7 +315,7 @@ int main(void) {
       cmocka_unit_test(test_times),    cmocka_unit_test(test_refused),
       cmocka_unit_test(test_depth),    cmocka_unit_test(test_size),
       cmocka_unit_test(test_file),     cmocka_unit_test(test_mutations),
-      cmocka_unit_test(test_split_id),
+      cmocka_unit_test(test_split_id), cmocka_unit_test(test_ids_that_shard_noted),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,135 @@
+"""Durations in and out: .test_durations, JUnit XML and CSV go in, make the first build balanced, and come out as they
+went in; hostile files are refused with the place of the fault."""
+import json
+import random
+import subprocess
+
+import pytest
+from shardlib import PROJECT, PYTEST, SHARD, clean_env, junit_cases, make_suite, run_workers
+
+SUITE = "def test_a(): pass\ndef test_b(): pass\nclass TestK:\n    class TestI:\n        def test_c(self): pass\n"
+
+
+def durations(n=80, files=8):
+    """A skewed suite: a few tests take most of the time."""
+    rng = random.Random(7)
+    return {"tests/test_%d.py::test_%d" % (i * files // n, i): round(rng.paretovariate(1.1) / 10, 6) for i in range(n)}
+
+
+def taken(daemon, *args, code=0, **options):
+    done = daemon.shard("import", *args, **options)
+    assert done.returncode == code, (done.stdout, done.stderr)
+    return done
+
+
+def exported(daemon, *args):
+    done = daemon.shard("export", *args)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def write(path, known):
+    path.write_text(json.dumps(known, sort_keys=True, indent=4) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("form", ["durations", "junit", "csv"])
+def test_round_trip(daemon, tmp_path, form):
+    known = dict(durations(), **{'tests/test_0.py::test_p[a,"b" \u00e9::]': 1.5, "plain": 0.5,
+                                 "tests/test_1.py::TestK::TestI::test_c": 2.25})
+    taken(daemon, write(tmp_path / ".test_durations", known))
+    path = tmp_path / {"durations": "out", "junit": "out.xml", "csv": "out.csv"}[form]
+    assert exported(daemon, path) == ""
+    done = taken(daemon, "--suite", "other", path)
+    assert "%d tests of project %s, suite other" % (len(known), PROJECT) in done.stdout
+    again = json.loads(exported(daemon, "--suite", "other"))
+    assert again == known
+    first, second = exported(daemon, "--format", form), exported(daemon, "--format", form, "--suite", "other")
+    assert form == "junit" or first == second
+    assert exported(daemon) == (tmp_path / ".test_durations").read_text()
+
+
+def test_many_files_and_what_is_measured_stays(daemon, tmp_path):
+    suite = make_suite(tmp_path, {"tests/test_a.py": SUITE})
+    first = write(tmp_path / "one", {"tests/test_a.py::test_a": 100, "x": 5})
+    second = write(tmp_path / "two", {"x": 7})
+    taken(daemon, first, second)
+    assert json.loads(exported(daemon)) == {"tests/test_a.py::test_a": 100, "x": 7}
+    taken(daemon, write(tmp_path / "three", {"x": 8}))
+    assert [worker.wait() for worker in run_workers(1, daemon, suite)] == [0]
+    last = {row["test"]: row["last_us"] for row in daemon.json("slow")}
+    assert last["tests/test_a.py::test_a"] < 10e6 and last["x"] == 8e6
+    taken(daemon, first)
+    again = json.loads(exported(daemon))
+    assert again["tests/test_a.py::test_a"] < 100 and again["x"] == 5 and len(again) == 4
+
+
+def test_junit_of_pytest(daemon, tmp_path):
+    suite = make_suite(tmp_path, {"tests/test_a.py": SUITE + "def test_bad(): assert 0\n"})
+    path = suite / "kept.xml"
+    subprocess.run(PYTEST + ["--junitxml=%s" % path], cwd=str(suite), env=clean_env(), stdout=subprocess.DEVNULL)
+    done = taken(daemon, path, cwd=str(suite))
+    assert "3 tests" in done.stdout and "1 cases did not pass" in done.stdout
+    assert set(json.loads(exported(daemon))) == {
+        "tests/test_a.py::test_a", "tests/test_a.py::test_b", "tests/test_a.py::TestK::TestI::test_c"}
+    assert len(junit_cases(path)) == 4
+    assert "3 tests are left out" in taken(daemon, path, code=2).stderr  # not at the top of the checkout
+
+
+def makespan_ratio(database, suite, known):
+    """Of the plan for four workers, by what the tests really take: the longest worker over the lower bound. Each file
+    holds one test, so that the plan names it."""
+    done = subprocess.run([SHARD, "local", "-n", "4", "--dry-run", "--history", database, "--"] + PYTEST,
+                          cwd=str(suite), env=clean_env(SHARD_PROJECT=PROJECT), universal_newlines=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+    assert done.returncode == 0, done.stderr
+    loads, seen = {}, []
+    for worker, *_, what in (line.split() for line in done.stdout.splitlines() if " test_" in line):
+        seen.append(what)
+        loads[worker] = loads.get(worker, 0) + known[what]
+    assert sorted(seen) == sorted(known)
+    return max(loads.values()) / max(sum(known.values()) / 4, max(known.values()))
+
+
+def test_an_import_balances_the_first_build(daemon, tmp_path):
+    rng = random.Random(7)
+    known = {"test_%02d.py" % i: round(rng.expovariate(0.1), 3) for i in range(40)}
+    suite = make_suite(tmp_path, {path: "def test_one(): pass\n" for path in known})
+    before = makespan_ratio(tmp_path / "none.db", suite, known)
+    taken(daemon, write(tmp_path / ".test_durations", {path + "::test_one": us for path, us in known.items()}))
+    assert daemon.stop() == 0
+    after = makespan_ratio(daemon.database, suite, known)
+    print("makespan / lower bound on four workers: %.3f without, %.3f with the import" % (before, after))
+    assert after <= 1.05 < before
+
+
+@pytest.mark.parametrize("bad, why", [
+    ('{"a": 1,\n"b": x}', ":2: "), ('{"a": 1,\n"b": -1}', ":2: b: a test takes from 0"),
+    ('{"a": 1,\n\n"\\u00e9": "1"}', ":3: "), ("[]", ":1: this is no object"), ('{"a": 1,\n"a": 2}', ":2: duplicate"),
+    ('{"a": 1,\n"": 1}', "is no id of a test"), ('{"a\\nb": 1}', ":1: "), ('{"a": 1e300}', ":1: a: "),
+    ("[" * 100000, "depth"), ("", ":1: "), ('{"a": 604801}', "to a week"), ("{}", "no test with a duration"),
+    ('{"%s": 1}' % ("a" * 5000), "too long")])
+def test_bad_durations(daemon, tmp_path, bad, why):
+    path = tmp_path / "bad"
+    path.write_text(bad)
+    done = taken(daemon, path, code=2)
+    assert why in done.stderr and len(done.stderr) < 1500, done.stderr
+    assert daemon.shard("export").returncode == 2  # nothing was kept
+
+
+@pytest.mark.parametrize("name, bad, why", [
+    ("x.xml", "<testsuite>\n<testcase", "line 2"), ("x.xml", "<!DOCTYPE a []>\n<testsuite/>", "DOCTYPE"),
+    ("x.csv", "file,test,seconds\n,a,1\n,a,2\n", ":3:"), ("x.csv", "file,test\n", ":1:1"),
+    ("x.csv", "file,test,seconds\n,a,x\n", ":2:4")])
+def test_bad_reports(daemon, tmp_path, name, bad, why):
+    (tmp_path / name).write_text(bad)
+    assert why in taken(daemon, tmp_path / name, code=2).stderr
+
+
+def test_nothing_to_read(daemon, tmp_path):
+    assert "No such file" in taken(daemon, tmp_path / "none", code=2).stderr
+    assert "is missing" in taken(daemon, code=2).stderr
+    assert "nothing is known" in daemon.shard("export").stderr
+    taken(daemon, write(tmp_path / "one", {"a": 1}))
+    done = daemon.shard("export", tmp_path / "no" / "folder")
+    assert done.returncode == 16 and "cannot write" in done.stderr
