@@ -9,6 +9,7 @@
 #include "config/memory.h"
 #include "config/nearest.h"
 #include "worker/admin.h"
+#include "worker/bisect.h"
 #include "worker/export.h"
 #include "worker/history.h"
 #include "worker/import.h"
@@ -16,6 +17,7 @@
 #include "worker/options.h"
 #include "worker/plan.h"
 #include "worker/quarantine.h"
+#include "worker/replay.h"
 #include "worker/report.h"
 #include "worker/run.h"
 
@@ -24,6 +26,7 @@ enum {
   HINT_BYTES = 96,
   WORD_MORE = OPTIONS_QUARANTINE | OPTIONS_EXPORT,  // may take one more word
   WORD_MANY = OPTIONS_IMPORT,                       // may take any number more
+  MAY_RUN = OPTIONS_REPLAY,                         // a command behind "--" is up to the user
 };
 
 struct subcommand {
@@ -64,6 +67,10 @@ static const struct subcommand subcommands[] = {
      import_main},
     {"export", OPTIONS_EXPORT, "[OPTION]... [FILE]", "durations to .test_durations, JUnit XML or CSV", 0, false,
      export_main},
+    {"replay", OPTIONS_REPLAY, "[OPTION]... BUILD [-- COMMAND...]",
+     "the order in which a worker ran, printed or run again", 1, false, replay_main},
+    {"bisect", OPTIONS_BISECT, "[OPTION]... BUILD ID -- COMMAND...", "find the test that makes another one fail", 2,
+     true, bisect_main},
     {"wait", OPTIONS_WAIT, "[OPTION]...", "wait for a build's end; its verdict is the exit code", 0, false, admin_wait},
     {"report", OPTIONS_REPORT, "[OPTION]...", "summary of a build, or its merged JUnit XML", 0, false, report_main},
     {"plan", OPTIONS_PLAN, "[OPTION]...", "how long the suite would take on N workers, and how many are worth it", 0,
@@ -126,7 +133,7 @@ static int check_words(const struct subcommand *subcommand, const struct options
             subcommand->takes_command ? "the command behind --" : "a word", name, subcommand->usage);
     return EXIT_USAGE;
   }
-  if (!subcommand->takes_command && options->command != NULL) {
+  if (!subcommand->takes_command && !(subcommand->bit & MAY_RUN) && options->command != NULL) {
     fprintf(stderr, "shard %s: it runs nothing, so nothing belongs behind --\n", name);
     return EXIT_USAGE;
   }

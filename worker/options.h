@@ -27,10 +27,12 @@ enum options_command {
   OPTIONS_QUARANTINE = 1 << 21,
   OPTIONS_IMPORT = 1 << 22,
   OPTIONS_EXPORT = 1 << 23,
+  OPTIONS_REPLAY = 1 << 24,
+  OPTIONS_BISECT = 1 << 25,
   OPTIONS_NO_FLAG = 1 << 30,  // taken by no command line: variable and file only
 };
 
-enum { OPTIONS_KEY_COUNT = 56, OPTIONS_WORKERS_MAX = 256 };
+enum { OPTIONS_KEY_COUNT = 58, OPTIONS_WORKERS_MAX = 258 };
 
 // The numbers of OnRetry in shardd.proto (asserted in options_table.c).
 enum options_on_retry { OPTIONS_ON_RETRY_UNRESOLVED, OPTIONS_ON_RETRY_MINE, OPTIONS_ON_RETRY_ALL };
@@ -84,6 +86,8 @@ struct options {
   char *reason, *who, *ticket;
   uint64_t for_us;
   bool extend;
+  uint64_t worker;  // number of a worker in its build
+  char *until;
   int format;    // enum durations_format
   char *owners;  // a CODEOWNERS file; "": looked for
   char *junit;
