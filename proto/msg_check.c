@@ -210,13 +210,21 @@ static const struct rule goodbye_rules[] = {
 };
 
 static const struct rule query_rules[] = {
-    TEXT(Query, project, MSG_NAME_MAX_BYTES),    TEXT(Query, suite, MSG_NAME_MAX_BYTES),
-    TEXT(Query, build, MSG_NAME_MAX_BYTES),      ID_OR_NONE(Query, test),
-    TEXT(Query, branch, MSG_NAME_MAX_BYTES),     TEXT(Query, reason, MSG_NAME_MAX_BYTES),
-    TEXT(Query, who, MSG_NAME_MAX_BYTES),        TEXT(Query, ticket, MSG_NAME_MAX_BYTES),
-    COUNT(Query, import_test, 0, MSG_CHUNK_MAX), IDS(Query, import_test),
-    COUNT(Query, import_file, 0, MSG_CHUNK_MAX), TEXTS(Query, import_file, MSG_NAME_MAX_BYTES),
-    SAME(Query, import_file_of, import_test),    SAME(Query, import_us, import_test),
+    TEXT(Query, project, MSG_NAME_MAX_BYTES),
+    TEXT(Query, suite, MSG_NAME_MAX_BYTES),
+    TEXT(Query, build, MSG_NAME_MAX_BYTES),
+    ID_OR_NONE(Query, test),
+    TEXT(Query, branch, MSG_NAME_MAX_BYTES),
+    TEXT(Query, reason, MSG_NAME_MAX_BYTES),
+    TEXT(Query, who, MSG_NAME_MAX_BYTES),
+    TEXT(Query, ticket, MSG_NAME_MAX_BYTES),
+    TEXT(Query, file, MSG_NAME_MAX_BYTES),
+    COUNT(Query, import_test, 0, MSG_CHUNK_MAX),
+    IDS(Query, import_test),
+    COUNT(Query, import_file, 0, MSG_CHUNK_MAX),
+    TEXTS(Query, import_file, MSG_NAME_MAX_BYTES),
+    SAME(Query, import_file_of, import_test),
+    SAME(Query, import_us, import_test),
 };
 
 static const struct rule rows_rules[] = {

@@ -8,31 +8,14 @@
 #include "proto/frame.h"
 #include "server/limits.h"
 #include "server/plan.h"
+#include "server/query_impl.h"
 #include "server/recover.h"
 
 _Static_assert((int)SHARDD__COLUMN_TYPE__COLUMN_RATIO == (int)ROWS_RATIO_PPM, "column types differ");
 
-struct query_waiter {
-  struct query_waiter *next;
-  struct conn *conn;
-  uint64_t seq;
-  uint64_t ticket;  // waits for this record to be on disk; 0: for the build
-  char *project, *suite, *build;
-};
-
-struct query_call {
-  struct server *server;
-  struct conn *conn;
-  uint64_t seq;
-  char *project, *suite, *build, *test, *branch;
-  uint32_t limit, workers;
-  uint64_t after, since_ms;
-  const Shardd__Query *message;  // for what few kinds have
-};
-
 // ---- answers
 
-static void query_send(struct conn *conn, uint64_t seq, const struct rows *rows) {
+void query_send(struct conn *conn, uint64_t seq, const struct rows *rows) {
   Shardd__Frame frame = SHARDD__FRAME__INIT;
   Shardd__Rows message = SHARDD__ROWS__INIT;
   ProtobufCBinaryData *bytes = base_calloc(rows->column_count + rows->cell_count + 1, sizeof *bytes);
@@ -159,9 +142,9 @@ static void query_wait_answer(struct conn *conn, uint64_t seq, const struct buil
   rows_release(&rows);
 }
 
-// ---- quarantine
+// ---- who waits
 
-static uint32_t query_waits_of(const struct query_call *call) {
+uint32_t query_waits_of(const struct query_call *call) {
   uint32_t n = 0;
   for (const struct query_waiter *waiter = call->server->waiters; waiter; waiter = waiter->next) {
     n += waiter->conn == call->conn;
@@ -169,111 +152,12 @@ static uint32_t query_waits_of(const struct query_call *call) {
   return n;
 }
 
-static const struct rows_column query_mute_columns[] = {{"result", ROWS_TEXT}};
-
-static void query_mute_answer(struct conn *conn, uint64_t seq) {
-  struct rows rows;
-  rows_init(&rows, query_mute_columns, COUNT_OF(query_mute_columns));
-  rows_string(&rows, "ok");
-  query_send(conn, seq, &rows);
-  rows_release(&rows);
-}
-
-// Answers "ok" once the record is on disk.
-static void query_when_durable(const struct query_call *call, uint64_t ticket) {
+struct query_waiter *query_waits(const struct query_call *call) {
   struct query_waiter *waiter = base_calloc(1, sizeof *waiter);
   waiter->conn = call->conn;
   waiter->seq = call->seq;
-  waiter->ticket = call->server->last_ticket = ticket;
   waiter->next = call->server->waiters;
-  call->server->waiters = waiter;
-}
-
-static const char *query_mute_refuses(const struct query_call *call, bool mutes) {
-  uint64_t most_ms = (uint64_t)STORE_MUTE_DAYS_MAX * 24 * 3600 * 1000;
-  if (!call->test[0] || !call->suite[0] || !call->project[0]) return "a project, a suite and a test are needed";
-  if (mutes && call->message->reason.len == 0) return "a reason is needed";
-  if (mutes && (call->message->life_ms == 0 || call->message->life_ms > most_ms)) {
-    return "a test is muted for 30 days at most";
-  }
-  return NULL;
-}
-
-// Answered when it is on disk.
-static void query_mute(const struct query_call *call, bool mutes) {
-  struct store_error error;
-  const Shardd__Query *message = call->message;
-  char *reason = base_memdup0(message->reason.data, message->reason.len);
-  char *who = base_memdup0(message->who.data, message->who.len);
-  char *ticket = base_memdup0(message->ticket.data, message->ticket.len);
-  struct store_mute mute = {.project = call->project,
-                            .suite = call->suite,
-                            .test = call->test,
-                            .origin = message->mute_flags & 1 ? "file" : "manual",
-                            .reason = reason,
-                            .who = who,
-                            .ticket = ticket,
-                            .at_ms = server_wall_ms(),
-                            .life_ms = mutes ? message->life_ms : 0,
-                            .extend = message->mute_flags & 2};
-  const char *why = query_waits_of(call) >= LIMIT_WAITS ? "too many questions wait on this connection"
-                                                        : query_mute_refuses(call, mutes);
-  if (why || store_mute_check(call->server->store, &mute, &error) < 0) {
-    conn_error(call->conn, SHARDD__ERROR_CODE__ERROR_UNKNOWN, call->seq, false, "%s", why ? why : error.text);
-  } else {
-    query_when_durable(call, store_put_mute(call->server->store, &mute));
-  }
-  free(reason);
-  free(who);
-  free(ticket);
-}
-
-// ---- durations from elsewhere
-
-static const char **query_texts(const ProtobufCBinaryData *bytes, size_t n) {
-  const char **texts = base_calloc(n, sizeof *texts);
-  for (size_t i = 0; i < n; i++)
-    texts[i] = base_memdup0(bytes[i].data, bytes[i].len);
-  return texts;
-}
-
-static void query_texts_free(const char **texts, size_t n) {
-  for (size_t i = 0; i < n; i++)
-    free((void *)(uintptr_t)texts[i]);
-  free(texts);
-}
-
-static const char *query_import_refuses(const struct query_call *call, Shardd__ErrorCode *code) {
-  *code = SHARDD__ERROR_CODE__ERROR_UNKNOWN;
-  if (!call->project[0] || !call->suite[0]) return "a project and a suite are needed";
-  *code = SHARDD__ERROR_CODE__ERROR_BUSY;
-  if (query_waits_of(call) >= LIMIT_WAITS) return "too many questions wait on this connection";
-  *code = SHARDD__ERROR_CODE__ERROR_DISK;
-  return store_full(call->server->store) ? "the server's disk is full" : NULL;
-}
-
-static void query_import(const struct query_call *call) {
-  const Shardd__Query *message = call->message;
-  Shardd__ErrorCode code;
-  const char *why = query_import_refuses(call, &code);
-  if (why) {
-    conn_error(call->conn, code, call->seq, false, "%s", why);
-    return;
-  }
-  const char **id = query_texts(message->import_test, message->n_import_test);
-  const char **file = query_texts(message->import_file, message->n_import_file);
-  struct store_import import = {.project = call->project,
-                                .suite = call->suite,
-                                .at_ms = server_wall_ms(),
-                                .count = (uint32_t)message->n_import_test,
-                                .file_count = (uint32_t)message->n_import_file,
-                                .id = id,
-                                .file = file,
-                                .file_of = message->import_file_of,
-                                .us = message->import_us};
-  query_when_durable(call, store_put_import(call->server->store, &import));
-  query_texts_free(id, message->n_import_test);
-  query_texts_free(file, message->n_import_file);
+  return call->server->waiters = waiter;
 }
 
 // Over for good: ended, on disk, and no worker there that could still bring a late error.
@@ -296,17 +180,13 @@ static void query_waiter_free(struct query_waiter *waiter) {
 void query_waiters(struct server *server) {
   for (struct query_waiter **at = &server->waiters; *at;) {
     struct query_waiter *waiter = *at;
-    const struct build *build =
-        waiter->ticket ? NULL : build_find(server, waiter->project, waiter->suite, waiter->build);
-    bool due = waiter->ticket ? store_durable(server->store) >= waiter->ticket : build && query_over(server, build);
-    if (!due) {
+    bool changes = waiter->ticket != 0 || waiter->chore;
+    const struct build *build = changes ? NULL : build_find(server, waiter->project, waiter->suite, waiter->build);
+    if (changes ? !query_change_answer(server, waiter) : !build || !query_over(server, build)) {
       at = &waiter->next;
       continue;
     }
-    if (build)
-      query_wait_answer(waiter->conn, waiter->seq, build);
-    else
-      query_mute_answer(waiter->conn, waiter->seq);
+    if (build) query_wait_answer(waiter->conn, waiter->seq, build);
     *at = waiter->next;
     query_waiter_free(waiter);
   }
@@ -340,14 +220,10 @@ static void query_wait(const struct query_call *call) {
     uint64_t id = store_find(call->server->store, call->project, call->suite, call->build);
     if (id) build = recover_build(call->server, id);
   }
-  struct query_waiter *waiter = base_calloc(1, sizeof *waiter);
-  waiter->conn = call->conn;
-  waiter->seq = call->seq;
+  struct query_waiter *waiter = query_waits(call);
   waiter->project = base_strdup(call->project);
   waiter->suite = base_strdup(build ? build->suite : call->suite);
   waiter->build = base_strdup(build ? build->ext : call->build);  // "" asked for the newest
-  waiter->next = call->server->waiters;
-  call->server->waiters = waiter;
 }
 
 // ---- the daemon itself
@@ -359,6 +235,20 @@ static void query_pair(struct rows *rows, const char *key, uint64_t value) {
   rows_int(rows, (int64_t)value);
 }
 
+static void query_sizes(struct store *store, struct rows *rows) {
+  struct store_sizes sizes;
+  store_sizes(store, &sizes);
+  query_pair(rows, "database_bytes", sizes.database_bytes);
+  query_pair(rows, "log_bytes", sizes.log_bytes);
+  query_pair(rows, "ballast_bytes", sizes.ballast_bytes);
+  query_pair(rows, "free_bytes", sizes.free_bytes);
+  query_pair(rows, "reusable_bytes", sizes.reusable_bytes);
+  query_pair(rows, "keep_results_us", sizes.keep_results_us);
+  query_pair(rows, "results_since_ms", sizes.results_since_ms);
+  query_pair(rows, "builds_with_results", sizes.builds_with_results);
+  query_pair(rows, "builds", sizes.builds);
+}
+
 static void query_server(const struct query_call *call) {
   struct rows rows;
   rows_init(&rows, query_server_columns, COUNT_OF(query_server_columns));
@@ -368,6 +258,7 @@ static void query_server(const struct query_call *call) {
   query_pair(&rows, "connections", conns_count(call->server->conns));
   query_pair(&rows, "builds in memory", call->server->build_count);
   query_pair(&rows, "records not yet on disk", store_pending(call->server->store));
+  query_sizes(call->server->store, &rows);
   rows_string(&rows, "disk");
   rows_string(&rows, store_full(call->server->store) ? "full: results are refused" : "ok");
   query_send(call->conn, call->seq, &rows);
@@ -466,6 +357,8 @@ static void query_run(const struct query_call *call, Shardd__QueryKind kind) {
     case SHARDD__QUERY_KIND__QUERY_LOG: query_store(call, store_query_log, false); return;
     case SHARDD__QUERY_KIND__QUERY_DURATIONS: query_store(call, store_query_durations, false); return;
     case SHARDD__QUERY_KIND__QUERY_IMPORT: query_import(call); return;
+    case SHARDD__QUERY_KIND__QUERY_BACKUP: query_backup(call); return;
+    case SHARDD__QUERY_KIND__QUERY_CHECK: query_check(call); return;
     case SHARDD__QUERY_KIND__QUERY_UNSET:
     case _SHARDD__QUERY_KIND_IS_INT_SIZE: break;
   }

@@ -51,6 +51,7 @@ struct store *store_open(const struct store_options *options, struct store_error
 
 void store_close(struct store *store) {
   if (store == NULL) return;
+  store_chore_end(store);
   pthread_mutex_lock(&store->mutex);
   store->stop = true;
   pthread_cond_signal(&store->wake);

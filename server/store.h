@@ -149,6 +149,19 @@ uint64_t store_put_import(struct store *store, const struct store_import *import
 bool store_full(const struct store *store);
 size_t store_pending(const struct store *store);  // records not yet durable
 
+// A copy of the database under a plain name in its folder, in one moment's state, checked; or a check of the database
+// itself. Runs beside everything else, one at a time. 0, and the eventfd tells of its end; -1 and *error.
+enum store_chore_kind { STORE_CHORE_BACKUP, STORE_CHORE_CHECK };
+struct store_chored {
+  bool good;
+  char text[1024];  // what is wrong, a line each
+  uint64_t bytes;   // of the copy
+  uint64_t took_us;
+};
+int store_chore_start(struct store *store, enum store_chore_kind kind, const char *name,
+                      struct store_error *error) MUST_CHECK;
+bool store_chore_done(struct store *store, struct store_chored *done);  // false: it runs
+
 // ---- Completions, on the loop thread after the eventfd became readable.
 
 // What the store knows of a list, in its order. Freed by the caller with store_listed_free.
@@ -211,6 +224,17 @@ void store_expected_free(struct store_expected *expected);
 // Names of rows, NUL-terminated; the caller frees them. "" when there is no such row.
 char *store_test_name(struct store *store, uint32_t test);
 char *store_file_name(struct store *store, uint32_t file);
+
+// What the database takes, and what is kept in it. 0 where it cannot be told.
+struct store_sizes {
+  uint64_t database_bytes, log_bytes, ballast_bytes;
+  uint64_t reusable_bytes;    // within the database, of what was removed
+  uint64_t free_bytes;        // of its disk
+  uint64_t keep_results_us;   // 0: for ever
+  uint64_t results_since_ms;  // start of the oldest build that has its results
+  uint64_t builds_with_results, builds;
+};
+void store_sizes(struct store *store, struct store_sizes *sizes);
 
 // Admin tables. rows is initialised by the call and released by the caller. 0; -1 and *error.
 struct store_query {

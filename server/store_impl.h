@@ -54,8 +54,10 @@ bool store_status_fails(uint32_t status);
 // every call does nothing until store_sql_begin, and the end of the transaction reports it.
 
 enum store_sql {
-  SQL_FREELIST,  // store_room.c
-  SQL_META_SET,  // store_open.c
+  SQL_FREELIST,   // store_room.c
+  SQL_META_SET,   // store_open.c
+  SQL_META_READ,  // store_chore.c
+  SQL_SIZES,      // store_room.c
   // store_write.c
   SQL_PROJECT_FIND,
   SQL_PROJECT_ADD,
@@ -368,6 +370,15 @@ struct store_report {
   uint32_t next;  // where the next page begins, most likely
 };
 
+struct store_chore {
+  pthread_t thread;
+  bool started;  // there is a thread to join
+  enum store_chore_kind kind;
+  char *path;                // of the copy
+  struct store_chored done;  // the thread's while it runs
+  atomic_bool running, stop;
+};
+
 struct store {
   char *path, *ballast_path;
   uint64_t ballast_bytes, keep_results_us;
@@ -379,6 +390,7 @@ struct store {
 
   struct store_db reader;  // loop thread
   struct store_report report;
+  struct store_chore chore;  // loop thread
 
   pthread_mutex_t mutex;
   pthread_cond_t wake;
@@ -410,6 +422,11 @@ void store_room_make_ballast(struct store *store);                     // if the
 bool store_room_enough(struct store *store, size_t bytes) MUST_CHECK;  // to write that much, and to go on after it
 void store_room_free(struct store *store);                             // the disk is full: frees what can be freed
 void store_room_look(struct store *store);                             // now and then: is the trouble over?
+
+uint64_t store_room_bytes(const struct store *store);  // free on its disk
+
+// ---- store_chore.c
+void store_chore_end(struct store *store);  // breaks off what runs
 
 // ---- store_thread.c
 void *store_thread_main(void *arg);

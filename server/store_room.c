@@ -5,7 +5,9 @@
 // retention freed inside of the file count as room for the second half. Must not know what the records say.
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -13,7 +15,7 @@
 
 enum { PAGE_BYTES = 4096, RESERVE_BYTES = 256 * 1024, SLACK_BYTES = 64 * 1024 };
 
-static uint64_t free_bytes(const struct store *store);
+static uint64_t file_bytes(const char *path, const char *suffix);
 
 // Room that is there but unused, given up when the disk is full so that retention has something to work with.
 void store_room_make_ballast(struct store *store) {
@@ -37,7 +39,7 @@ bool store_room_enough(struct store *store, size_t bytes) {
   store_sql_begin(&store->writer, false);
   uint64_t inside = store_sql_number(&store->writer, SQL_FREELIST, NULL, 0) * PAGE_BYTES;
   if (!store_thread_commit(store)) return false;
-  return free_bytes(store) >= log + (file > inside ? file - inside : 0);
+  return store_room_bytes(store) >= log + (file > inside ? file - inside : 0);
 }
 
 void store_room_free(struct store *store) {
@@ -53,11 +55,38 @@ void store_room_free(struct store *store) {
 
 void store_room_look(struct store *store) {
   if (!store->tight) return;
-  store->tight = free_bytes(store) < 2 * store->ballast_bytes + STORE_PLENTY_BYTES;
+  store->tight = store_room_bytes(store) < 2 * store->ballast_bytes + STORE_PLENTY_BYTES;
   if (!store->tight) store_room_make_ballast(store);
 }
 
-static uint64_t free_bytes(const struct store *store) {
+uint64_t store_room_bytes(const struct store *store) {
   struct statvfs fs;
   return statvfs(store->path, &fs) == 0 ? (uint64_t)fs.f_bavail * fs.f_frsize : UINT64_MAX;
+}
+
+void store_sizes(struct store *store, struct store_sizes *sizes) {
+  struct store_db *db = &store->reader;
+  uint64_t room = store_room_bytes(store);
+  *sizes = (struct store_sizes){.database_bytes = file_bytes(store->path, ""),
+                                .log_bytes = file_bytes(store->path, "-wal"),
+                                .ballast_bytes = file_bytes(store->path, ".ballast"),
+                                .free_bytes = room == UINT64_MAX ? 0 : room,
+                                .keep_results_us = store->keep_results_us};
+  store_sql_begin(db, false);
+  sqlite3_stmt *stmt = store_sql_start(db, SQL_SIZES, NULL, 0);
+  if (store_sql_row(db, SQL_SIZES)) {
+    sizes->results_since_ms = store_sql_int(stmt, 0);
+    sizes->builds_with_results = store_sql_int(stmt, 1);
+    sizes->builds = store_sql_int(stmt, 2);
+    sizes->reusable_bytes = store_sql_int(stmt, 3);
+  }
+  if (store_sql_end(db) != SQLITE_OK) base_log(LOG_LEVEL_ERROR, "store_read", "why=\"%s\"", db->why);
+}
+
+static uint64_t file_bytes(const char *path, const char *suffix) {
+  struct stat st;
+  char *name = base_printf("%s%s", path, suffix);
+  uint64_t bytes = stat(name, &st) == 0 ? (uint64_t)st.st_size : 0;
+  free(name);
+  return bytes;
 }

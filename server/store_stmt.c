@@ -73,6 +73,10 @@
 
 static const char *const texts[] = {
     [SQL_FREELIST] = "PRAGMA freelist_count",
+    [SQL_META_READ] = "SELECT value FROM meta WHERE key=?1",
+    [SQL_SIZES] =
+        "SELECT min(iif(purged, NULL, started_ms)), sum(NOT purged), count(*),"
+        " (SELECT freelist_count*page_size FROM pragma_freelist_count(), pragma_page_size()) FROM build",
     [SQL_META_SET] = "UPDATE meta SET value=?2 WHERE key=?1",
 
     [SQL_PROJECT_FIND] = "SELECT id FROM project WHERE name=?1",

@@ -15,6 +15,7 @@
 #include "worker/progress.h"
 #include "worker/show.h"
 #include "worker/table.h"
+#include "worker/upkeep.h"
 #include "worker/verdict.h"
 
 enum { TICK_MS = 500, WHY_BYTES = 512, STATUS_ROWS = 10000 };
@@ -47,7 +48,8 @@ int admin_status(struct options *options, char **words, size_t count, char **com
                             .any_suite = true,
                             .limit = STATUS_ROWS};
   (void)words, (void)count, (void)command;
-  return show_run(options, &show);
+  int code = show_run(options, &show);
+  return code == EXIT_OK && !options->json && !options->csv ? upkeep_sizes(options) : code;
 }
 
 int admin_wait(struct options *options, char **words, size_t count, char **command) {

@@ -20,6 +20,7 @@
 #include "worker/replay.h"
 #include "worker/report.h"
 #include "worker/run.h"
+#include "worker/upkeep.h"
 
 enum {
   SHOWN_BYTES = 80,
@@ -71,6 +72,9 @@ static const struct subcommand subcommands[] = {
      "the order in which a worker ran, printed or run again", 1, false, replay_main},
     {"bisect", OPTIONS_BISECT, "[OPTION]... BUILD ID -- COMMAND...", "find the test that makes another one fail", 2,
      true, bisect_main},
+    {"backup", OPTIONS_BACKUP, "[OPTION]... NAME", "a copy of the server's database, beside it", 1, false,
+     upkeep_backup},
+    {"check", OPTIONS_CHECK, "[OPTION]...", "is the server's database whole?", 0, false, upkeep_check},
     {"wait", OPTIONS_WAIT, "[OPTION]...", "wait for a build's end; its verdict is the exit code", 0, false, admin_wait},
     {"report", OPTIONS_REPORT, "[OPTION]...", "summary of a build, or its merged JUnit XML", 0, false, report_main},
     {"plan", OPTIONS_PLAN, "[OPTION]...", "how long the suite would take on N workers, and how many are worth it", 0,

@@ -29,6 +29,8 @@ enum options_command {
   OPTIONS_EXPORT = 1 << 23,
   OPTIONS_REPLAY = 1 << 24,
   OPTIONS_BISECT = 1 << 25,
+  OPTIONS_BACKUP = 1 << 26,
+  OPTIONS_CHECK = 1 << 27,
   OPTIONS_NO_FLAG = 1 << 30,  // taken by no command line: variable and file only
 };
 

@@ -1,0 +1,39 @@
+// Shared by query.c and query_change.c alone: a question in hand, and who waits for an answer that takes time.
+#ifndef SERVER_QUERY_IMPL_H
+#define SERVER_QUERY_IMPL_H
+
+#include "server/query.h"
+
+struct query_waiter {
+  struct query_waiter *next;
+  struct conn *conn;
+  uint64_t seq;
+  uint64_t ticket;  // waits for this record to be on disk; 0: for the build, or
+  bool chore;       // for the store's chore
+  char *project, *suite, *build;
+};
+
+struct query_call {
+  struct server *server;
+  struct conn *conn;
+  uint64_t seq;
+  char *project, *suite, *build, *test, *branch;
+  uint32_t limit, workers;
+  uint64_t after, since_ms;
+  const Shardd__Query *message;  // for what one kind alone has
+};
+
+// ---- query.c
+void query_send(struct conn *conn, uint64_t seq, const struct rows *rows);
+uint32_t query_waits_of(const struct query_call *call);           // questions of this connection that wait
+struct query_waiter *query_waits(const struct query_call *call);  // one more
+
+// ---- query_change.c: what changes something, or takes long
+void query_mute(const struct query_call *call, bool mutes);
+void query_import(const struct query_call *call);
+void query_backup(const struct query_call *call);
+void query_check(const struct query_call *call);
+// True when the answer to a waiter with a ticket or for a chore was sent.
+bool query_change_answer(struct server *server, const struct query_waiter *waiter);
+
+#endif
