@@ -34,7 +34,7 @@ enum options_command {
   OPTIONS_NO_FLAG = 1 << 30,  // taken by no command line: variable and file only
 };
 
-enum { OPTIONS_KEY_COUNT = 58, OPTIONS_WORKERS_MAX = 258 };
+enum { OPTIONS_KEY_COUNT = 59, OPTIONS_WORKERS_MAX = 256 };
 
 // The numbers of OnRetry in shardd.proto (asserted in options_table.c).
 enum options_on_retry { OPTIONS_ON_RETRY_UNRESOLVED, OPTIONS_ON_RETRY_MINE, OPTIONS_ON_RETRY_ALL };
@@ -88,6 +88,7 @@ struct options {
   char *reason, *who, *ticket;
   uint64_t for_us;
   bool extend;
+  int annotate;     // enum annotate_form
   uint64_t worker;  // number of a worker in its build
   char *until;
   int format;    // enum durations_format

@@ -3,6 +3,7 @@
 // key in config/shard.yml. It knows what values may be, and nothing of what the subcommands do with them. The token has
 // no flag: a command line is visible to everybody on the machine.
 #include "proto/msg.h"
+#include "worker/annotate.h"
 #include "worker/ci.h"
 #include "worker/durations.h"
 #include "worker/options.h"
@@ -31,6 +32,7 @@ enum {
 static const char *const runners[] = {"auto", "pytest", "command", NULL};
 static const char *const collects[] = {"full", "lazy", NULL};
 static const char *const formats[] = {"auto", "durations", "junit", "csv", NULL};
+static const char *const annotates[] = {"auto", "none", "github", "gitlab", "teamcity", NULL};
 static const char *const on_retries[] = {"unresolved", "mine", "all", NULL};
 static const char *const orders[] = {"auto", "failed-first", "collection", NULL};
 static const char *const colors[] = {"auto", "always", "never", NULL};
@@ -317,6 +319,14 @@ static const struct conf_key keys[] = {
      .offset = AT(markdown),
      .help = "print the summary as Markdown, for a CI's summary page or annotation",
      .commands = OPTIONS_REPORT},
+    {.name = "annotate",
+     .type = CONF_CHOICE,
+     .offset = AT(annotate),
+     .choices = annotates,
+     .fallback = "auto",
+     .arg = "CI",
+     .help = "with the summary, failures in the words of a CI; auto goes by the CI it runs in",
+     .commands = OPTIONS_REPORT},
     {.name = "since",
      .type = CONF_DURATION,
      .offset = AT(since_us),
@@ -437,6 +447,7 @@ static const struct conf_key keys[] = {
 };
 
 _Static_assert(COUNT_OF(formats) == DURATIONS_CSV + 2, "format has the numbers of durations.h");
+_Static_assert(COUNT_OF(annotates) == ANNOTATE_TEAMCITY + 2, "annotate has the numbers of annotate.h");
 _Static_assert(COUNT_OF(keys) == OPTIONS_KEY_COUNT, "a source for each key");
 
 const struct conf_table options_table = {.env_prefix = "SHARD", .keys = keys, .count = COUNT_OF(keys)};

@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "worker/admin.h"
+#include "worker/annotate.h"
+#include "worker/ci.h"
 #include "worker/junit_write.h"
 #include "worker/markdown.h"
 #include "worker/replace.h"
@@ -22,6 +24,7 @@ static int next_page(struct ask *ask, Shardd__Query *query, unsigned timeout_ms,
 static int write_cases(const struct cases *cases, const char *suite, FILE *out, char *why, size_t why_size);
 static void write_case(struct junit_write *writer, const struct cases_case *item);
 static int print(const struct options *options, const struct cases *cases, struct json_t *json);
+static int print_text(const struct options *options, const struct cases *cases);
 static void name_statuses(json_t *rows);
 
 int report_fetch(struct ask *ask, const struct report_of *of, unsigned timeout_ms, struct cases *cases,
@@ -134,13 +137,22 @@ static int print(const struct options *options, const struct cases *cases, struc
     return EXIT_INFRA;
   }
   if (json != NULL || options->junit[0] != '\0') return EXIT_OK;
+  return print_text(options, cases);
+}
+
+static int print_text(const struct options *options, const struct cases *cases) {
+  struct ci_info ci;
+  char why[WHY_BYTES];
   struct summary summary;
-  struct summary_look look = {.color = options_color(options, STDOUT_FILENO)};
+  bool known = ci_detect(ci_getenv, NULL, &ci, why, sizeof why) == 0;
+  enum annotate_form form = annotate_choose((enum annotate_form)options->annotate, known ? ci.name : "none");
+  struct summary_look look = {.color = options_color(options, STDOUT_FILENO), .fold = annotate_fold(form)};
   summary_count(&summary, cases, 0);
   if (options->markdown)
     return markdown_print(stdout, cases, &summary) == 0 && fflush(stdout) == 0 ? EXIT_OK : admin_fail_output();
   summary_print(stdout, cases, &summary, &look);
-  return fflush(stdout) == 0 ? EXIT_OK : admin_fail_output();
+  int rc = annotate_print(stdout, form, cases, options->suite);
+  return rc == 0 && fflush(stdout) == 0 ? EXIT_OK : admin_fail_output();
 }
 
 // The wire's numbers as the words that people and the summary use.

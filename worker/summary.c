@@ -168,7 +168,9 @@ static void print_failure(FILE *out, const struct cases_case *item, const struct
   fputc('\n', out);
   if (final->text_bytes > 0) {
     char *text = human_safe(final->text, final->text_bytes, ESCAPE_TEXT);
+    if (look->fold != NULL) look->fold(out, item, true);
     fprintf(out, "%s%s\n", text, text[0] != '\0' && text[strlen(text) - 1] == '\n' ? "" : "\n");
+    if (look->fold != NULL) look->fold(out, item, false);
     free(text);
   }
   free(id);

@@ -24,9 +24,13 @@ struct summary {
 // Counts. `workers` 0: as many as were seen.
 void summary_count(struct summary *summary, const struct cases *cases, size_t workers);
 
+// Called before and behind the output of a failing test.
+typedef void summary_fold(FILE *out, const struct cases_case *item, bool begin);
+
 struct summary_look {
   bool color;
   bool failures_only;  // no schedule, no slowest tests
+  summary_fold *fold;  // NULL: nothing around outputs
 };
 
 // Prints all of it, the line of counts last. Names and outputs are made safe to show.
