@@ -6,6 +6,7 @@
 #include "server/limits.h"
 #include "server/queue.h"
 #include "server/queue_impl.h"
+#include "tests/unit/token_rule.h"
 
 enum { MODEL_TESTS = 80, MODEL_WORKERS = 120, MODEL_LEASES = 12, MODEL_TOKENS = 3, SECOND = 1000000 };
 enum model_presence { HERE, SILENT, AWAY, GONE };
@@ -93,25 +94,12 @@ static inline void model_attempt(struct model *m, uint32_t test, uint32_t attemp
   m->attempts[test] = attempt;
 }
 
-// Tokens are free at the grant (who returns with what it holds may hold too many), and nothing runs beside an exclusive
-// test.
 static inline void model_check_tokens(struct model *m, uint32_t test, uint32_t count) {
-  uint32_t used[MODEL_TOKENS] = {0}, held = 0, exclusive = 0;
-  for (uint32_t i = 0; i < m->total; i++) {
-    if (!m->held[i]) continue;
-    held++;
-    exclusive += m->need[i] == TOKENS_EXCLUSIVE;
-    for (uint32_t t = 0; t < MODEL_TOKENS; t++)
-      used[t] += m->need[i] >> t & 1;
-  }
-  assert_int_equal(exclusive, 0);
+  struct token_rule rule = {m->total, MODEL_TOKENS, m->need, m->held, m->copies};
+  assert_true(token_rule_allows(&rule, test));
   if (!m->need[test]) return;
   m->with_tokens++;
   assert_int_equal(count, 1);
-  if (m->need[test] == TOKENS_EXCLUSIVE) assert_int_equal(held, 0);
-  for (uint32_t t = 0; t < MODEL_TOKENS; t++) {
-    if (m->need[test] >> t & 1) assert_true(used[t] < m->copies[t]);
-  }
 }
 
 static inline void model_granted(struct model *m, const struct effect *effect, bool arrives) {

@@ -245,6 +245,21 @@ static void test_one_charge_per_vanished_worker(void **state) {
   assert_int_equal(counts().by_verdict[VERDICT_PASSED], 2);
 }
 
+// A worker that falls silent again and again in a test has not been killed by it even once.
+static void test_one_worker_is_one_death(void **state) {
+  (void)state;
+  open_build(&usual, 1);
+  uint32_t a = join_new();
+  for (int silences = 0; silences < 2 * LIMIT_LOST; silences++) {
+    struct grant grant = lease(a);
+    queue_started(queue, now, a, grant.id, 0);
+    pass(usual.lease_ttl_us);
+    assert_int_equal(counts().ready, 1);
+    heard(a);
+  }
+  assert_int_equal(queue_verdict(queue, 0), VERDICT_NONE);
+}
+
 // It fell silent, and its failure came after all: the test goes to be tried again and not back to it, though it was not
 // told so and names the lease; nor is it charged with a death.
 static void test_late_failure_is_not_held(void **state) {
@@ -399,6 +414,7 @@ int main(void) {
       TEST(test_crash_then_pass_is_flaky),
       TEST(test_lost_three_times),
       TEST(test_one_charge_per_vanished_worker),
+      TEST(test_one_worker_is_one_death),
       TEST(test_late_failure_is_not_held),
       TEST(test_leaving_charges_nobody),
       TEST(test_max_failures),

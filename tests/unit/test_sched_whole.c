@@ -88,10 +88,25 @@ static void test_worker_stays(void **state) {
   assert_int_equal(worker[0].file, SCHED_NO_FILE);
 }
 
+// Into a whole file that has somebody nobody follows.
+static void test_whole_file_is_not_stayed_in(void **state) {
+  (void)state;
+  static const bool whole_of[] = {true, false};
+  for (uint32_t i = 0; i < 40; i++)
+    add(i / 20, i, SECOND);
+  how.whole_of = whole_of;
+  make(false);
+  assert_true(grant(0, 2) > 0 && worker[0].file == 0);
+  assert_true(grant(1, 2) > 0 && worker[1].file == 1);
+  sched_worker_stay(sched, &worker[1], 0);
+  sched_check(sched);
+  assert_int_equal(worker[1].file, SCHED_NO_FILE);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(test_some_files_are_whole), TEST(test_units_are_whole), TEST(test_collection_order),
-      TEST(test_process_leases),       TEST(test_worker_stays),
+      TEST(test_process_leases),       TEST(test_worker_stays),    TEST(test_whole_file_is_not_stayed_in),
   };
   return cmocka_run_group_tests_name("sched_whole", tests, NULL, NULL);
 }
