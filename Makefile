@@ -104,7 +104,7 @@ $(BUILD)/chaos/shim.so: tests/chaos/shim.c
 	@mkdir -p $(@D)
 	@echo "  LD $@"; $(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -fPIC -shared -o $@ $< -ldl
 
-chaos-programs: $(BUILD)/chaos/powercut $(BUILD)/chaos/storetool $(BUILD)/chaos/shim.so
+chaos-programs: $(BUILD)/sim/sim $(BUILD)/chaos/powercut $(BUILD)/chaos/storetool $(BUILD)/chaos/shim.so
 
 # CUTS=1000000 on demand; SEED repeats a run.
 CUTS ?= 20000
@@ -112,6 +112,21 @@ SEED := $(or $(SEED),$(shell date +%s))
 powercut: $(BUILD)/chaos/powercut
 	$< --cuts $(CUTS) --seed $(SEED) --jobs $(JOBS)
 	$< --cuts 1000 --seed $(SEED) --jobs $(JOBS) --control NORMAL
+
+# ---- simulation: the real core, and a simulated world around it. STEPS=1000000000 on demand; SEED repeats a run.
+$(BUILD)/sim/sim: $(call obj,$(wildcard tests/sim/*.c)) $(BUILD)/libserver.a $(BUILD)/libconfig.a
+	@mkdir -p $(@D)
+	@echo "  LD $@"; $(CC) $(ALL_LDFLAGS) -o $@ $^ -lpthread -lm
+
+STEPS ?= 100000000
+sim: $(BUILD)/sim/sim
+	@$< tests/sim/tapes/*
+	$< --steps $(STEPS) --seed $(SEED) --jobs $(JOBS) --out $(BUILD)/sim
+
+# Planted bugs, each of which a test must find; MUTANTS=name for some, MUTANTS=--quick for those of `make check`.
+MUTANTS ?=
+mutants: $(BUILD)/sim/sim chaos-programs unit-programs
+	@tests/sim/mutants.py $(BUILD) $(MUTANTS) -- $(CC) $(ALL_CFLAGS)
 
 # SIGKILL of the daemon and workers, ROUNDS times, and of a store at every system call (EVERY=1: each).
 ROUNDS ?= 300
@@ -158,6 +173,8 @@ coverage:
 
 # The long runs of all of these; hours.
 torture:
+	$(MAKE) sim STEPS=1000000000
+	$(MAKE) mutants
 	$(MAKE) powercut CUTS=1000000
 	$(MAKE) kill ROUNDS=10000
 	$(MAKE) chaos SPAN=3600
@@ -211,13 +228,13 @@ demo:
 JOBS ?= 2
 ASAN := build/address-undefined
 ASAN_E2E := tests/e2e/test_build.py,tests/e2e/test_kill.py,tests/e2e/test_local.py
-ASAN_CHAOS := tests/chaos/test_powercut.py,tests/fuzz
+ASAN_CHAOS := tests/chaos/test_powercut.py,tests/sim/test_sim.py::test_all_invariants_hold,tests/fuzz
 check:
 	@tests/deps.sh build test
 	@$(MAKE) --no-print-directory -j$(JOBS) all unit-programs chaos-programs fuzz-programs
 	@$(MAKE) --no-print-directory -j$(JOBS) SAN=address,undefined BUILD=$(ASAN) WERROR=1 all unit-programs \
 	  chaos-programs fuzz-programs
-	@tests/check.py --unit $(BUILD) --e2e $(BUILD) tests/test_checks.py,tests/e2e,tests/chaos,tests/fuzz --unit $(ASAN) \
+	@tests/check.py --unit $(BUILD) --e2e $(BUILD) tests/test_checks.py,tests/e2e,tests/sim,tests/chaos,tests/fuzz --unit $(ASAN) \
 	  --e2e $(ASAN) $(ASAN_E2E),$(ASAN_CHAOS)
 
 unit-programs: $(UNIT_BIN)
@@ -226,7 +243,7 @@ unit: unit-programs
 	@tests/check.py --unit $(BUILD)
 
 e2e: all chaos-programs fuzz-programs
-	@tests/check.py --e2e $(BUILD) tests/test_checks.py,tests/e2e,tests/chaos,tests/fuzz
+	@tests/check.py --e2e $(BUILD) tests/test_checks.py,tests/e2e,tests/sim,tests/chaos,tests/fuzz
 
 # The threads of the store, under ThreadSanitizer: all unit tests, and the daemon with it in a few end-to-end tests.
 tsan:
@@ -235,8 +252,8 @@ tsan:
 	@tests/check.py --unit build/thread --e2e build/thread tests/e2e/test_build.py
 
 # ---- lint: each part is a target of its own; all of them run even when one fails
-LINT_C := $(wildcard $(foreach d,server worker proto config tests/unit tests/bench tests/chaos tests/fuzz,$(d)/*.c))
-LINT_H := $(wildcard $(foreach d,server worker proto config tests/unit tests/bench tests/chaos tests/fuzz,$(d)/*.h))
+LINT_C := $(wildcard $(foreach d,server worker proto config tests/unit tests/bench tests/sim tests/chaos tests/fuzz,$(d)/*.c))
+LINT_H := $(wildcard $(foreach d,server worker proto config tests/unit tests/bench tests/sim tests/chaos tests/fuzz,$(d)/*.h))
 LINT_SH := $(wildcard .ci/run tests/*.sh docs/ci/*.sh)
 LINT_PARTS := gcc clang format tidy cppcheck shell python man rules
 lint:
@@ -259,7 +276,7 @@ lint-tidy: compile_commands.json
 lint-cppcheck: $(GEN)
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability --inline-suppr -j $(JOBS) \
 	  --suppressions-list=tests/cppcheck.txt -D_GNU_SOURCE -DSHARD_VERSION='"$(VERSION)"' -I. -I$(BUILD)/gen \
-	  --library=posix server worker proto config tests/unit tests/bench tests/chaos tests/fuzz
+	  --library=posix server worker proto config tests/unit tests/bench tests/sim tests/chaos tests/fuzz
 
 lint-shell:
 	shellcheck $(LINT_SH)
@@ -344,11 +361,13 @@ make e2e           end-to-end tests; one: /usr/bin/python3 -m pytest tests/e2e -
 make fuzz          searches for inputs that break readers, SECONDS=60 each; one of them: make fuzz-NAME
 make chaos         spoilt connections (SPAN=3600 seconds), failing calls, jumping clocks, a divided network
 make kill          SIGKILL of daemon and workers (ROUNDS=10000), and of a store at every system call
+make sim           the queue and the scheduler in a simulated world: STEPS=1000000000 SEED=7
+make mutants       planted bugs, each of which a test must find; some: MUTANTS=NAME
 make powercut      the store on a disk that forgets: CUTS=1000000 SEED=7; a control must lose
 make soak          thousands of builds on one daemon: memory, descriptors, database (LASTING=900 seconds)
 make valgrind      unit tests under valgrind
 make coverage      branches of core, protocol and store that the tests take
-make torture       the long runs of powercut, kill, chaos, fuzz, soak, tsan and valgrind: hours
+make torture       the long runs of sim, mutants, powercut, kill, chaos, fuzz, soak, tsan and valgrind: hours
 make tsan          unit tests and a few end-to-end tests with ThreadSanitizer
 make bench         benchmarks against their targets; one: bench-overhead, bench-makespan-virtual, bench-load,
                    bench-collect
@@ -363,6 +382,6 @@ help:
 
 .PHONY: all deps demo check unit unit-programs e2e tsan lint $(LINT_PARTS:%=lint-%) objects format bench \
   bench-overhead bench-makespan-virtual bench-load bench-collect monte-carlo install uninstall clean help \
-  chaos-programs powercut fuzz-programs fuzz kill chaos soak valgrind coverage torture
+  chaos-programs sim mutants powercut fuzz-programs fuzz kill chaos soak valgrind coverage torture
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

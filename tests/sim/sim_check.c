@@ -1,0 +1,196 @@
+// What must be true, seen from outside: each event may change only what it is the cause of, and the queue must agree
+// with the truth of the records (sim_disk.c). The names I1 to I14 are those of docs/reliability.md; queue_check asserts
+// the inside of the core besides.
+#include <string.h>
+
+#include "tests/sim/sim.h"
+#include "tests/unit/token_rule.h"
+
+static uint64_t check_lease_of(const struct queue *queue, uint32_t test, uint32_t *holder) {
+  uint32_t slot = queue->total ? queue->test[test].slot : (uint32_t)QUEUE_NO_SLOT;
+  if (slot == QUEUE_NO_SLOT) return 0;
+  *holder = queue->lease[slot]->worker;
+  return queue->lease[slot]->id;
+}
+
+void sim_check_before(struct sim *sim, struct sim_cause cause) {
+  sim->cause = cause;
+  memset(sim->granted, 0, sizeof sim->granted);
+  for (uint32_t i = 0; i < sim->total; i++) {
+    sim->held[i] = check_lease_of(sim->server.queue, i, &sim->holder[i]);
+    sim->settled[i] = sim->server.truth[i].verdict != VERDICT_NONE;
+  }
+}
+
+static bool check_holds(const struct sim_lease *lease, uint32_t test) {
+  uint32_t i = 0;
+  while (i < lease->count && lease->test[i] != test)
+    i++;
+  return i < lease->count;
+}
+
+static bool check_names(const struct sim_message *hello, uint64_t lease, uint32_t test) {
+  for (uint32_t i = 0; i < hello->held_count; i++) {
+    if (hello->held[i].id == lease && check_holds(&hello->held[i], test)) return true;
+  }
+  return false;
+}
+
+// ---- ends of leases (I2, I7)
+
+static bool check_silent(const struct sim *sim, uint32_t holder) {
+  return sim->server.session[holder].heard_us + sim->policy.lease_ttl_us <= sim->now_us;
+}
+
+// Was the test, which was LEASED before, free to leave its lease?
+static bool check_may_end(const struct sim *sim, uint32_t test) {
+  const struct sim_message *message = sim->cause.message;
+  bool own = sim->cause.number == sim->holder[test];
+  if (sim->cause.kind == SIM_ON_TICK) return check_silent(sim, sim->holder[test]);
+  if (!message) return false;
+  if (message->kind == SIM_RESULTS) return check_holds(&message->lease, test);  // its own, or a late one
+  if (message->kind == SIM_HELLO) return own && !check_names(message, sim->held[test], test);
+  if (message->kind == SIM_RELEASED)
+    return own && message->lease.id == sim->held[test] && check_holds(&message->lease, test);
+  return own && message->kind == SIM_BYE;
+}
+
+static bool check_may_begin(const struct sim *sim, uint32_t test, uint64_t lease, uint32_t holder) {
+  const struct sim_message *message = sim->cause.message;
+  if (sim->granted[test] == lease) return true;
+  return message && message->kind == SIM_HELLO && sim->cause.number == holder && check_names(message, lease, test);
+}
+
+// A worker that fell silent in a test that it had begun: the test is charged, each worker once in a row (I9).
+static void check_charge(struct sim *sim, uint32_t test) {
+  uint32_t holder = sim->holder[test];
+  const struct sim_session *session = &sim->server.session[holder];
+  if (session->told_test != test || session->told_lease != sim->held[test]) return;
+  sim->server.charged[test] += sim->server.charged_by[test] != holder;
+  sim->server.charged_by[test] = holder;
+}
+
+static void check_leases(struct sim *sim) {
+  for (uint32_t i = 0; i < sim->total; i++) {
+    uint32_t holder = SIM_NOBODY;
+    uint64_t lease = check_lease_of(sim->server.queue, i, &holder);
+    bool ended = sim->held[i] && sim->held[i] != lease;
+    if (ended && !check_may_end(sim, i))
+      sim_broken("I2", "test %u leaves lease %llx without a cause", i, (unsigned long long)sim->held[i]);
+    if (lease && lease != sim->held[i] && !check_may_begin(sim, i, lease, holder))
+      sim_broken("I2", "test %u comes into lease %llx without a cause", i, (unsigned long long)lease);
+    if (ended && sim->cause.kind == SIM_ON_TICK) {
+      sim->counts->expired++;
+      check_charge(sim, i);
+    }
+    if (lease && sim->cause.kind == SIM_ON_TICK && check_silent(sim, holder))
+      sim_broken("I7", "worker %u is silent and keeps test %u", holder, i);
+  }
+}
+
+// ---- grants (I6, I9, tokens)
+
+void sim_check_grant(struct sim *sim, const struct effect *effect) {
+  uint64_t now[SIM_TESTS] = {0};
+  uint32_t holder;
+  if (effect->lease <= sim->server.last_lease)
+    sim_broken("I6", "lease %llx was granted before", (unsigned long long)effect->lease);
+  sim->server.last_lease = effect->lease;
+  sim->counts->grants++;
+  // Several may be granted in one event: the others are looked at as if they came after.
+  for (uint32_t i = 0; i < sim->total; i++) {
+    uint64_t lease = check_lease_of(sim->server.queue, i, &holder);
+    if (lease < effect->lease) now[i] = lease;
+  }
+  struct token_rule rule = {sim->total, SIM_TOKENS, sim->need, now, sim->copies};
+  for (uint32_t i = 0; i < effect->count; i++) {
+    uint32_t test = effect->tests[i];
+    // The rows of a message fall one after another: an earlier one may grant what a later one settles.
+    if (sim->settled[test] && sim->server.truth[test].verdict != VERDICT_NONE)
+      sim_broken("I1", "test %u is leased after its verdict", test);
+    if (sim->granted[test]) sim_broken("I2", "test %u is leased twice at once", test);
+    if (sim->server.charged[test] >= LIMIT_LOST) sim_broken("I9", "test %u goes to one more worker", test);
+    if (!token_rule_allows(&rule, test)) sim_broken("tokens", "test %u is leased without its tokens", test);
+    if (sim->need[test] && effect->count > 1) sim_broken("tokens", "test %u is not leased alone", test);
+    sim->counts->with_tokens += sim->need[test] != 0;
+    sim->granted[test] = effect->lease;
+  }
+}
+
+// ---- verdicts and states (I1, I3)
+
+void sim_check_truth(const struct sim *sim) {
+  const struct queue *queue = sim->server.queue;
+  uint32_t done = 0;
+  queue_check(queue);
+  if (!queue_has_list(queue)) return;
+  for (uint32_t i = 0; i < sim->total; i++) {
+    const struct sim_truth *truth = &sim->server.truth[i];
+    enum queue_verdict verdict = queue_verdict(queue, i);
+    done += truth->verdict != VERDICT_NONE;
+    if (verdict != truth->verdict)
+      sim_broken("I1", "test %u: verdict %d, on disk %d", i, (int)verdict, (int)truth->verdict);
+    if (verdict != VERDICT_NONE && queue_decided_by(queue, i) != truth->decided)
+      sim_broken("I1", "test %u: decided by another worker", i);
+  }
+  enum queue_state state = queue_state(queue);
+  if (state == QUEUE_COMPLETE && done < sim->total) sim_broken("I3", "complete with %u of %u", done, sim->total);
+  if (state == QUEUE_RUNNING && done == sim->total) sim_broken("I3", "not complete although all is done");
+}
+
+// Nobody was heard of for as long as it takes, but those who were sent away.
+static void check_given_up(const struct sim *sim) {
+  for (uint32_t i = 0; i < sim->server.sessions; i++) {
+    const struct sim_session *session = &sim->server.session[i];
+    if (!session->left && !session->drained && session->heard_us + sim->policy.idle_us > sim->now_us)
+      sim_broken("I3", "incomplete although worker %u was just here", i);
+  }
+}
+
+void sim_check_after(struct sim *sim) {
+  bool given_up = queue_state(sim->server.queue) == QUEUE_INCOMPLETE;
+  check_leases(sim);
+  sim_check_truth(sim);
+  if (given_up && sim->cause.kind == SIM_ON_TICK) check_given_up(sim);
+}
+
+// ---- the end
+
+// The workers' exit codes together are the build's: whoever settled a failing verdict does not end green.
+static void check_codes(const struct sim *sim, uint32_t failing) {
+  const struct queue *queue = sim->server.queue;
+  const char *why;
+  for (uint32_t i = 0; i < sim->total; i++) {
+    enum queue_verdict verdict = sim->server.truth[i].verdict;
+    if (verdict != VERDICT_FAILED && verdict != VERDICT_CRASHED) continue;
+    uint32_t decided = sim->server.truth[i].decided;
+    if (queue_exit_code(queue, decided, &why) != EXIT_TESTS_FAILED)
+      sim_broken("I3", "worker %u failed test %u and ends green", decided, i);
+    for (uint32_t slot = 0; slot < sim->slots; slot++) {
+      const struct sim_worker *worker = &sim->worker[slot];
+      if (worker->number == decided && worker->life == SIM_EXITED && worker->exit_code == EXIT_OK)
+        sim_broken("I3", "process %u failed test %u and was told 0", slot, i);
+    }
+  }
+  struct queue_counts counts;
+  queue_counts(queue, &counts);
+  if (counts.failing != failing) sim_broken("I3", "%u failing counted, %u are", counts.failing, failing);
+  bool green = queue_build_code(queue, &why) == EXIT_OK;
+  if (green != (queue_state(queue) == QUEUE_COMPLETE && !failing && !counts.late_errors))
+    sim_broken("I3", "the build is %s", green ? "green" : "not green");
+}
+
+void sim_check_end(const struct sim *sim) {
+  enum queue_state state = queue_state(sim->server.queue);
+  uint32_t failing = 0, open = 0;
+  for (uint32_t i = 0; i < sim->total; i++) {
+    enum queue_verdict verdict = sim->server.truth[i].verdict;
+    failing += verdict == VERDICT_FAILED || verdict == VERDICT_CRASHED;
+    open += verdict == VERDICT_NONE;
+  }
+  if (state != QUEUE_COMPLETE && !(state == QUEUE_ABORTED && sim->policy.max_failures))
+    sim_broken("I14", "ends in state %d", (int)state);
+  if (state == QUEUE_COMPLETE && open) sim_broken("I3", "%u tests have no verdict at the end", open);
+  if (sim->server.durable != sim->server.logged) sim_broken("I4", "records are not durable at the end");
+  check_codes(sim, failing);
+}
