@@ -1,7 +1,6 @@
 """The short runs of the simulator (tests/sim/sim.c), its tapes, and planted bugs that must be found."""
 import os
 import pathlib
-import random
 import re
 import subprocess
 
@@ -25,7 +24,7 @@ def counts(output):
     return {name: int(n) for name, n in re.findall(r"(\w+) (\d+)(?:,|$)", output.splitlines()[1])}
 
 
-@pytest.mark.parametrize("seed", (1, random.randrange(1 << 48)))
+@pytest.mark.parametrize("seed", (1, 20261124))
 def test_all_invariants_hold(seed, tmp_path):
     done = run(SIM, "--seed", seed, "--steps", STEPS, "--out", tmp_path)
     assert done.returncode == 0, done.stdout
