@@ -17,8 +17,9 @@ static struct shrink_run *current;  // in a child
 _Noreturn void __assert_fail(const char *text, const char *file, unsigned line, const char *function);
 
 struct shrink_run *shrink_new(uint32_t runs) {
-  void *memory =
-      mmap(NULL, runs * sizeof(struct shrink_run), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  const int flags = MAP_SHARED | MAP_ANONYMOUS;
+  // cppcheck-suppress invalidFunctionArg
+  void *memory = mmap(NULL, runs * sizeof(struct shrink_run), PROT_READ | PROT_WRITE, flags, -1, 0);
   if (memory == MAP_FAILED) base_die(EXIT_INFRA, "no shared memory");
   return memory;
 }

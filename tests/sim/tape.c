@@ -2,6 +2,7 @@
 #include "tests/sim/tape.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { TAPE_LINE = 32 };
@@ -39,15 +40,13 @@ bool tape_over(const struct tape *tape) {
 
 int tape_read(struct tape *tape, FILE *in) {
   char line[256];
-  unsigned value;
   tape->count = 0;
   while (fgets(line, sizeof line, in)) {
     if (line[0] == '#') continue;
     for (const char *at = line; *at && *at != '\n'; at += 2) {
       char digits[3] = {at[0], at[1], '\0'};
       if (strspn(digits, "0123456789abcdef") != 2 || tape->count == TAPE_MAX) return -1;
-      if (sscanf(digits, "%x", &value) != 1) return -1;
-      tape->byte[tape->count++] = (uint8_t)value;
+      tape->byte[tape->count++] = (uint8_t)strtoul(digits, NULL, 16);
     }
   }
   tape_rewind(tape);
