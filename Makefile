@@ -81,7 +81,8 @@ unit-%: $(BUILD)/unit/test_%
 
 # ---- benchmarks in C: one program per tests/bench/NAME.c, those without a main apart
 BENCH_SRC := $(wildcard tests/bench/*.c)
-BENCH_PARTS := $(filter tests/bench/suites.c tests/bench/virtual.c tests/bench/peers.c,$(BENCH_SRC))
+BENCH_PARTS := $(filter $(foreach p,suites virtual peers bench swarm_list swarm_worker rival_kinds,tests/bench/$(p).c), \
+  $(BENCH_SRC))
 BENCH_BIN := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(filter-out $(BENCH_PARTS),$(BENCH_SRC)))
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(call obj,$(BENCH_PARTS)) $(LIBS)
 	@mkdir -p $(@D)
@@ -231,7 +232,7 @@ ASAN_E2E := tests/e2e/test_build.py,tests/e2e/test_kill.py,tests/e2e/test_local.
 ASAN_CHAOS := tests/chaos/test_powercut.py,tests/sim/test_sim.py::test_all_invariants_hold,tests/fuzz
 check:
 	@tests/deps.sh build test
-	@$(MAKE) --no-print-directory -j$(JOBS) all unit-programs chaos-programs fuzz-programs
+	@$(MAKE) --no-print-directory -j$(JOBS) all unit-programs chaos-programs fuzz-programs bench-programs
 	@$(MAKE) --no-print-directory -j$(JOBS) SAN=address,undefined BUILD=$(ASAN) WERROR=1 all unit-programs \
 	  chaos-programs fuzz-programs
 	@tests/check.py --unit $(BUILD) --e2e $(BUILD) tests/test_checks.py,tests/e2e,tests/sim,tests/chaos,tests/fuzz --unit $(ASAN) \
@@ -242,7 +243,7 @@ unit-programs: $(UNIT_BIN)
 unit: unit-programs
 	@tests/check.py --unit $(BUILD)
 
-e2e: all chaos-programs fuzz-programs
+e2e: all chaos-programs fuzz-programs bench-programs
 	@tests/check.py --e2e $(BUILD) tests/test_checks.py,tests/e2e,tests/sim,tests/chaos,tests/fuzz
 
 # The threads of the store, under ThreadSanitizer: all unit tests, and the daemon with it in a few end-to-end tests.
@@ -298,11 +299,23 @@ compile_commands.json: Makefile $(LINT_C) | $(GEN)
 format:
 	clang-format -i $(LINT_C) $(LINT_H)
 
-# ---- benchmarks: each prints its figures, the target and the verdict, and leaves them as JSON in build/
-bench: bench-overhead bench-makespan-virtual bench-load bench-collect
+# ---- benchmarks: each prints its figures, the target and the verdict, and leaves them as JSON in build/. All of them
+# run whatever the others say, then the table tells: 1 when a target was missed, 3 when a row has no figure.
+BENCHES := overhead makespan-virtual makespan-real load memory start query growth collect
+bench:
+	@tests/deps.sh build bench
+	@$(MAKE) --no-print-directory -j$(JOBS) all bench-programs
+	@rm -f $(BENCHES:%=$(BUILD)/bench-%.json)
+	@for name in $(BENCHES); do echo; echo "== bench-$$name"; $(MAKE) --no-print-directory bench-$$name || true; done
+	@echo; tests/bench/table.py $(BUILD)
 
-bench-overhead: all
-	@tests/bench/overhead.py $(BUILD) $(BUILD)/bench-overhead.json
+bench-programs: $(BENCH_BIN)
+
+bench-overhead bench-makespan-real bench-load bench-memory bench-growth: bench-%: all bench-programs
+	@tests/bench/$(subst -,_,$*).py $(BUILD) $(BUILD)/bench-$*.json
+
+bench-start bench-query: bench-%: all bench-programs
+	@tests/bench/past.py $* $(BUILD) $(BUILD)/bench-$*.json
 
 bench-collect: all
 	@tests/bench/collect.py $(BUILD) $(BUILD)/bench-collect.json
@@ -310,10 +323,6 @@ bench-collect: all
 HISTORIES ?= ../shared/durations
 bench-makespan-virtual: $(BUILD)/bench/makespan
 	@$(BUILD)/bench/makespan $(HISTORIES) $(BUILD)/bench-makespan-virtual.json
-
-bench-load: all $(BUILD)/bench/load
-	@place=$$(mktemp -d -p $(BUILD)) && trap 'rm -rf "$$place"' EXIT && \
-	  $(BUILD)/bench/load $(BUILD)/shardd "$$place" $(BUILD)/bench-load.json
 
 # The flaky model against tests whose nature is known, in virtual time.
 SEED ?= 1
@@ -369,8 +378,8 @@ make valgrind      unit tests under valgrind
 make coverage      branches of core, protocol and store that the tests take
 make torture       the long runs of sim, mutants, powercut, kill, chaos, fuzz, soak, tsan and valgrind: hours
 make tsan          unit tests and a few end-to-end tests with ThreadSanitizer
-make bench         benchmarks against their targets; one: bench-overhead, bench-makespan-virtual, bench-load,
-                   bench-collect
+make bench         benchmarks against their targets, some forty minutes; one of them: make bench-NAME with overhead,
+                   makespan-virtual, makespan-real, load, memory, start, query, growth or collect; ROUNDS=1: shorter
 make monte-carlo   the flaky model against its table, in virtual time; SEED=N
 make format        lays out all C sources
 make install       below PREFIX (/usr/local), DESTDIR before it; make uninstall takes it away
@@ -381,7 +390,7 @@ help:
 	@: $(info $(HELP))
 
 .PHONY: all deps demo check unit unit-programs e2e tsan lint $(LINT_PARTS:%=lint-%) objects format bench \
-  bench-overhead bench-makespan-virtual bench-load bench-collect monte-carlo install uninstall clean help \
+  bench-programs $(BENCHES:%=bench-%) monte-carlo install uninstall clean help \
   chaos-programs sim mutants powercut fuzz-programs fuzz kill chaos soak valgrind coverage torture
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

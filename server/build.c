@@ -119,8 +119,8 @@ bool build_collects(const struct build *build, uint32_t before) {
 // ---- the list
 
 static int build_compare_ids(const void *a, const void *b, void *arg) {
-  const char *const *id = arg;
-  return strcmp(id[*(const uint32_t *)a], id[*(const uint32_t *)b]);
+  const struct store_list *list = *(const struct store_list **)arg;
+  return strcmp(list->id[*(const uint32_t *)a], list->id[*(const uint32_t *)b]);
 }
 
 // Collection order is often the order of the bytes, or nearly.
@@ -138,8 +138,7 @@ static void build_number(struct build *build, const struct store_list *list) {
     build->position_of[i] = i;
   }
   if (!build_in_order(list))
-    qsort_r(build->position_of, list->count, sizeof *build->position_of, build_compare_ids,
-            (void *)(uintptr_t)list->id);
+    qsort_r(build->position_of, list->count, sizeof *build->position_of, build_compare_ids, &list);
   for (uint32_t i = 0; i < list->count; i++) {
     build->number_of[build->position_of[i]] = i;
   }

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs the Debian packages that are missing: through apt-get as root, or with sudo where it asks no password; else
-# prints the line to run. Called by the Makefile with the names of groups: build, test, demo, fuzz, torture,
-# lint. Quiet and quick when nothing is missing.
+# prints the line to run. Called by the Makefile with the names of groups: build, test, bench, demo, fuzz,
+# torture, lint. Quiet and quick when nothing is missing.
 set -euo pipefail
 
 declare -A packages=(
@@ -10,6 +10,8 @@ declare -A packages=(
   [test]="libcmocka-dev git systemd procps util-linux strace iproute2 bats cmake mandoc protobuf-compiler python3
     python3-protobuf python3-yaml python3-pytest python3-pytest-asyncio python3-pytest-cov python3-pytest-django
     python3-pytest-rerunfailures python3-pytest-xdist python3-coverage python3-networkx python3-numpy python3-scipy"
+  [bench]="python3 python3-pytest python3-pytest-xdist python3-networkx python3-passlib python3-protobuf
+    protobuf-compiler beanstalkd redis-server"
   [demo]="python3 python3-pytest python3-networkx"
   [fuzz]="clang libclang-rt-14-dev"
   [torture]="valgrind"
