@@ -324,6 +324,18 @@ HISTORIES ?= ../shared/durations
 bench-makespan-virtual: $(BUILD)/bench/makespan
 	@$(BUILD)/bench/makespan $(HISTORIES) $(BUILD)/bench-makespan-virtual.json
 
+# What the tables say of 10 million results with planted tests; several minutes, not part of `make bench`.
+BUILDS ?= 200
+TESTS ?= 50000
+bench-history: $(BUILD)/bench/planted
+	@place=$$(mktemp -d -p $(BUILD)) && trap 'rm -rf "$$place"' EXIT && \
+	  $(BUILD)/bench/planted "$$place" $(BUILD)/bench-history.json $(BUILDS) $(TESTS)
+
+# A real suite for 30 builds through the real daemon, with quarantine: auto.
+thirty-builds: all
+	@tests/deps.sh test
+	SHARD_BUILD_DIR=$(BUILD) tests/bench/thirty_builds.py
+
 # The flaky model against tests whose nature is known, in virtual time.
 SEED ?= 1
 monte-carlo: $(BUILD)/bench/montecarlo
@@ -380,6 +392,8 @@ make torture       the long runs of sim, mutants, powercut, kill, chaos, fuzz, s
 make tsan          unit tests and a few end-to-end tests with ThreadSanitizer
 make bench         benchmarks against their targets, some forty minutes; one of them: make bench-NAME with overhead,
                    makespan-virtual, makespan-real, load, memory, start, query, growth or collect; ROUNDS=1: shorter
+make bench-history what the tables say of 10 million results: BUILDS=200 TESTS=50000; several minutes
+make thirty-builds a real suite with flaky tests for 30 builds through the real daemon, quarantine: auto
 make monte-carlo   the flaky model against its table, in virtual time; SEED=N
 make format        lays out all C sources
 make install       below PREFIX (/usr/local), DESTDIR before it; make uninstall takes it away
@@ -390,7 +404,7 @@ help:
 	@: $(info $(HELP))
 
 .PHONY: all deps demo check unit unit-programs e2e tsan lint $(LINT_PARTS:%=lint-%) objects format bench \
-  bench-programs $(BENCHES:%=bench-%) monte-carlo install uninstall clean help \
+  bench-programs $(BENCHES:%=bench-%) bench-history thirty-builds monte-carlo install uninstall clean help \
   chaos-programs sim mutants powercut fuzz-programs fuzz kill chaos soak valgrind coverage torture
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
