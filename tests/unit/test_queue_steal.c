@@ -35,7 +35,7 @@ static const struct effect *recall(void) {
 
 static void answer(uint32_t worker, uint64_t lease_id, const uint32_t *tests, uint32_t count) {
   uint32_t copy[TESTS_MAX];  // what they point at goes with the effects
-  memcpy(copy, tests, count * sizeof *tests);
+  if (count) memcpy(copy, tests, count * sizeof *tests);
   begin();
   queue_released(queue, now, worker, lease_id, copy, count, &fx);
   end();

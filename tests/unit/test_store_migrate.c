@@ -87,7 +87,7 @@ static void test_a_kill_is_harmless(void **state) {
     if (child == 0) {
       struct store_error error;
       struct store *store = store_open(&fx_options, &error);
-      _exit(store == NULL);
+      _exit(store ? 0 : 1);
     }
     struct timespec delay = {.tv_nsec = delay_us * 1000};
     (void)nanosleep(&delay, NULL);
