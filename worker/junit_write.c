@@ -111,10 +111,12 @@ void junit_write_abandon(struct junit_write *writer) {
 }
 
 // A Python file that was skipped as a whole stands for itself: "a/test_b.py" is "a.test_b" of no class, as in pytest.
+// The id may begin below the file's path: with --pyargs, pytest names tests from their package on.
 static bool is_module(const struct junit_write_case *testcase) {
-  size_t bytes = strlen(testcase->id);
-  return testcase->file && strcmp(testcase->id, testcase->file) == 0 && bytes > 3 &&
-         strcmp(testcase->id + bytes - 3, ".py") == 0;
+  size_t bytes = strlen(testcase->id), file_bytes = testcase->file ? strlen(testcase->file) : 0;
+  if (bytes <= 3 || file_bytes < bytes || strcmp(testcase->id + bytes - 3, ".py") != 0) return false;
+  const char *end = testcase->file + file_bytes - bytes;
+  return strcmp(end, testcase->id) == 0 && (end == testcase->file || end[-1] == '/');
 }
 
 static void dot(char *path) {
