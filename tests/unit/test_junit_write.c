@@ -117,10 +117,12 @@ static void test_module(void **state) {
   const struct junit_write_case cases[] = {
       {"sub/test_m.py", "sub/test_m.py", ATTEMPT(.status = RUNNER_SKIPPED, TEXT("no db")), 1, false},
       {"sub/run.py", NULL, ATTEMPT(.status = RUNNER_PASSED), 1, false},
+      {"pkg/test_n.py", "../lib/pkg/test_n.py", ATTEMPT(.status = RUNNER_SKIPPED, TEXT("no x")), 1, false},
   };
   char *text = document(cases, COUNT_OF(cases), &seen);
   has(text, "<testcase classname=\"\" name=\"sub.test_m\" file=\"sub/test_m.py\"");
   has(text, "<testcase classname=\"unit\" name=\"sub/run.py\"");
+  has(text, "<testcase classname=\"\" name=\"pkg.test_n\" file=\"../lib/pkg/test_n.py\"");
   free(text);
 }
 
