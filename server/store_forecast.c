@@ -78,6 +78,7 @@ static void read_expected(struct store_db *db, uint64_t suite, struct store_expe
                                       .expected_us = base_calloc(p.count, sizeof *expected->expected_us),
                                       .file_setup_us = base_calloc(p.file_count, sizeof *expected->file_setup_us)};
   free(p.unit);
+  free(p.marks);
   read_times(db, suite, expected);
   read_untaught(db, build, expected);
   for (uint32_t i = 0; i < p.file_count; i++)

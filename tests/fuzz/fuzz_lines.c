@@ -77,6 +77,7 @@ static void begin(const struct runner_spec *spec) {
 }
 
 static void end(void) {
+  pytest_lazy_reset(&runner);
   size_t left = 0;
   for (size_t i = 0; i < TESTS; i++)
     left += !reported[i];
