@@ -181,7 +181,7 @@ double peers_xdist_worksteal(const struct suite *suite, const struct machine *ma
 // ---- a shuffled queue
 
 double peers_random(const struct suite *suite, const struct machine *machines, uint32_t n, uint64_t seed) {
-  struct xdist node[VIRTUAL_WORKERS_MAX];
+  struct xdist node[VIRTUAL_WORKERS_MAX] = {0};
   uint32_t *order = base_calloc(suite->count, sizeof *order);
   double end = 0;
   for (uint32_t i = 0; i < suite->count; i++) {
