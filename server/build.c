@@ -144,20 +144,26 @@ static void build_number(struct build *build, const struct store_list *list) {
   }
 }
 
+// Many ids at a time: a call of libcrypto costs as much as the hash of an id.
 static void build_digest(struct build *build, const struct store_list *list) {
-  char line[MSG_ID_MAX_BYTES + 1];
+  char text[4 * (MSG_ID_MAX_BYTES + 1)];
+  size_t used = 0;
   EVP_MD_CTX *context = EVP_MD_CTX_new();
   unsigned bytes = STORE_DIGEST_BYTES;
   bool ok = context && EVP_DigestInit_ex(context, EVP_sha256(), NULL);
   for (uint32_t i = 0; ok && i < list->count; i++) {
     const char *id = list->id[build->position_of[i]];
     size_t n = strlen(id);
-    assert(n < sizeof line);
-    memcpy(line, id, n);
-    line[n] = '\n';
-    ok = EVP_DigestUpdate(context, line, n + 1);
+    assert(n <= MSG_ID_MAX_BYTES);
+    if (sizeof text - used < n + 1) {
+      ok = EVP_DigestUpdate(context, text, used);
+      used = 0;
+    }
+    memcpy(text + used, id, n);
+    text[used + n] = '\n';
+    used += n + 1;
   }
-  ok = ok && EVP_DigestFinal_ex(context, build->digest, &bytes);
+  ok = ok && EVP_DigestUpdate(context, text, used) && EVP_DigestFinal_ex(context, build->digest, &bytes);
   EVP_MD_CTX_free(context);
   if (!ok) base_die(EXIT_INFRA, "libcrypto: SHA-256 failed");
 }
