@@ -5,9 +5,8 @@ XML; no step may cost more per test in the largest than in the smallest, beyond 
     growth.py BUILD JSON [--rounds 3] [--largest 500000]
 
 Each size is a suite of its own, in a fresh database: all tests are new. Cost is CPU time, of the daemon and of `shard
-report`, since wall time on a machine with two cores tells of the load generator as well; wall time is printed beside
-it.
-Per step and size the best of the rounds counts, since what disturbs a run only ever makes it slower. The curve is in
+report`, since wall time on a machine with two cores tells of the load generator as well; it is printed beside. Per step
+and size the best of the rounds counts, since what disturbs a run only ever makes it slower. The curve is in
 docs/performance.md.
 """
 import os
