@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 static bool heap_before(const struct heap_node *a, const struct heap_node *b) {
-  return a->key != b->key ? a->key > b->key : a->tie < b->tie;
+  return a->key != b->key ? a->key > b->key : (uintptr_t)a < (uintptr_t)b;
 }
 
 static void heap_place(struct heap *heap, struct heap_node *node, uint32_t place) {
@@ -45,7 +45,7 @@ void heap_release(struct heap *heap) {
 
 static void heap_grow(struct heap *heap) {
   if (heap->count + 1 < heap->room) return;
-  heap->room = heap->room ? heap->room * 2 : 4;
+  heap->room = heap->room ? heap->room + heap->room / 2 : 4;
   heap->node = base_realloc(heap->node, heap->room, sizeof *heap->node);
 }
 

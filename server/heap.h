@@ -1,6 +1,6 @@
 // A binary max-heap of nodes that live inside their owners, so that an owner can be moved or removed in O(log n). Pure.
-// Used by the scheduler to find the file or unit to take next. Equal keys come out by ascending tie, so that the same
-// history gives the same schedule.
+// Used by the scheduler to find the file or unit to take next. Equal keys come out in the order of the nodes in
+// memory, which is that of the array they all stand in, so that the same history gives the same schedule.
 #ifndef SERVER_HEAP_H
 #define SERVER_HEAP_H
 
@@ -8,9 +8,8 @@
 
 struct heap_node {
   uint64_t key;
-  uint32_t tie;
-  uint32_t place;  // 1 …: where it stands in the heap; 0: not in it
-};
+  uint32_t place;                       // 1 …: where it stands in the heap; 0: not in it
+} __attribute__((packed, aligned(4)));  // there is one for each unit of tests
 
 struct heap {
   struct heap_node **node;  // node[1 … count]

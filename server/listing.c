@@ -212,7 +212,7 @@ struct listing_diff {
   uint32_t named[2], total[2];
 };
 
-static void listing_only_in(const struct names *a, const struct names *b, int side, struct listing_diff *diff) {
+static void listing_only_in(const struct names *a, struct names *b, int side, struct listing_diff *diff) {
   char name[MSG_ID_MAX_BYTES];
   for (uint32_t i = 0; i < a->count; i++) {
     size_t n = names_copy(a, i, name);

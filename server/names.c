@@ -1,10 +1,10 @@
 // Names that begin alike, kept as an earlier one's beginning and a rest. Called by listing.c, build.c and by those who
 // name a test to somebody. It must not know what a name stands for, and it never forgets one.
 //
-// An entry is either whole: a byte 0, the name; or shared: how many bytes it has in common with the base (1 … 255), how
-// many entries back that stands (two bytes, little-endian), the rest. A base is always whole, so that any name is put
-// together from two pieces. A name becomes the new base when those since the last one would have saved more, taken
-// together, by following each other than a whole entry costs.
+// An entry is either whole: a byte 0, the name; or shared: how many bytes it has in common with the base (1 … 127, and
+// 128 if that is far), how many entries back that stands (a byte, two little-endian ones if far), the rest. A base is
+// always whole, so that any name is put together from two pieces. A name becomes the new base when those since the last
+// one would have saved more, taken together, by following each other than a whole entry costs.
 #include "server/names.h"
 
 #include <assert.h>
@@ -16,14 +16,17 @@
 enum {
   NAMES_FIRST_SLOTS = 16,
   NAMES_NUMBER_BITS = 20,
-  NAMES_SHARED_HEAD = 3,
   NAMES_SHARED_LEAST = 8,  // fewer bytes in common are not worth it
-  NAMES_SHARED_MOST = 255,
+  NAMES_SHARED_MOST = 127,
+  NAMES_FAR = 128,
+  NAMES_NEAR_MOST = 255,
   NAMES_BACK_MOST = 65535,
 };
 
 static const uint32_t number_mask = (1u << NAMES_NUMBER_BITS) - 1;
 _Static_assert(NAMES_MAX < (1 << NAMES_NUMBER_BITS) - 1, "a slot must hold the number + 1");
+
+static void names_set_slots(struct names *names, uint32_t slots);
 
 // A name in two pieces.
 struct names_view {
@@ -34,14 +37,16 @@ struct names_view {
 static struct names_view names_view(const struct names *names, uint32_t number) {
   assert(number < names->count);
   const char *entry = names->arena + names->offset[number];
-  size_t bytes = names->offset[number + 1] - names->offset[number], shared = (unsigned char)entry[0];
-  if (shared == 0) return (struct names_view){.start = entry + 1, .start_bytes = bytes - 1, .rest = entry + bytes};
-  uint32_t base = number - ((uint32_t)(unsigned char)entry[1] | (uint32_t)(unsigned char)entry[2] << 8);
-  assert(base < number && bytes >= NAMES_SHARED_HEAD);
-  return (struct names_view){.start = names->arena + names->offset[base] + 1,
-                             .start_bytes = shared,
-                             .rest = entry + NAMES_SHARED_HEAD,
-                             .rest_bytes = bytes - NAMES_SHARED_HEAD};
+  size_t bytes = names->offset[number + 1] - names->offset[number];
+  unsigned first = (unsigned char)entry[0];
+  if (first == 0) return (struct names_view){.start = entry + 1, .start_bytes = bytes - 1, .rest = entry + bytes};
+  size_t head = first & NAMES_FAR ? 3 : 2;
+  uint32_t back = (unsigned char)entry[1] | (first & NAMES_FAR ? (uint32_t)(unsigned char)entry[2] << 8 : 0);
+  assert(back > 0 && back <= number && bytes >= head);
+  return (struct names_view){.start = names->arena + names->offset[number - back] + 1,
+                             .start_bytes = first & ~(unsigned)NAMES_FAR,
+                             .rest = entry + head,
+                             .rest_bytes = bytes - head};
 }
 
 void names_init(struct names *names, uint64_t seed) {
@@ -94,7 +99,12 @@ static uint32_t names_slot(const struct names *names, uint64_t hash, const char 
   return at;
 }
 
-uint32_t names_find(const struct names *names, const void *name, size_t n) {
+static void names_index(struct names *names) {
+  if (!names->slot) names_set_slots(names, names->slot_mask + 1);
+}
+
+uint32_t names_find(struct names *names, const void *name, size_t n) {
+  names_index(names);
   uint32_t at = names_slot(names, map_hash(names->seed, name, n), name, n);
   return names->slot[at] ? (names->slot[at] & number_mask) - 1 : (uint32_t)NAMES_NONE;
 }
@@ -130,7 +140,7 @@ void names_reserve(struct names *names, uint32_t count) {
   assert(count <= NAMES_MAX);
   while (!names_fit(count, slots))
     slots *= 2;
-  if (slots > names->slot_mask + 1) names_set_slots(names, slots);
+  if (!names->slot || slots > names->slot_mask + 1) names_set_slots(names, slots);
 }
 
 static void names_grow(struct names *names, size_t n) {
@@ -171,11 +181,12 @@ static size_t names_shared(struct names *names, const char *name, size_t n) {
 static void names_put(struct names *names, const char *name, size_t n, size_t shared) {
   char *entry = names->arena + names->arena_bytes;
   uint32_t back = names->count - names->base;
-  size_t head = shared ? NAMES_SHARED_HEAD : 1;
-  entry[0] = (char)(unsigned char)shared;
+  bool far = back > NAMES_NEAR_MOST;
+  size_t head = !shared ? 1 : far ? 3 : 2;
+  entry[0] = (char)(unsigned char)(shared | (shared && far ? NAMES_FAR : 0));
   if (shared) {
     entry[1] = (char)(unsigned char)(back & 0xff);
-    entry[2] = (char)(unsigned char)(back >> 8);
+    if (far) entry[2] = (char)(unsigned char)(back >> 8);
   } else {
     names->base = names->count;
     names->drift = 0;
@@ -199,6 +210,7 @@ static void names_remember(struct names *names, const char *name, size_t n) {
 
 uint32_t names_add(struct names *names, const void *name, size_t n, bool *added) {
   *added = false;
+  names_index(names);
   uint64_t hash = map_hash(names->seed, name, n);
   uint32_t at = names_slot(names, hash, name, n);
   if (names->slot[at]) return (names->slot[at] & number_mask) - 1;
@@ -217,6 +229,8 @@ void names_trim(struct names *names) {
   names->last = NULL;
   names->last_bytes = names->last_room = 0;
   names->base = NAMES_NONE;
+  free(names->slot);
+  names->slot = NULL;
   if (!names->count) return;
   names->arena = base_realloc(names->arena, names->arena_bytes, 1);
   names->arena_room = names->arena_bytes;

@@ -11,7 +11,7 @@ struct names {
   size_t arena_bytes, arena_room;
   uint32_t *offset;  // offset[i]: where entry i begins; offset[count] is where the next will
   uint32_t count, room;
-  uint32_t *slot;  // open addressing: some bits of the hash above the number + 1; 0: empty
+  uint32_t *slot;  // open addressing: some bits of the hash above the number + 1; 0: empty. NULL after names_trim
   uint32_t slot_mask;
   uint64_t seed;        // keeps chosen names from colliding on purpose
   uint64_t name_bytes;  // of all names as they were given
@@ -32,11 +32,12 @@ void names_reserve(struct names *names, uint32_t count);
 // The number of the name, added if it is new (*added says so). NAMES_NONE when NAMES_MAX names or NAMES_BYTES_MAX bytes
 // are there.
 uint32_t names_add(struct names *names, const void *name, size_t n, bool *added);
-uint32_t names_find(const struct names *names, const void *name, size_t n);  // NAMES_NONE: not there
+uint32_t names_find(struct names *names, const void *name, size_t n);  // NAMES_NONE: not there
 size_t names_length(const struct names *names, uint32_t number);
 // Writes the name's names_length bytes, no NUL behind them; returns their number.
 size_t names_copy(const struct names *names, uint32_t number, char *out);
-// Gives back memory kept for growth: call when the last name was added.
+// Gives back memory kept for growth and for finding names: call when the last name was added. What is added or looked
+// for later makes the hash again.
 void names_trim(struct names *names);
 
 #endif

@@ -211,7 +211,7 @@ void queue_set_list(struct queue *queue, uint64_t now_us, const struct sched_lis
   queue->place_count[PLACE_READY] = list->count;
   for (uint32_t i = 0; i < list->count; i++) {
     queue->test[i].slot = QUEUE_NO_SLOT;
-    queue->test[i].decided = queue->test[i].lost_by = QUEUE_NOBODY;
+    queue->test[i].decided = queue->test[i].lost_by = QUEUE_TEST_NOBODY;
     queue_ready(queue, i);
   }
   queue->by_verdict[VERDICT_NONE] = list->count;
@@ -344,7 +344,9 @@ enum queue_verdict queue_verdict(const struct queue *queue, uint32_t test) {
 
 uint32_t queue_decided_by(const struct queue *queue, uint32_t test) {
   assert(test < queue->total);
-  return queue->test[test].place == PLACE_DONE ? queue->test[test].decided : (uint32_t)QUEUE_NOBODY;
+  const struct queue_test *of = &queue->test[test];
+  bool known = of->place == PLACE_DONE && of->decided != QUEUE_TEST_NOBODY;
+  return known ? of->decided : (uint32_t)QUEUE_NOBODY;
 }
 
 void queue_counts(const struct queue *queue, struct queue_counts *counts) {

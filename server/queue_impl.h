@@ -10,16 +10,22 @@ enum { QUEUE_NOBODY = UINT32_MAX, QUEUE_NO_TEST = UINT32_MAX, QUEUE_NO_SLOT = UI
 
 enum queue_place { PLACE_READY, PLACE_LEASED, PLACE_DONE };
 
+// Workers of a test are numbered in 16 bits, since there are many tests.
+enum { QUEUE_TEST_NOBODY = UINT16_MAX };
+_Static_assert((int)LIMIT_WORKERS < (int)QUEUE_TEST_NOBODY, "a test cannot name each worker");
+
 struct queue_test {
   uint32_t slot;     // LEASED: the live lease
-  uint32_t decided;  // DONE: the worker whose attempt settled the verdict
-  uint32_t lost_by;  // the worker that was last charged with it
+  uint16_t decided;  // DONE: the worker whose attempt settled the verdict
+  uint16_t lost_by;  // the worker that was last charged with it
   uint16_t attempts;
-  uint8_t place, verdict, status;
   uint8_t failures, crashes, lost;
-  bool again;  // READY: waits in the list of those to run again, not in the scheduler or among those with tokens
-  bool muted;  // its failing verdict is VERDICT_MUTED
+  uint8_t place : 4, verdict : 4;
+  uint8_t status : 4;
+  bool again : 1;  // READY: waits in the list of those to run again, not in the scheduler or among those with tokens
+  bool muted : 1;  // its failing verdict is VERDICT_MUTED
 };
+_Static_assert(sizeof(struct queue_test) == 16, "a test grew");
 
 struct queue_lease {
   uint64_t id;

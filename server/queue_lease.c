@@ -94,7 +94,7 @@ static uint32_t queue_lease_suspect(const struct queue_lease *lease) {
 static void queue_lease_charge(struct queue *queue, uint32_t number, uint32_t worker, struct effects *effects) {
   struct queue_test *test = &queue->test[number];
   if (test->lost_by != worker) test->lost++;
-  test->lost_by = worker;
+  test->lost_by = (uint16_t)worker;
   if (test->lost < LIMIT_LOST) {
     queue_put_again(queue, number, worker, true);
     return;

@@ -42,7 +42,7 @@ void queue_set_verdict(struct queue *queue, uint32_t number, uint32_t worker, en
   queue->by_status[status]++;
   test->verdict = (uint8_t)verdict;
   test->status = (uint8_t)status;
-  test->decided = worker;
+  test->decided = worker < QUEUE_TEST_NOBODY ? (uint16_t)worker : (uint16_t)QUEUE_TEST_NOBODY;
   if (queue_failing(verdict) && worker < queue->worker_count) queue->worker[worker].own_failing++;
 }
 
@@ -56,7 +56,7 @@ void queue_clear_verdict(struct queue *queue, uint32_t number) {
   queue->by_status[test->status]--;
   test->verdict = VERDICT_NONE;
   test->status = 0;
-  test->decided = QUEUE_NOBODY;
+  test->decided = QUEUE_TEST_NOBODY;
   if (queue->forgiven > queue_failing_count(queue)) queue->forgiven = queue_failing_count(queue);
 }
 
@@ -85,7 +85,7 @@ static void queue_discharge(struct queue_test *test, uint32_t worker) {
   if (test->lost_by != worker) return;
   assert(test->lost > 0);
   test->lost--;
-  test->lost_by = QUEUE_NOBODY;
+  test->lost_by = QUEUE_TEST_NOBODY;
 }
 
 // One attempt, live or replayed: counts it, and settles the verdict or sends the test round again.

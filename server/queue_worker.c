@@ -81,7 +81,7 @@ static void queue_reopen_test(struct queue *queue, uint32_t test) {
   queue_clear_verdict(queue, test);
   if (queue->test[test].failures) queue->retried--;
   queue->test[test].crashes = queue->test[test].lost = queue->test[test].failures = 0;
-  queue->test[test].lost_by = QUEUE_NOBODY;
+  queue->test[test].lost_by = QUEUE_TEST_NOBODY;
   queue_move(queue, test, PLACE_READY);
 }
 

@@ -20,9 +20,9 @@ struct sched_test {
 };
 
 struct sched_unit {
-  uint32_t begin, end;  // tests
-  uint32_t cursor;      // no test before it is free
-  uint32_t free;        // free tests
+  uint32_t begin;   // its first test; the next unit's begin is its end
+  uint32_t cursor;  // no test before it is free
+  uint32_t free;    // free tests
   uint32_t file;
   uint32_t next, prev;  // units of the file
   struct heap_node longest;
@@ -61,13 +61,8 @@ static uint32_t sched_clamp_us(uint64_t us) {
 static void sched_open_unit(struct sched *sched, uint32_t begin, uint32_t file) {
   uint32_t number = sched->unit_count++;
   struct sched_file *owner = &sched->file[file];
-  sched->unit[number] = (struct sched_unit){.begin = begin,
-                                            .end = begin,
-                                            .cursor = begin,
-                                            .file = file,
-                                            .next = NONE,
-                                            .prev = owner->last,
-                                            .longest.tie = number};
+  sched->unit[number] =
+      (struct sched_unit){.begin = begin, .cursor = begin, .file = file, .next = NONE, .prev = owner->last};
   if (owner->last != NONE) sched->unit[owner->last].next = number;
   if (owner->first == NONE) owner->first = number;
   owner->last = number;
@@ -95,7 +90,6 @@ static void sched_make_files(struct sched *sched, const struct sched_list *list)
   for (uint32_t i = 0; i < sched->file_count; i++) {
     struct sched_file *file = &sched->file[i];
     file->first = file->last = file->head = file->tail = NONE;
-    file->longest.tie = file->work.tie = i;
     file->setup_us = list->file_setup_us && i < list->file_count ? list->file_setup_us[i] : 0;
     file->whole = list->whole_files || (list->whole_of && i < list->file_count && list->whole_of[i]);
   }
@@ -111,11 +105,11 @@ static void sched_make_tests(struct sched *sched, const struct sched_list *list)
     assert(file < list->file_count || file == SCHED_NO_FILE);
     if (!sched_unit_continues(sched, list, i)) sched_open_unit(sched, i, file == SCHED_NO_FILE ? loose++ : file);
     uint32_t unit = sched->unit_count - 1;
-    sched->unit[unit].end = i + 1;
     sched->test[i] = (struct sched_test){.expected_us = sched_clamp_us(list->expected_us[i]),
                                          .order_us = sched_clamp_us(list->order_us[i]),
                                          .unit = unit & 0x7fffffff};
   }
+  sched->unit[sched->unit_count].begin = list->count;
   sched->unit = base_realloc(sched->unit, sched->unit_count + 1, sizeof *sched->unit);
 }
 
@@ -191,11 +185,15 @@ static void sched_file_own(struct sched *sched, struct sched_file *file, int cha
   sched_file_list(sched, file);
 }
 
+static uint32_t sched_end(const struct sched_unit *unit) {
+  return unit[1].begin;  // there is one more than units
+}
+
 // The unit's heap key and its file's, after its free tests changed.
 static void sched_unit_refresh(struct sched *sched, struct sched_unit *unit) {
   struct sched_file *file = &sched->file[unit->file];
   uint32_t longest = 0;
-  for (uint32_t i = unit->cursor; unit->free && i < unit->end; i++) {
+  for (uint32_t i = unit->cursor; unit->free && i < sched_end(unit); i++) {
     if (sched->test[i].free && sched->test[i].order_us > longest) longest = sched->test[i].order_us;
   }
   if (unit->free) {
@@ -384,7 +382,7 @@ static bool sched_lease_full(const struct sched_lease *lease) {
 
 static void sched_take_unit(struct sched *sched, struct sched_unit *unit, struct sched_lease *lease) {
   uint32_t i = unit->cursor;
-  for (; i < unit->end && lease->count < lease->room && (sched->whole_units || !sched_lease_full(lease)); i++) {
+  for (; i < sched_end(unit) && lease->count < lease->room && (sched->whole_units || !sched_lease_full(lease)); i++) {
     if (!sched->test[i].free) continue;
     sched_count(sched, i, -1);
     lease->out[lease->count++] = i;
@@ -454,7 +452,7 @@ static void sched_check_file(const struct sched *sched, const struct sched_file 
   uint64_t work = 0;
   for (uint32_t u = file->first; u != NONE; u = sched->unit[u].next) {
     uint32_t in_unit = 0;
-    for (uint32_t i = sched->unit[u].begin; i < sched->unit[u].end; i++) {
+    for (uint32_t i = sched->unit[u].begin; i < sched_end(&sched->unit[u]); i++) {
       if (!sched->test[i].free) continue;
       assert(i >= sched->unit[u].cursor && u >= file->head && u <= file->tail);
       in_unit++;

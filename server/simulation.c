@@ -69,6 +69,11 @@ void simulation_free(struct simulation *simulation) {
   free(simulation);
 }
 
+static uint32_t simulation_number(const struct simulation *simulation, const struct heap_node *ends) {
+  const char *worker = (const char *)ends - offsetof(struct simulation_worker, ends);
+  return (uint32_t)((const struct simulation_worker *)(const void *)worker - simulation->worker);
+}
+
 bool simulation_step(struct simulation *simulation, uint32_t events) {
   for (; events > 0 && queue_state(simulation->queue) != QUEUE_COMPLETE; events--) {
     const struct heap_node *first = heap_top(&simulation->running);
@@ -79,7 +84,7 @@ bool simulation_step(struct simulation *simulation, uint32_t events) {
       queue_tick(simulation->queue, simulation->now_us, &simulation->effects);
     } else {
       simulation->now_us = end_us;
-      simulation_end_test(simulation, first->tie);
+      simulation_end_test(simulation, simulation_number(simulation, first));
     }
     simulation_deliver(simulation);
   }
@@ -101,7 +106,6 @@ static void simulation_join(struct simulation *simulation) {
     free(reopened);
     assert(number == i);
     simulation->worker[i].file = SIMULATION_NO_FILE;
-    simulation->worker[i].ends.tie = i;
   }
   for (uint32_t i = 0; i < simulation->workers; i++)
     queue_lease(simulation->queue, SIMULATION_START_US, i, &simulation->effects);

@@ -57,9 +57,7 @@ static void tokens_fill(struct tokens *tokens, const struct tokens_list *list) {
         (struct tokens_test){.position = i,
                              .set = set,
                              .expected_us = list->expected_us[i],
-                             .order_us = list->order_us[i] > UINT32_MAX ? UINT32_MAX : (uint32_t)list->order_us[i],
-                             .longest.tie = i,
-                             .next.tie = i};
+                             .order_us = list->order_us[i] > UINT32_MAX ? UINT32_MAX : (uint32_t)list->order_us[i]};
   }
 }
 
