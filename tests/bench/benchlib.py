@@ -11,6 +11,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -58,8 +59,8 @@ def may_be_first():
 class Server:
     """A process that listens at a Unix socket, started in a folder of its own and ended with the block."""
 
-    def __init__(self, argv, socket, preexec=None, **kinds):
-        self.argv, self.socket, self.preexec, self.kinds = [str(part) for part in argv], socket, preexec, kinds
+    def __init__(self, argv, path, preexec=None, **kinds):
+        self.argv, self.socket, self.preexec, self.kinds = [str(part) for part in argv], path, preexec, kinds
         self.process = None
 
     def __enter__(self):
@@ -69,10 +70,15 @@ class Server:
         return self
 
     def wait_ready(self, until):
-        while not self.socket.exists():
+        while not self.listens():
             if self.process.poll() is not None or time.monotonic() > until:
                 raise Failed(f"does not start: {' '.join(self.argv)}")
             time.sleep(0.01)
+
+    def listens(self):
+        """The socket's file is there a moment before anybody listens."""
+        with socket.socket(socket.AF_UNIX) as trying:
+            return self.socket.exists() and trying.connect_ex(str(self.socket)) == 0
 
     def __exit__(self, *_):
         self.end()
@@ -91,11 +97,11 @@ class Daemon(Server):
     """shardd with its database below BUILD, where the disk is that of the project."""
 
     def __init__(self, place, database=None, preexec=None, env=None, **options):
-        socket = place.socket()
-        options = dict(dict(listen=f"unix:{socket}", database=database or place.file("shardd.db"), log_level="error",
+        path = place.socket()
+        options = dict(dict(listen=f"unix:{path}", database=database or place.file("shardd.db"), log_level="error",
                             max_connections=16000, ballast=0), **options)
         flags = [part for name, value in options.items() for part in ("--" + name.replace("_", "-"), value)]
-        super().__init__([place.build / "shardd", *flags], socket, preexec, **({"env": env} if env else {}))
+        super().__init__([place.build / "shardd", *flags], path, preexec, **({"env": env} if env else {}))
         self.address, self.database = options["listen"], options["database"]
 
 

@@ -4,8 +4,9 @@
     memory.py BUILD JSON [--tests 500000] [--idle 5000]
 
 A build holds at most 500,000 tests, so that the million is two builds, uploaded by real workers with ids of 86 bytes in
-files of 200 tests and classes of 10. What the daemon holds whatever its builds (the cache of SQLite above all) is
-there before: another build of the same tests was run down to nothing but its memory. Memory is what is resident.
+files of 200 tests; once in classes of 10, and once as functions, which cost more and make the row. What the daemon
+holds whatever its builds (the cache of SQLite above all) is there before: another build of the same tests stands beside
+them. Memory is what is resident.
 """
 import resource
 import subprocess
@@ -48,11 +49,13 @@ class Held:
         self.process.communicate()
 
 
-def queued(args, place):
-    with Daemon(place) as daemon, Held(args, daemon, build="warm", tests=args.tests, workers=1):
+def queued(args, place, unit):
+    """(bytes there before, bytes a test) with so many tests in each class."""
+    unit = {"unit-tests": unit}
+    with Daemon(place) as daemon, Held(args, daemon, build="warm", tests=args.tests, workers=1, **unit):
         before = resident(daemon.pid)
-        with Held(args, daemon, build="m", tests=args.tests, builds=2, workers=2):
-            return before, resident(daemon.pid) - before
+        with Held(args, daemon, build="m", tests=args.tests, builds=2, workers=2, **unit):
+            return before, (resident(daemon.pid) - before) / (2 * args.tests)
 
 
 def idle(args, place):
@@ -63,11 +66,12 @@ def idle(args, place):
 
 
 def memory(args, place):
-    tests = 2 * args.tests
-    before, grown = queued(args, place)
-    print(f"{tests:,} tests queued in two builds: {grown / tests:.0f} bytes a test, beside {before / 1e6:.0f} MB that "
-          f"were there", flush=True)
-    args.report.row("memory", "memory of a million queued tests", grown / tests, 130, " MB", before_bytes=before)
+    for unit, words in ((10, "in classes of 10"), (1, "functions, each a unit of its own")):
+        before, each = queued(args, place, unit)
+        args.report.sample(case=words, bytes_each=each, before_bytes=before)
+        print(f"{2 * args.tests:,} tests queued in two builds, {words}: {each:.0f} bytes a test, beside "
+              f"{before / 1e6:.0f} MB that were there", flush=True)
+    args.report.row("memory", "memory of a million queued tests, functions", each, 130, " MB")
     allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 64
     if allowed < args.idle:
         print(f"only {allowed} open files are allowed, so many connections it is")

@@ -168,16 +168,16 @@ static void usage(void) {
   fprintf(
       stderr,
       "usage: swarm --server ADDRESS --pid PID [--build NAME] [--builds N] [--tests N] [--workers N]\n"
-      "             [--call-us US] [--rate LEASES_PER_SECOND] [--seconds N] [--hold]\n"
+      "             [--call-us US] [--rate LEASES_PER_SECOND] [--seconds N] [--unit-tests N] [--hold]\n"
       "pid: of the daemon; tests: of each build; hold: connect, send the lists, say so, and wait for stdin to end\n");
   exit(EXIT_USAGE);
 }
 
 static void take_options(struct swarm *swarm, int argc, char **argv) {
-  static const struct option options[] = {{"server", 1, NULL, 's'},  {"pid", 1, NULL, 'p'},   {"build", 1, NULL, 'n'},
-                                          {"builds", 1, NULL, 'b'},  {"tests", 1, NULL, 't'}, {"workers", 1, NULL, 'w'},
-                                          {"call-us", 1, NULL, 'c'}, {"rate", 1, NULL, 'r'},  {"seconds", 1, NULL, 'e'},
-                                          {"hold", 0, NULL, 'h'},    {NULL, 0, NULL, 0}};
+  static const struct option options[] = {
+      {"server", 1, NULL, 's'},  {"pid", 1, NULL, 'p'},        {"build", 1, NULL, 'n'},   {"builds", 1, NULL, 'b'},
+      {"tests", 1, NULL, 't'},   {"workers", 1, NULL, 'w'},    {"call-us", 1, NULL, 'c'}, {"rate", 1, NULL, 'r'},
+      {"seconds", 1, NULL, 'e'}, {"unit-tests", 1, NULL, 'u'}, {"hold", 0, NULL, 'h'},    {NULL, 0, NULL, 0}};
   for (int letter; (letter = getopt_long(argc, argv, "", options, NULL)) != -1;) {
     switch (letter) {
       case 's': swarm->address = optarg; break;
@@ -189,6 +189,7 @@ static void take_options(struct swarm *swarm, int argc, char **argv) {
       case 'c': swarm->call_us = (uint32_t)bench_number("--call-us", optarg, 0, UINT32_MAX); break;
       case 'r': swarm->pace.rate = (double)bench_number("--rate", optarg, 0, 1000000); break;
       case 'e': swarm->seconds = (double)bench_number("--seconds", optarg, 1, 3600); break;
+      case 'u': swarm->unit_tests = (uint32_t)bench_number("--unit-tests", optarg, 1, BENCH_FILE_TESTS); break;
       case 'h': swarm->hold = true; break;
       default: usage();
     }
@@ -198,6 +199,7 @@ static void take_options(struct swarm *swarm, int argc, char **argv) {
 
 int main(int argc, char **argv) {
   struct swarm swarm = {.build = "bench", .builds = 1, .tests = 1000, .workers = 1, .call_us = 1000, .timer = -1};
+  swarm.unit_tests = BENCH_UNIT_TESTS;
   bench_program("swarm");
   take_options(&swarm, argc, argv);
   bench_allow_files(swarm.workers);

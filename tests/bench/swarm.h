@@ -37,6 +37,7 @@ struct swarm {
   pid_t server;
   uint32_t builds, tests, workers;  // tests of each build
   uint32_t call_us;                 // what every test is said to have taken
+  uint32_t unit_tests;              // tests of a class; 1: functions, each for itself
   bool hold;                        // connect, send the lists, and wait
   double seconds;                   // end the run after so long; 0: when the builds are drained
   struct bench_pace pace;           // of lease requests, all workers together

@@ -42,7 +42,7 @@ static void list_chunk(struct swarm_worker *worker, uint32_t from, uint32_t to) 
     bench_id(text[i - from], i);
     id[i - from] = msg_text(text[i - from]);
     file_of[i - from] = i / BENCH_FILE_TESTS;
-    unit_of[i - from] = i / BENCH_UNIT_TESTS;
+    unit_of[i - from] = i / worker->swarm->unit_tests;
     if (i % BENCH_FILE_TESTS) continue;
     bench_file(name[chunk.n_file], i / BENCH_FILE_TESTS);
     file[chunk.n_file] = msg_text(name[chunk.n_file]);
