@@ -389,7 +389,7 @@ static void test_forks(void **state) {
   for (size_t i = 0; i < COUNT_OF(cases); i++) {
     struct ci_info info;
     char why[256];
-    assert_int_equal(ci_detect(look_up, (void *)(uintptr_t)cases[i].vars, &info, why, sizeof why), 0);
+    assert_int_equal(ci_detect(look_up, env_of(cases[i].vars), &info, why, sizeof why), 0);
     if (info.fork != cases[i].fork) fail_msg("case %zu", i);
   }
 }
