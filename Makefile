@@ -75,6 +75,9 @@ $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(LIBS)
 	  -lpthread -lm
 $(BUILD)/unit/test_forecast_suites: $(BUILD)/obj/tests/bench/suites.o
 
+# Its SQLite fails when it is told to.
+$(BUILD)/unit/test_store_faults: ALL_LDFLAGS += $(foreach f,step exec prepare_v3,-Wl,--wrap=sqlite3_$(f))
+
 # Run one: make unit-NAME
 unit-%: $(BUILD)/unit/test_%
 	$<
@@ -137,6 +140,11 @@ kill: all $(BUILD)/chaos/storetool
 	tests/chaos/kill.py --rounds $(ROUNDS) --seed $(SEED) $(BUILD)
 	tests/chaos/syscalls.py --every $(EVERY) $(BUILD)
 
+# networkx on ten workers that die, three times.
+kill-real: all
+	@tests/deps.sh test
+	tests/chaos/kill_real.py --seed $(SEED) $(BUILD)
+
 # Connections, calls, clocks and networks that fail; SPAN seconds of spoilt connections.
 SPAN ?= 60
 chaos: all chaos-programs
@@ -178,6 +186,7 @@ torture:
 	$(MAKE) mutants
 	$(MAKE) powercut CUTS=1000000
 	$(MAKE) kill ROUNDS=10000
+	$(MAKE) kill-real
 	$(MAKE) chaos SPAN=3600
 	$(MAKE) fuzz SECONDS=3600
 	$(MAKE) soak
@@ -382,6 +391,7 @@ make e2e           end-to-end tests; one: /usr/bin/python3 -m pytest tests/e2e -
 make fuzz          searches for inputs that break readers, SECONDS=60 each; one of them: make fuzz-NAME
 make chaos         spoilt connections (SPAN=3600 seconds), failing calls, jumping clocks, a divided network
 make kill          SIGKILL of daemon and workers (ROUNDS=10000), and of a store at every system call
+make kill-real     networkx on ten workers that die, under a daemon that dies, three times
 make sim           the queue and the scheduler in a simulated world: STEPS=1000000000 SEED=7
 make mutants       planted bugs, each of which a test must find; some: MUTANTS=NAME
 make powercut      the store on a disk that forgets: CUTS=1000000 SEED=7; a control must lose
@@ -405,6 +415,6 @@ help:
 
 .PHONY: all deps demo check unit unit-programs e2e tsan lint $(LINT_PARTS:%=lint-%) objects format bench \
   bench-programs $(BENCHES:%=bench-%) bench-history thirty-builds monte-carlo install uninstall clean help \
-  chaos-programs sim mutants powercut fuzz-programs fuzz kill chaos soak valgrind coverage torture
+  chaos-programs sim mutants powercut fuzz-programs fuzz kill kill-real chaos soak valgrind coverage torture
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
