@@ -147,6 +147,11 @@ static const struct rule list_reply_rules[] = {
     TEXTS(ListReply, note, MSG_TEXT_MAX_BYTES),
 };
 
+static const struct rule lease_request_rules[] = {
+    COUNT(LeaseRequest, claim, 0, MSG_LEASE_MAX),
+    VALUES(LeaseRequest, claim, 0, MSG_LIST_MAX - 1),
+};
+
 static const struct rule lease_rules[] = {
     COUNT(Lease, test, 1, MSG_LEASE_MAX), VALUES(Lease, test, 0, MSG_LIST_MAX - 1),
     SAME_OR_NONE(Lease, cap_ms, test),    SAME(Lease, est_ms, test),
@@ -155,7 +160,7 @@ static const struct rule lease_rules[] = {
 };
 
 static const struct rule drained_rules[] = {
-    NUMBER(Drained, reason, SHARDD__DRAIN_REASON__DRAIN_SETTLED, SHARDD__DRAIN_REASON__DRAIN_LATE),
+    NUMBER(Drained, reason, SHARDD__DRAIN_REASON__DRAIN_SETTLED, SHARDD__DRAIN_REASON__DRAIN_FEW),
 };
 
 static const struct rule started_rules[] = {
@@ -250,7 +255,7 @@ static const struct message messages[] = {
     [SHARDD__FRAME__BODY_LIST_OFFER] = {RULES(list_offer_rules)},
     [SHARDD__FRAME__BODY_LIST_CHUNK] = {RULES(list_chunk_rules), .check = check_list_chunk},
     [SHARDD__FRAME__BODY_LIST_REPLY] = {RULES(list_reply_rules)},
-    [SHARDD__FRAME__BODY_LEASE_REQUEST] = {.count = 0},
+    [SHARDD__FRAME__BODY_LEASE_REQUEST] = {RULES(lease_request_rules)},
     [SHARDD__FRAME__BODY_LEASE] = {RULES(lease_rules)},
     [SHARDD__FRAME__BODY_PARKED] = {.count = 0},
     [SHARDD__FRAME__BODY_DRAINED] = {RULES(drained_rules)},

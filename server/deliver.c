@@ -13,7 +13,7 @@ _Static_assert((int)SHARDD__STATUS__STATUS_TIMED_OUT == (int)QUEUE_TIMED_OUT, "s
 _Static_assert((int)SHARDD__BUILD_STATE__BUILD_ABORTED == (int)QUEUE_ABORTED, "states differ");
 _Static_assert((int)SHARDD__ON_RETRY__ON_RETRY_ALL == (int)QUEUE_ALL, "retry modes differ");
 _Static_assert((int)SHARDD__RETRIED__RETRIED_YES == (int)QUEUE_RETRIED_YES, "retry answers differ");
-_Static_assert((int)SHARDD__DRAIN_REASON__DRAIN_LATE == (int)EFFECT_DRAIN_LATE, "drain reasons differ");
+_Static_assert((int)SHARDD__DRAIN_REASON__DRAIN_FEW == (int)EFFECT_DRAIN_FEW, "drain reasons differ");
 
 _Static_assert((int)SHARDD__ORDER__ORDER_COLLECTION == (int)SCOPE_COLLECTION, "orders differ");
 _Static_assert((int)MSG_TOKENS_MAX == (int)TOKENS_MAX, "numbers of tokens differ");
@@ -105,8 +105,16 @@ static void deliver_parked(struct build *build, const struct effect *effect) {
   deliver(build, effect->worker, &frame);
 }
 
+static void deliver_log_fenced(const struct build *build, uint32_t worker) {
+  const char *name = build->session[worker]->node;
+  char node[200];
+  base_log(LOG_LEVEL_WARN, "worker_fenced", "build=%llu worker=%u node=%s host=%s", (unsigned long long)build->id,
+           worker, base_quote(node, sizeof node, name, strlen(name)), build->session[worker]->host);
+}
+
 // Whoever is told to go ends its test process, and cannot take up what a daemon that dies now would have forgotten.
 static void deliver_drained(struct server *server, struct build *build, const struct effect *effect) {
+  if (effect->reason == EFFECT_DRAIN_FENCED) deliver_log_fenced(build, effect->worker);
   deliver_when_durable(server, build->session[effect->worker], server->last_ticket, SERVER_DRAINED, effect->reason);
 }
 
@@ -157,7 +165,7 @@ static void deliver_lost(struct server *server, struct build *build, const struc
       .status = QUEUE_CRASHED,
       .flags =
           STORE_SETTLES | STORE_LOST | (queue_verdict(build->queue, effect->test) == VERDICT_MUTED ? STORE_MUTED : 0u),
-      .round = queue_round(build->queue),
+      .round = effect->round,
       .start_ms = server_wall_ms(),
       .text = text,
       .text_bytes = strlen(text)};
@@ -165,11 +173,25 @@ static void deliver_lost(struct server *server, struct build *build, const struc
   free(text);
 }
 
+void deliver_round(struct server *server, const struct build *build, uint32_t round, const uint32_t *tests,
+                   uint32_t count) {
+  uint32_t *rows = base_calloc(count + 1, sizeof *rows);
+  for (uint32_t i = 0; i < count; i++)
+    rows[i] = build->row_of[tests[i]];
+  server->last_ticket = store_put_round(server->store, build->id, round, rows, count, server_wall_ms());
+  free(rows);
+}
+
 static const char *deliver_why(const struct build *build, char *out, size_t out_size) {
   struct queue_counts counts;
   queue_counts(build->queue, &counts);
   switch (queue_state(build->queue)) {
     case QUEUE_INCOMPLETE:
+      if (queue_few(build->queue)) {
+        snprintf(out, out_size, "only %u workers came in time; %u of %u tests have no verdict", counts.workers,
+                 counts.total - counts.done, counts.total);
+        return out;
+      }
       snprintf(out, out_size, "no workers for too long; %u of %u tests have no verdict", counts.total - counts.done,
                counts.total);
       return out;
@@ -181,9 +203,9 @@ static const char *deliver_why(const struct build *build, char *out, size_t out_
   return NULL;
 }
 
-// Who holds tests of an aborted build hears it, and begins no more of them.
-static void deliver_abort(struct server *server, struct build *build) {
-  struct effect drain = {.kind = EFFECT_DRAIN, .reason = EFFECT_DRAIN_MAX_FAILURES};
+// Who holds tests of a build that ended early hears it, and begins no more of them.
+static void deliver_end(struct server *server, struct build *build, enum effect_drain reason) {
+  struct effect drain = {.kind = EFFECT_DRAIN, .reason = reason};
   for (drain.worker = 0; drain.worker < queue_worker_count(build->queue); drain.worker++) {
     if (queue_worker_connected(build->queue, drain.worker)) deliver_drained(server, build, &drain);
   }
@@ -202,7 +224,8 @@ static void deliver_state(struct server *server, struct build *build) {
                                       [QUEUE_INCOMPLETE] = "incomplete",
                                       [QUEUE_ABORTED] = "aborted"};
   base_log(LOG_LEVEL_INFO, "build_state", "build=%llu state=%s", (unsigned long long)build->id, names[state]);
-  if (state == QUEUE_ABORTED) deliver_abort(server, build);
+  if (state == QUEUE_ABORTED) deliver_end(server, build, EFFECT_DRAIN_MAX_FAILURES);
+  if (state == QUEUE_INCOMPLETE && queue_few(build->queue)) deliver_end(server, build, EFFECT_DRAIN_FEW);
 }
 
 static void deliver_one(struct server *server, struct build *build, const struct effect *effect) {
@@ -214,6 +237,7 @@ static void deliver_one(struct server *server, struct build *build, const struct
     case EFFECT_RECALL: deliver_recall(build, effect); break;
     case EFFECT_STATE: deliver_state(server, build); break;
     case EFFECT_RESULT: deliver_lost(server, build, effect); break;
+    case EFFECT_ROUND: deliver_round(server, build, effect->round, effect->tests, effect->count); break;
   }
 }
 

@@ -6,6 +6,9 @@
 
 // Performs server->effects of this build and clears them.
 void deliver_effects(struct server *server, struct build *build);
+// A new round of the build, of these tests (positions), to the store.
+void deliver_round(struct server *server, const struct build *build, uint32_t round, const uint32_t *tests,
+                   uint32_t count);
 
 // What must be on disk before the worker hears of it: its results (seq: their number), that it joined, that there is no
 // more for it (seq: the reason), that it left.

@@ -13,19 +13,28 @@ enum effect_kind {
   EFFECT_RECALL,  // another worker would do these sooner: worker, lease, tests
   EFFECT_STATE,   // the build's state changed
   EFFECT_RESULT,  // a result that stands for vanished workers: test, worker
+  EFFECT_ROUND,   // verdicts of sick workers are given back: tests, round
 };
 
 // The numbers of DrainReason in shardd.proto (asserted in deliver.c).
-enum effect_drain { EFFECT_DRAIN_SETTLED = 1, EFFECT_DRAIN_LINGER, EFFECT_DRAIN_MAX_FAILURES, EFFECT_DRAIN_LATE };
+enum effect_drain {
+  EFFECT_DRAIN_SETTLED = 1,
+  EFFECT_DRAIN_LINGER,
+  EFFECT_DRAIN_MAX_FAILURES,
+  EFFECT_DRAIN_LATE,
+  EFFECT_DRAIN_FENCED,
+  EFFECT_DRAIN_FEW,
+};
 
 struct effect {
   enum effect_kind kind;
   uint32_t worker;
   uint32_t test;             // RESULT
   uint32_t attempt;          // RESULT
+  uint32_t round;            // RESULT, ROUND
   enum effect_drain reason;  // DRAIN
   uint64_t lease;            // LEASE, REVOKE, RECALL
-  uint32_t *tests;           // LEASE, RECALL: positions, owned by the effect
+  uint32_t *tests;           // LEASE, RECALL, ROUND: positions, owned by the effect
   uint32_t count;
 };
 

@@ -24,11 +24,12 @@ enum {
   LIMIT_SIMULATED_A_TURN = 16384,  // events in virtual time in one turn of the loop: a few milliseconds
   LIMIT_ROWS = 1000,               // default rows of an admin query
   LIMIT_ROWS_MAX = 100000,
-  LIMIT_START_US = 60000000,         // a process's start counts for no more
-  LIMIT_LINGER_US = 2000000000,      // a worker's --linger counts for no more
-  LIMIT_CAP_LEAST_US = 60000000,     // a test's cap from history is never shorter
-  LIMIT_CAP_UNSEEN_US = 1800000000,  // cap of a test that was never seen
-  LIMIT_BUILD_KEEP_US = 60000000,    // an ended build without workers leaves memory after this
+  LIMIT_START_US = 60000000,          // a process's start counts for no more
+  LIMIT_LINGER_US = 2000000000,       // a worker's --linger counts for no more
+  LIMIT_MIN_WORKERS_US = 2000000000,  // nor does its --min-workers-timeout
+  LIMIT_CAP_LEAST_US = 60000000,      // a test's cap from history is never shorter
+  LIMIT_CAP_UNSEEN_US = 1800000000,   // cap of a test that was never seen
+  LIMIT_BUILD_KEEP_US = 60000000,     // an ended build without workers leaves memory after this
 };
 
 #endif

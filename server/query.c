@@ -307,6 +307,12 @@ static void query_forecast(const struct query_call *call, bool facts) {
 typedef int query_table(struct store *store, const struct store_query *query, struct rows *rows,
                         struct store_error *error);
 
+// The build that is named, else the newest one, or the branch's newest.
+static uint64_t query_build_id(const struct query_call *call) {
+  if (call->build[0]) return store_find(call->server->store, call->project, call->suite, call->build);
+  return store_find_newest(call->server->store, call->project, call->suite, call->branch);
+}
+
 static void query_store(const struct query_call *call, query_table *table, bool of_build) {
   struct rows rows;
   struct store_error error;
@@ -317,11 +323,11 @@ static void query_store(const struct query_call *call, query_table *table, bool 
                               .since_ms = call->since_ms,
                               .branch = call->branch,
                               .after = call->after};
-  if (of_build) query.build = store_find(call->server->store, call->project, call->suite, call->build);
+  if (of_build) query.build = query_build_id(call);
   if (of_build && !query.build) {
     conn_error(call->conn, SHARDD__ERROR_CODE__ERROR_UNKNOWN, call->seq, false,
-               "no such build: project \"%.100s\", suite \"%.100s\", build \"%.200s\"", call->project, call->suite,
-               call->build);
+               "no such build: project \"%.100s\", suite \"%.100s\", build \"%.200s\"%s%.200s", call->project,
+               call->suite, call->build, call->branch[0] ? ", branch " : "", call->branch);
     return;
   }
   if (table(call->server->store, &query, &rows, &error) < 0) {

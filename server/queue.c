@@ -14,7 +14,7 @@ struct queue *queue_new(const struct queue_policy *policy, uint32_t epoch, uint6
   queue->next_lease = ((uint64_t)epoch << 32) + 1;
   queue->state = QUEUE_COLLECTING;
   queue->round = 1;
-  queue->idle_since_us = now_us;
+  queue->idle_since_us = queue->started_us = now_us;
   for (int i = 0; i < LIST_COUNT; i++) {
     queue->fifo[i] = (struct queue_fifo){QUEUE_NOBODY, QUEUE_NOBODY};
   }
@@ -36,6 +36,7 @@ void queue_free(struct queue *queue) {
   free(queue->worker);
   free(queue->test);
   free(queue->again);
+  free(queue->probe);
   free(queue);
 }
 
@@ -153,11 +154,19 @@ bool queue_ended(const struct queue *queue) {
   return queue->state >= QUEUE_COMPLETE;
 }
 
-static void queue_drain(struct queue *queue, uint32_t worker, struct effects *effects) {
+void queue_drain(struct queue *queue, uint32_t worker, struct effects *effects) {
   enum effect_drain reason = queue->state == QUEUE_ABORTED ? EFFECT_DRAIN_MAX_FAILURES : EFFECT_DRAIN_SETTLED;
-  if (!queue_ended(queue)) reason = EFFECT_DRAIN_LINGER;
+  if (queue->state == QUEUE_INCOMPLETE && queue->few) reason = EFFECT_DRAIN_FEW;
+  if (!queue_ended(queue)) reason = queue->worker[worker].fenced ? EFFECT_DRAIN_FENCED : EFFECT_DRAIN_LINGER;
   if (queue->worker[worker].late) reason = EFFECT_DRAIN_LATE;
   effects_add(effects, (struct effect){.kind = EFFECT_DRAIN, .worker = worker, .reason = reason});
+}
+
+void queue_send_home(struct queue *queue, uint64_t now_us, uint32_t worker, struct effects *effects) {
+  queue_list_remove(queue, LIST_PARKED, worker);
+  queue_drain(queue, worker, effects);
+  queue_detach(queue, now_us, worker);
+  queue->worker[worker].drained = true;
 }
 
 static void queue_drain_parked(struct queue *queue, struct effects *effects) {
@@ -185,7 +194,7 @@ static bool queue_failed_enough(const struct queue *queue) {
 void queue_settle(struct queue *queue, uint64_t now_us, struct effects *effects) {
   if (queue->alone) queue->alone_until_us = now_us;
   queue->alone = tokens_exclusive_runs(queue->tokens);
-  if (queue->state != QUEUE_RUNNING) return;
+  if (queue->state != QUEUE_RUNNING || queue->fencing) return;
   assert(queue->sched);
   if (queue->place_count[PLACE_DONE] == queue->total) {
     queue_set_state(queue, QUEUE_COMPLETE, effects);
@@ -251,6 +260,10 @@ void queue_lease(struct queue *queue, uint64_t now_us, uint32_t number, struct e
     queue_drain(queue, number, effects);
     return;
   }
+  if (worker->fenced && queue_suspects(queue, number)) {
+    queue_send_home(queue, now_us, number, effects);
+    return;
+  }
   if (queue->sched && queue_try_grant(queue, now_us, number, effects)) return;
   if (queue->sched) sched_worker_leave(queue->sched, &worker->sched);
   worker->parked_us = now_us;
@@ -293,9 +306,14 @@ static uint64_t queue_hold_deadline(const struct queue *queue) {
   return queue->hold_until_us && queue->state == QUEUE_RUNNING ? queue->hold_until_us : UINT64_MAX;
 }
 
+static uint64_t queue_quorum_deadline(const struct queue *queue) {
+  bool enough = queue->came >= queue->policy.min_workers;
+  return enough || queue_ended(queue) ? UINT64_MAX : queue->started_us + queue->policy.min_workers_us;
+}
+
 uint64_t queue_deadline(const struct queue *queue) {
   uint64_t due[] = {queue_heard_deadline(queue), queue_linger_deadline(queue), queue_idle_deadline(queue),
-                    queue_hold_deadline(queue), queue_steal_deadline(queue)};
+                    queue_hold_deadline(queue),  queue_steal_deadline(queue),  queue_quorum_deadline(queue)};
   uint64_t first = queue->wake ? 0 : UINT64_MAX;
   for (size_t i = 0; i < COUNT_OF(due); i++) {
     if (due[i] < first) first = due[i];
@@ -308,19 +326,20 @@ void queue_tick(struct queue *queue, uint64_t now_us, struct effects *effects) {
     queue_expire(queue, now_us, queue->fifo[LIST_HEARD].head, effects);
   }
   queue->wake = false;
+  if (queue->fencing) queue_sick_fence(queue, now_us, effects);
   if (queue->connected && queue->state == QUEUE_INCOMPLETE) queue_go_on(queue, false, effects);
   if (queue_hold_deadline(queue) <= now_us) queue->hold_until_us = 0;
   queue_settle(queue, now_us, effects);
   while (queue_linger_deadline(queue) <= now_us) {
-    uint32_t worker = queue->fifo[LIST_PARKED].head;
-    queue_list_remove(queue, LIST_PARKED, worker);
-    queue_drain(queue, worker, effects);
-    queue_detach(queue, now_us, worker);
-    queue->worker[worker].drained = true;
+    queue_send_home(queue, now_us, queue->fifo[LIST_PARKED].head, effects);
   }
   if (queue_steal_deadline(queue) <= now_us) queue_steal(queue, now_us, effects);
   if (queue_ended(queue)) queue_drain_parked(queue, effects);
   if (queue_idle_deadline(queue) <= now_us) queue_set_state(queue, QUEUE_INCOMPLETE, effects);
+  if (queue_quorum_deadline(queue) <= now_us) {
+    queue->few = true;
+    queue_set_state(queue, QUEUE_INCOMPLETE, effects);
+  }
 }
 
 // ---- reading
@@ -331,6 +350,10 @@ enum queue_state queue_state(const struct queue *queue) {
 
 uint64_t queue_expected_us(const struct queue *queue, uint32_t test) {
   return sched_expected_us(queue->sched, test);
+}
+
+bool queue_few(const struct queue *queue) {
+  return queue->few;
 }
 
 uint32_t queue_round(const struct queue *queue) {

@@ -49,6 +49,8 @@ struct queue_policy {
   enum queue_on_retry on_retry;
   bool whole_files, whole_units;  // never split over workers
   bool in_order;                  // every worker runs in collection order: nothing is asked back
+  uint32_t min_workers;           // fewer that have come min_workers_us after the start end the build; 0: no bound
+  uint64_t min_workers_us;
 };
 
 struct queue *queue_new(const struct queue_policy *policy, uint32_t epoch, uint64_t now_us);
@@ -73,6 +75,7 @@ struct queue_join {
   const char *attempt;  // opaque token of this try of the job
   enum queue_retried retried;
   uint32_t node_total;  // declared workers, 0: unknown
+  bool brings;          // it only brings results (queue_claim): no job that is run again
 };
 
 // A worker comes. A job that is run again (its node was here with another attempt, or it says so) makes its unresolved
@@ -90,6 +93,10 @@ void queue_attach(struct queue *queue, uint64_t now_us, uint32_t worker, struct 
 // are not the list's, each once.
 bool queue_adopt(struct queue *queue, uint64_t now_us, uint32_t worker, uint64_t lease, const uint32_t *tests,
                  uint32_t count);
+// It has run these tests without the server. They become a lease of the worker's, for which a LEASE effect comes and
+// under which their results are taken; they stay where they are until then. False, and no effect: the tests are not the
+// list's, each once, or the worker has no room for a lease.
+bool queue_claim(struct queue *queue, uint32_t worker, const uint32_t *tests, uint32_t count, struct effects *effects);
 // It is back and names the leases it holds: any other live one never reached it, its tests are READY again, uncharged.
 void queue_holds_only(struct queue *queue, uint64_t now_us, uint32_t worker, const uint64_t *leases, size_t count,
                       struct effects *effects);
@@ -129,6 +136,9 @@ struct queue_result {
   uint64_t duration_us;
 };
 
+// What a result counts as: a skip does not undo a failure, of this round or an earlier one, elsewhere. A test that
+// failed where it can run must not turn green where it cannot.
+enum queue_status queue_counts_as(const struct queue *queue, uint32_t test, enum queue_status status);
 // Takes a result. *attempt (from 1) and *settles are set when it is to be stored (CURRENT, LATE, EXTRA).
 enum queue_accept queue_result(struct queue *queue, uint64_t now_us, const struct queue_result *result,
                                uint32_t *attempt, bool *settles, struct effects *effects);
@@ -166,6 +176,8 @@ struct queue_counts {
 void queue_counts(const struct queue *queue, struct queue_counts *counts);
 enum queue_state queue_state(const struct queue *queue);
 uint64_t queue_expected_us(const struct queue *queue, uint32_t test);
+// INCOMPLETE for want of workers (min_workers).
+bool queue_few(const struct queue *queue);
 uint32_t queue_round(const struct queue *queue);
 enum queue_verdict queue_verdict(const struct queue *queue, uint32_t test);
 uint32_t queue_worker_count(const struct queue *queue);

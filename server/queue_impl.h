@@ -24,6 +24,7 @@ struct queue_test {
   uint8_t status : 4;
   bool again : 1;  // READY: waits in the list of those to run again, not in the scheduler or among those with tokens
   bool muted : 1;  // its failing verdict is VERDICT_MUTED
+  bool failed_before : 1;  // in an earlier round
 };
 _Static_assert(sizeof(struct queue_test) == 16, "a test grew");
 
@@ -31,6 +32,7 @@ struct queue_lease {
   uint64_t id;
   uint32_t worker;
   bool live;                   // some test is LEASED in it; false: kept so that late results are known
+  bool claimed;                // of tests that were run without the server: none of it is ever LEASED
   uint32_t count, open, held;  // tests; of those not reported by this lease; LEASED in it
   uint32_t hint;               // where the next result is looked for first
   uint32_t started;            // position in `test` begun last
@@ -57,9 +59,15 @@ struct queue_worker {
   char *node, *attempt;
   uint64_t heard_us, parked_us;
   bool connected, left, late, rerun, late_errors;
-  bool awaited;  // was at work before a restart and has not come back
-  bool drained;  // was told to go for lack of work: no longer counted as connected
-  bool asked;    // fell silent while it was parked: parked again when it speaks
+  bool awaited;                         // was at work before a restart and has not come back
+  bool drained;                         // was told to go for lack of work: no longer counted as connected
+  bool asked;                           // fell silent while it was parked: parked again when it speaks
+  bool brings;                          // only brings results
+  bool cleared;                         // was suspected of being sick, wrongly
+  bool fenced;                          // is sick: gets nothing any more
+  bool fencing;                         // and its failures are to be given back
+  uint32_t ran, ran_failed;             // its attempts that counted, and those of them that failed
+  uint32_t probes, refuted, confirmed;  // failures that others tried again: all, passed there, failed there too
   uint32_t own_failing;
   uint64_t held_us;    // expected time of what is LEASED in its leases
   uint32_t lease_max;  // tests of a lease; 0: LIMIT_LEASE
@@ -70,6 +78,11 @@ struct queue_worker {
 struct queue_again {
   uint32_t test, avoid;
   bool alone;
+};
+
+// A suspect's failure that is tried elsewhere.
+struct queue_probe {
+  uint32_t test, suspect;
 };
 
 struct queue {
@@ -87,12 +100,19 @@ struct queue {
   uint32_t connected, parked, left, declared, awaited, late_errors;
   struct queue_again *again;
   uint32_t again_count, again_room, retried;
+  struct queue_probe *probe;
+  uint32_t probe_count, probe_room, probed;  // open ones; ever
+  uint32_t ran, ran_failed;                  // the workers' together
+  uint32_t fencing;                          // workers that are; nothing is settled before they were dealt with
   uint64_t next_lease;
   enum queue_state state;
   uint32_t round;
   uint32_t forgiven;        // failing verdicts that do not count against max_failures: from before a re-run
   bool wake;                // queue_tick has something to do at once
   bool rerun;               // a restored worker was a job run again
+  uint64_t started_us;      // when it was made, or restored
+  uint32_t came;            // different nodes, if there is a bound
+  bool few;                 // INCOMPLETE because fewer workers came than min_workers
   uint64_t idle_since_us;   // 0: a worker is connected
   uint64_t hold_until_us;   // after a restart: nothing is granted before the old workers are back, or this
   uint64_t leased_us;       // expected time of LEASED tests
@@ -113,8 +133,14 @@ void queue_settle(struct queue *queue, uint64_t now_us, struct effects *effects)
 void queue_list_add(struct queue *queue, enum queue_list list, uint32_t worker);
 void queue_list_remove(struct queue *queue, enum queue_list list, uint32_t worker);
 bool queue_ended(const struct queue *queue);
+void queue_drain(struct queue *queue, uint32_t worker, struct effects *effects);
+// The worker was told to go, and is no longer counted as connected.
+void queue_send_home(struct queue *queue, uint64_t now_us, uint32_t worker, struct effects *effects);
 
 // queue_worker.c
+void queue_reopen_test(struct queue *queue, uint32_t test);
+// A worker that is connected, or is awaited after a restart, and not only to bring results, beside this one.
+bool queue_others_run(const struct queue *queue, const struct queue_worker *worker);
 void queue_go_on(struct queue *queue, bool rerun, struct effects *effects);
 
 // queue_lease.c
@@ -137,6 +163,16 @@ uint64_t queue_steal_deadline(const struct queue *queue);
 void queue_recall_over(struct queue *queue, struct queue_lease *lease);
 // Of a live lease, what its worker does not name any more is not in its hands. False: that was all of it.
 bool queue_lease_keep_only(struct queue *queue, uint32_t slot, const uint32_t *tests, uint32_t count);
+
+// queue_sick.c
+// The worker is suspected of being sick, or known to be, while there is another one.
+bool queue_suspects(const struct queue *queue, uint32_t worker);
+// Whether its failure of this test settles nothing, but is tried on another worker; it is then counted as that.
+bool queue_sick_probes(struct queue *queue, uint32_t worker, uint32_t test);
+// An attempt that counts: what it says of a suspect that failed the test before.
+void queue_sick_learn(struct queue *queue, uint32_t worker, uint32_t test, bool failed);
+// Between two messages: gives back what sick workers settled, and sends them home.
+void queue_sick_fence(struct queue *queue, uint64_t now_us, struct effects *effects);
 
 // queue_verdict.c
 bool queue_failing(enum queue_verdict verdict);

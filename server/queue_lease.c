@@ -101,8 +101,10 @@ static void queue_lease_charge(struct queue *queue, uint32_t number, uint32_t wo
   }
   test->attempts++;
   queue_set_verdict(queue, number, worker, QUEUE_CRASHED);
-  effects_add(effects,
-              (struct effect){.kind = EFFECT_RESULT, .worker = worker, .test = number, .attempt = test->attempts});
+  effects_add(
+      effects,
+      (struct effect){
+          .kind = EFFECT_RESULT, .worker = worker, .test = number, .attempt = test->attempts, .round = queue->round});
 }
 
 static void queue_lease_end(struct queue *queue, uint32_t slot, bool lost, struct effects *effects) {
@@ -189,12 +191,20 @@ static uint32_t queue_pick(struct queue *queue, uint32_t number, uint32_t *out, 
   struct queue_worker *worker = &queue->worker[number];
   uint32_t n = 0;
   if (queue->tokens && queue_pick_exclusive(queue, out)) return 1;
-  if (!sched_worker_has_more(queue->sched, &worker->sched)) n = queue_pick_again(queue, number, out, room);
+  bool has_more = sched_worker_has_more(queue->sched, &worker->sched) && !queue->probe_count;  // probes do not wait
+  if (!has_more) n = queue_pick_again(queue, number, out, room);
   if (n) return n;
   if (queue->tokens && (*out = tokens_pick(queue->tokens, queue_long_us(queue), true)) != TOKENS_NONE) return 1;
   n = sched_grant(queue->sched, &worker->sched, queue_at_work(queue), out, room);
   if (n) return n;
   return queue->tokens && (*out = tokens_pick(queue->tokens, queue_long_us(queue), false)) != TOKENS_NONE;
+}
+
+static void queue_tell_lease(const struct queue_lease *lease, struct effects *effects) {
+  struct effect effect = {.kind = EFFECT_LEASE, .worker = lease->worker, .lease = lease->id, .count = lease->count};
+  effect.tests = base_calloc(lease->count, sizeof *effect.tests);
+  memcpy(effect.tests, lease->test, lease->count * sizeof *effect.tests);
+  effects_add(effects, effect);
 }
 
 bool queue_try_grant(struct queue *queue, uint64_t now_us, uint32_t number, struct effects *effects) {
@@ -203,16 +213,14 @@ bool queue_try_grant(struct queue *queue, uint64_t now_us, uint32_t number, stru
   if (queue->state != QUEUE_RUNNING || !queue_lease_make_room(queue, worker)) return false;
   if (tokens_exclusive_runs(queue->tokens)) return false;
   uint32_t picked[LIMIT_LEASE], n, slot, room = worker->lease_max ? worker->lease_max : (uint32_t)LIMIT_LEASE;
+  if (queue_suspects(queue, number)) room = 1;  // until it is known what its failures are worth
   n = queue_pick(queue, number, picked, room);
   if (n == 0) return false;
   struct queue_lease *lease = queue_lease_new(queue, queue->next_lease++, number, picked, n, &slot);
   for (uint32_t i = 0; i < n; i++) {
     queue_hand_out(queue, picked[i], slot);
   }
-  struct effect effect = {.kind = EFFECT_LEASE, .worker = number, .lease = lease->id, .count = n};
-  effect.tests = base_calloc(n, sizeof *effect.tests);
-  memcpy(effect.tests, picked, n * sizeof *picked);
-  effects_add(effects, effect);
+  queue_tell_lease(lease, effects);
   return true;
 }
 
@@ -221,9 +229,9 @@ static int queue_compare_test(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-// What a worker says it holds is input: an id that was granted, tests of the list, each once.
-static bool queue_adoptable(const struct queue *queue, uint64_t id, const uint32_t *tests, uint32_t count) {
-  if (!queue->sched || count == 0 || id == 0 || id >= queue->next_lease) return false;
+// What a worker says it holds or has run is input: tests of the list, each once.
+static bool queue_each_once(const struct queue *queue, const uint32_t *tests, uint32_t count) {
+  if (!queue->sched || count == 0) return false;
   uint32_t *sorted = base_calloc(count, sizeof *sorted);
   memcpy(sorted, tests, count * sizeof *tests);
   qsort(sorted, count, sizeof *sorted, queue_compare_test);
@@ -254,7 +262,7 @@ bool queue_adopt(struct queue *queue, uint64_t now_us, uint32_t number, uint64_t
   if (lease && lease->live) {
     return queue_lease_keep_only(queue, slot, tests, count);
   }
-  if (!queue_adoptable(queue, id, tests, count)) return false;
+  if (id == 0 || id >= queue->next_lease || !queue_each_once(queue, tests, count)) return false;
   if (lease) queue_lease_drop(queue, slot);
   if (!queue_lease_make_room(queue, worker)) return false;
   lease = queue_lease_new(queue, id, number, tests, count, &slot);
@@ -263,6 +271,16 @@ bool queue_adopt(struct queue *queue, uint64_t now_us, uint32_t number, uint64_t
     if (ready && !worker->left) queue_hand_out(queue, tests[i], slot);  // who has left only sends what it still has
   }
   return lease->live;
+}
+
+bool queue_claim(struct queue *queue, uint32_t number, const uint32_t *tests, uint32_t count, struct effects *effects) {
+  uint32_t slot;
+  assert(number < queue->worker_count && count <= LIMIT_LEASE);
+  if (!queue_each_once(queue, tests, count) || !queue_lease_make_room(queue, &queue->worker[number])) return false;
+  struct queue_lease *lease = queue_lease_new(queue, queue->next_lease++, number, tests, count, &slot);
+  lease->claimed = true;
+  queue_tell_lease(lease, effects);
+  return true;
 }
 
 static bool queue_names(const uint64_t *leases, size_t count, uint64_t id) {

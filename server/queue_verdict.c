@@ -70,7 +70,7 @@ void queue_mute(struct queue *queue, uint32_t number) {
 // Retries stop when the build is plainly broken: at most 10 % of the tests, but always ten, are tried again.
 static bool queue_may_retry(const struct queue *queue, const struct queue_test *test) {
   uint32_t budget = queue->total / 10 > 10 ? queue->total / 10 : 10;
-  return test->failures < queue->policy.retries && queue->retried < budget;
+  return test->failures < queue->policy.retries && queue->retried < budget + queue->probed;
 }
 
 // A crash is tried once more whatever the policy, and never oftener: a poison test costs few workers.
@@ -78,6 +78,19 @@ static bool queue_decides(const struct queue *queue, const struct queue_test *te
   if (!queue_bad(status) || test->attempts + 1 >= LIMIT_ATTEMPTS) return true;
   if (status == QUEUE_CRASHED) return test->crashes + 1 >= LIMIT_CRASHES;
   return !queue_may_retry(queue, test);
+}
+
+// A failure that may be its worker's own: tried elsewhere before it settles anything.
+static bool queue_doubts(struct queue *queue, const struct queue_result *result) {
+  const struct queue_test *test = &queue->test[result->test];
+  if (!queue_bad(result->status) || result->status == QUEUE_CRASHED || test->attempts + 1 >= LIMIT_ATTEMPTS)
+    return false;
+  return queue_sick_probes(queue, result->worker, result->test);
+}
+
+// Nobody is left who could try again what is brought from a time without the server.
+static bool queue_is_final(const struct queue *queue, const struct queue_lease *lease) {
+  return lease->claimed && !queue_others_run(queue, &queue->worker[lease->worker]);
 }
 
 // A worker that was charged with a test and reports it did not die of it, and has it no longer in its hands.
@@ -88,9 +101,19 @@ static void queue_discharge(struct queue_test *test, uint32_t worker) {
   test->lost_by = QUEUE_TEST_NOBODY;
 }
 
+static void queue_count(struct queue *queue, uint32_t worker, enum queue_status status) {
+  bool failed = queue_bad(status);
+  queue->ran++;
+  queue->ran_failed += failed;
+  if (worker >= queue->worker_count) return;
+  queue->worker[worker].ran++;
+  queue->worker[worker].ran_failed += failed;
+}
+
 // One attempt, live or replayed: counts it, and settles the verdict or sends the test round again.
 static void queue_apply(struct queue *queue, uint32_t worker, uint32_t number, enum queue_status status, bool settles) {
   struct queue_test *test = &queue->test[number];
+  queue_count(queue, worker, status);
   queue_discharge(test, worker);
   if (settles) {
     queue_set_verdict(queue, number, worker, status);
@@ -127,13 +150,20 @@ static enum queue_accept queue_classify(const struct queue *queue, const struct 
   const struct queue_test *of = &queue->test[test];
   if (queue->state == QUEUE_COMPLETE || queue->state == QUEUE_INCOMPLETE) return ACCEPT_SEALED;
   if (of->place == PLACE_DONE) return ACCEPT_EXTRA;
-  return lease->live && of->place == PLACE_LEASED && of->slot == slot ? ACCEPT_CURRENT : ACCEPT_LATE;
+  return lease->claimed || (of->place == PLACE_LEASED && of->slot == slot) ? ACCEPT_CURRENT : ACCEPT_LATE;
 }
 
 static void queue_report(struct queue_lease *lease, uint32_t place) {
   assert(!lease->reported[place] && lease->open > 0);
   lease->reported[place] = true;
   lease->open--;
+}
+
+enum queue_status queue_counts_as(const struct queue *queue, uint32_t number, enum queue_status status) {
+  assert(number < queue->total);
+  const struct queue_test *test = &queue->test[number];
+  bool failed = test->failures || test->crashes || test->failed_before;
+  return status == QUEUE_SKIPPED && failed ? QUEUE_FAILED : status;
 }
 
 enum queue_accept queue_result(struct queue *queue, uint64_t now_us, const struct queue_result *result,
@@ -147,17 +177,22 @@ enum queue_accept queue_result(struct queue *queue, uint64_t now_us, const struc
   enum queue_accept accept = queue_classify(queue, lease, slot, number);
   struct queue_test *test = &queue->test[number];
   if (accept == ACCEPT_SEALED) return accept;
-  if (accept == ACCEPT_LATE && test->place == PLACE_LEASED) queue_displace(queue, number, effects);
-  bool decides = accept != ACCEPT_EXTRA && queue_decides(queue, test, result->status);
+  if (test->place == PLACE_LEASED && test->slot != slot) queue_displace(queue, number, effects);
+  bool counts = accept != ACCEPT_EXTRA, final = counts && queue_is_final(queue, lease);
+  bool doubted = counts && !final && queue_doubts(queue, result);
+  bool decides = final || (counts && !doubted && queue_decides(queue, test, result->status));
   bool stored = decides || test->attempts < LIMIT_ATTEMPTS;
   queue_report(lease, place);
-  if (accept != ACCEPT_EXTRA) queue_apply(queue, result->worker, number, result->status, decides);
+  if (counts) {
+    queue_apply(queue, result->worker, number, result->status, decides);
+    queue_sick_learn(queue, result->worker, number, queue_bad(result->status));
+  }
   if (lease->open == 0) queue_lease_drop(queue, slot);  // nothing more can come of it
   if (!stored) return ACCEPT_DUPLICATE;
   *settles = decides;
   *attempt = ++test->attempts;
   queue_teach(queue, result);
-  if (accept != ACCEPT_EXTRA) queue_settle(queue, now_us, effects);
+  if (counts) queue_settle(queue, now_us, effects);
   return accept;
 }
 

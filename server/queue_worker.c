@@ -6,6 +6,14 @@
 
 #include "server/queue_impl.h"
 
+// A job that is run again is no further worker.
+static bool queue_node_came(const struct queue *queue, const char *node) {
+  for (uint32_t i = 0; node[0] && i < queue->worker_count; i++) {
+    if (strcmp(queue->worker[i].node, node) == 0) return true;
+  }
+  return false;
+}
+
 static uint32_t queue_worker_add(struct queue *queue, const struct queue_join *join) {
   if (queue->worker_count == queue->worker_room) {
     queue->worker_room = queue->worker_room ? queue->worker_room * 2 : 8;
@@ -14,8 +22,19 @@ static uint32_t queue_worker_add(struct queue *queue, const struct queue_join *j
   struct queue_worker *worker = &queue->worker[queue->worker_count];
   *worker = (struct queue_worker){.node = base_strdup(join->node), .attempt = base_strdup(join->attempt)};
   sched_worker_init(&worker->sched);
+  worker->brings = join->brings;
+  if (join->brings) queue->policy.min_workers = 0;  // workers went on without the server: they do not come together
+  if (queue->policy.min_workers && !queue_node_came(queue, join->node)) queue->came++;
   if (join->node_total > queue->declared) queue->declared = join->node_total;
   return queue->worker_count++;
+}
+
+bool queue_others_run(const struct queue *queue, const struct queue_worker *worker) {
+  for (uint32_t i = 0; i < queue->worker_count; i++) {
+    const struct queue_worker *other = &queue->worker[i];
+    if (other != worker && (other->connected || other->awaited) && !other->brings) return true;
+  }
+  return false;
 }
 
 static void queue_worker_connect(struct queue *queue, uint64_t now_us, uint32_t number) {
@@ -77,7 +96,8 @@ static bool queue_reopens(const struct queue *queue, const struct queue_reopen *
   return failing && (own || !reopen->known);
 }
 
-static void queue_reopen_test(struct queue *queue, uint32_t test) {
+void queue_reopen_test(struct queue *queue, uint32_t test) {
+  queue->test[test].failed_before |= queue_failing((enum queue_verdict)queue->test[test].verdict);
   queue_clear_verdict(queue, test);
   if (queue->test[test].failures) queue->retried--;
   queue->test[test].crashes = queue->test[test].lost = queue->test[test].failures = 0;
@@ -111,6 +131,10 @@ static void queue_forgive(struct queue *queue, const struct queue_join *join) {
 // An ended build goes on: because it never was complete, or because a job is run again and there is work for it. What
 // failed before does not end it again.
 void queue_go_on(struct queue *queue, bool rerun, struct effects *effects) {
+  if (queue->few && queue->came < queue->policy.min_workers) return;
+  for (uint32_t i = 0; queue->few && i < queue->worker_count; i++)
+    queue->worker[i].late = false;  // it was not over, and they are not too late
+  queue->few = false;
   bool work = queue->place_count[PLACE_DONE] < queue->total;
   if (queue->state == QUEUE_INCOMPLETE || (queue_ended(queue) && work && rerun)) {
     queue->forgiven = queue_failing_count(queue);
@@ -123,9 +147,10 @@ uint32_t queue_join(struct queue *queue, uint64_t now_us, const struct queue_joi
   *reopened = NULL;
   *reopened_count = 0;
   if (queue->worker_count >= LIMIT_WORKERS) return QUEUE_NOBODY;
-  struct queue_reopen reopen = {.join = join, .known = queue_node_returns(queue, join), .ended = queue_ended(queue)};
-  bool rerun =
-      reopen.known || join->retried == QUEUE_RETRIED_YES || (reopen.ended && join->retried == QUEUE_RETRIED_UNKNOWN);
+  struct queue_reopen reopen = {
+      .join = join, .known = !join->brings && queue_node_returns(queue, join), .ended = queue_ended(queue)};
+  bool rerun = !join->brings && (reopen.known || join->retried == QUEUE_RETRIED_YES ||
+                                 (reopen.ended && join->retried == QUEUE_RETRIED_UNKNOWN));
   if (reopen.known) queue_forgive(queue, join);
   if (rerun && queue->sched && (reopen.known || reopen.ended)) {
     *reopened_count = queue_reopen(queue, &reopen, reopened);
@@ -212,8 +237,14 @@ int queue_exit_code(const struct queue *queue, uint32_t number, const char **why
     *why = "an error outside of any test on this worker";
     return EXIT_TESTS_FAILED;
   }
+  if (worker->fenced) {
+    *why = "tests that failed on this worker pass on others: something is wrong with this machine";
+    return EXIT_INFRA;
+  }
   switch (queue->state) {
-    case QUEUE_INCOMPLETE: *why = "the build ended without all its tests"; return EXIT_INFRA;
+    case QUEUE_INCOMPLETE:
+      *why = queue->few ? "fewer workers came than --min-workers asks for" : "the build ended without all its tests";
+      return EXIT_INFRA;
     case QUEUE_ABORTED: *why = "the build was ended by its bound on failures"; return EXIT_TESTS_FAILED;
     case QUEUE_COLLECTING: *why = "the build has no list of tests"; return EXIT_INFRA;
     case QUEUE_RUNNING:
@@ -231,7 +262,7 @@ int queue_build_code(const struct queue *queue, const char **why) {
   *why = "every test has its verdict, none fails";
   uint32_t failing = queue_failing_count(queue);
   if (queue->state == QUEUE_INCOMPLETE || !queue_ended(queue)) {
-    *why = "tests have no verdict";
+    *why = queue->few ? "fewer workers came than --min-workers asks for" : "tests have no verdict";
     return EXIT_INFRA;
   }
   if (failing) *why = "tests failed";
@@ -243,7 +274,7 @@ int queue_build_code(const struct queue *queue, const char **why) {
 // ---- recovery
 
 uint32_t queue_restore_worker(struct queue *queue, const struct queue_join *join, bool late_errors) {
-  if (queue_node_returns(queue, join)) {
+  if (!join->brings && queue_node_returns(queue, join)) {
     queue_forgive(queue, join);
     queue->rerun = true;
   }
@@ -290,6 +321,7 @@ void queue_restored(struct queue *queue, uint64_t now_us, uint32_t ended, struct
     ended = 0;  // killed while it was reopened
   if (ended) {
     queue->state = (enum queue_state)ended;
+    queue->few = ended == QUEUE_INCOMPLETE && queue->came < queue->policy.min_workers;
     queue_restore_late(queue);
   }
   queue_settle(queue, now_us, effects);

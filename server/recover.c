@@ -42,7 +42,9 @@ static void on_build(void *arg, const struct store_build *record, uint32_t state
                                 .on_retry = (enum queue_on_retry)record->on_retry,
                                 .whole_files = record->by_file,
                                 .whole_units = record->by_class,
-                                .in_order = record->order == SCOPE_COLLECTION};
+                                .in_order = record->order == SCOPE_COLLECTION,
+                                .min_workers = record->min_workers,
+                                .min_workers_us = record->min_workers_us};
   recover->build = build_new(recover->server, record, &policy);
   recover->state = state;
   recover->round = round;
@@ -50,7 +52,7 @@ static void on_build(void *arg, const struct store_build *record, uint32_t state
 
 static void on_worker(void *arg, const struct store_worker *record, uint64_t acked, bool left, const char *late) {
   struct build *build = ((struct recover *)arg)->build;
-  struct queue_join join = {.node = record->node, .attempt = record->attempt};
+  struct queue_join join = {.node = record->node, .attempt = record->attempt, .brings = record->brings};
   uint32_t worker = queue_restore_worker(build->queue, &join, late != NULL);
   struct session *session = build_add_session(build, worker, record->node, record->host);
   memcpy(session->token, record->session, sizeof session->token);

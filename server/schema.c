@@ -25,11 +25,16 @@ __asm__(
     "schema_sql_3:\n"
     ".incbin \"server/schema_3.sql\"\n"
     ".byte 0\n"
+    ".hidden schema_sql_4\n"
+    ".global schema_sql_4\n"
+    "schema_sql_4:\n"
+    ".incbin \"server/schema_4.sql\"\n"
+    ".byte 0\n"
     ".popsection\n");
 
-extern const char schema_sql_1[], schema_sql_2[], schema_sql_3[];
+extern const char schema_sql_1[], schema_sql_2[], schema_sql_3[], schema_sql_4[];
 
-static const char *const steps[] = {schema_sql_1, schema_sql_2, schema_sql_3};
+static const char *const steps[] = {schema_sql_1, schema_sql_2, schema_sql_3, schema_sql_4};
 static_assert(COUNT_OF(steps) == SCHEMA_VERSION, "one step per version");
 
 const char *schema_step(int version) {

@@ -21,15 +21,18 @@ static char *session_text(const ProtobufCBinaryData *bytes) {
 static struct queue_policy session_policy(const struct server *server, const Shardd__Policy *asked) {
   static const Shardd__Policy none = SHARDD__POLICY__INIT;
   if (!asked) asked = &none;
-  return (struct queue_policy){.retries = asked->retries,
-                               .max_failures = asked->max_failures,
-                               .linger_us = asked->linger_us < LIMIT_LINGER_US ? asked->linger_us : LIMIT_LINGER_US,
-                               .lease_ttl_us = server->settings.lease_ttl_us,
-                               .idle_us = server->settings.idle_timeout_us,
-                               .on_retry = (enum queue_on_retry)asked->on_retry,
-                               .whole_files = asked->by_file,
-                               .whole_units = asked->by_class,
-                               .in_order = asked->order == SHARDD__ORDER__ORDER_COLLECTION};
+  return (struct queue_policy){
+      .retries = asked->retries,
+      .max_failures = asked->max_failures,
+      .linger_us = asked->linger_us < LIMIT_LINGER_US ? asked->linger_us : LIMIT_LINGER_US,
+      .lease_ttl_us = server->settings.lease_ttl_us,
+      .idle_us = server->settings.idle_timeout_us,
+      .on_retry = (enum queue_on_retry)asked->on_retry,
+      .whole_files = asked->by_file,
+      .whole_units = asked->by_class,
+      .in_order = asked->order == SHARDD__ORDER__ORDER_COLLECTION,
+      .min_workers = asked->min_workers,
+      .min_workers_us = asked->min_workers_us < LIMIT_MIN_WORKERS_US ? asked->min_workers_us : LIMIT_MIN_WORKERS_US};
 }
 
 struct session_key {
@@ -85,6 +88,8 @@ static struct build *session_new_build(struct server *server, const struct sessi
                                .by_class = policy.whole_units,
                                .order = hello->policy ? (uint32_t)hello->policy->order : 0,
                                .tokens = tokens,
+                               .min_workers = hello->brings ? 0 : policy.min_workers,
+                               .min_workers_us = policy.min_workers_us,
                                .untrusted = hello->untrusted || !settings_protects(&server->settings, key->branch)};
   store_put_build(server->store, &record);
   char name[200];
@@ -137,17 +142,8 @@ static void session_bind(struct server *server, struct session *session, struct 
 
 // ---- a new worker
 
-static void session_put_round(struct server *server, struct build *build, const uint32_t *tests, uint32_t count) {
-  uint32_t *rows = base_calloc(count + 1, sizeof *rows);
-  for (uint32_t i = 0; i < count; i++)
-    rows[i] = build->row_of[tests[i]];
-  server->last_ticket =
-      store_put_round(server->store, build->id, queue_round(build->queue), rows, count, server_wall_ms());
-  free(rows);
-}
-
 static struct session *session_record(struct server *server, struct build *build, uint32_t worker,
-                                      const struct session_key *key) {
+                                      const struct session_key *key, bool brings) {
   struct session *session = build_add_session(build, worker, key->node, key->host);
   if (getrandom(session->token, sizeof session->token, 0) != (ssize_t)sizeof session->token) {
     base_die(EXIT_INFRA, "getrandom failed");
@@ -157,7 +153,8 @@ static struct session *session_record(struct server *server, struct build *build
                                 .node = key->node,
                                 .attempt = key->attempt,
                                 .host = key->host,
-                                .joined_ms = server_wall_ms()};
+                                .joined_ms = server_wall_ms(),
+                                .brings = brings};
   memcpy(record.session, session->token, sizeof record.session);
   server->last_ticket = store_put_worker(server->store, &record);
   return session;
@@ -169,15 +166,16 @@ static void session_join(struct server *server, struct build *build, struct conn
   struct queue_join join = {.node = key->node,
                             .attempt = key->attempt,
                             .retried = (enum queue_retried)hello->retried,
-                            .node_total = hello->node_total};
+                            .node_total = hello->node_total,
+                            .brings = hello->brings};
   uint32_t worker = queue_join(build->queue, server->now_us, &join, &reopened, &count, &server->effects);
   if (worker == UINT32_MAX) {
     conn_error(conn, SHARDD__ERROR_CODE__ERROR_BUSY, 0, true, "the build has had %d workers, which is the bound",
                LIMIT_WORKERS);
     return;
   }
-  struct session *session = session_record(server, build, worker, key);
-  if (count) session_put_round(server, build, reopened, count);
+  struct session *session = session_record(server, build, worker, key, hello->brings);
+  if (count) deliver_round(server, build, queue_round(build->queue), reopened, count);
   free(reopened);
   session_bind(server, session, conn);
   deliver_when_durable(server, session, server->last_ticket, SERVER_WELCOME, 0);
@@ -189,17 +187,27 @@ static void session_join(struct server *server, struct build *build, struct conn
 
 // ---- one that returns
 
+// Positions of the tests that numbers name; the caller frees them. NULL: they are not the list's.
+static uint32_t *session_positions(const struct build *build, const uint32_t *numbers, size_t count) {
+  if (build->listing != LISTING_READY || count > LIMIT_LEASE) return NULL;
+  uint32_t *positions = base_calloc(count + 1, sizeof *positions);
+  for (size_t i = 0; i < count; i++) {
+    if (numbers[i] >= build->ids.count) {
+      free(positions);
+      return NULL;
+    }
+    positions[i] = build->position_of[numbers[i]];
+  }
+  return positions;
+}
+
 // Translates a held lease; false when its numbers are not the list's.
 static bool session_adopt(struct server *server, struct session *session, uint64_t lease, const uint32_t *numbers,
                           size_t count) {
   struct build *build = session->build;
-  uint32_t *positions = base_calloc(count + 1, sizeof *positions);
-  bool valid = build->listing == LISTING_READY && count <= LIMIT_LEASE;
-  for (size_t i = 0; valid && i < count; i++) {
-    valid = numbers[i] < build->ids.count;
-    if (valid) positions[i] = build->position_of[numbers[i]];
-  }
-  bool adopted = valid && queue_adopt(build->queue, server->now_us, session->worker, lease, positions, (uint32_t)count);
+  uint32_t *positions = session_positions(build, numbers, count);
+  bool adopted =
+      positions && queue_adopt(build->queue, server->now_us, session->worker, lease, positions, (uint32_t)count);
   free(positions);
   return adopted;
 }
@@ -248,7 +256,23 @@ static void session_fit_leases(struct session *session) {
   queue_limit_leases(session->build->queue, session->worker, fit < LIMIT_LEASE ? (uint32_t)fit : (uint32_t)LIMIT_LEASE);
 }
 
+static void session_claim(struct server *server, struct session *session, const Shardd__LeaseRequest *request) {
+  struct build *build = session->build;
+  uint32_t *positions = session_positions(build, request->claim, request->n_claim);
+  if (!positions ||
+      !queue_claim(build->queue, session->worker, positions, (uint32_t)request->n_claim, &server->effects)) {
+    conn_error(session->conn, SHARDD__ERROR_CODE__ERROR_STATE, 0, true,
+               "a worker claims tests that the list does not hold, or too many at once");
+  }
+  free(positions);
+  deliver_effects(server, build);
+}
+
 void session_lease_request(struct server *server, struct session *session, const Shardd__LeaseRequest *request) {
+  if (request->n_claim) {
+    session_claim(server, session, request);
+    return;
+  }
   session->wants_names = request->names;
   if (request->names) session_fit_leases(session);
   if (request->start_us) {

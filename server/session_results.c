@@ -29,24 +29,30 @@ static const ProtobufCBinaryData *session_text_of(const Shardd__Results *results
   return low < results->n_text_of && results->text_of[low] == row ? &results->text[low] : NULL;
 }
 
-static void session_keep(struct session_batch *batch, size_t row, uint32_t position, uint32_t attempt, uint32_t flags) {
+static const char session_skip_text[] =
+    "skipped on this worker, after it had failed on another or before: a skip does not undo a failure";
+
+static void session_keep(struct session_batch *batch, size_t row, const struct queue_result *result, uint32_t attempt,
+                         uint32_t flags) {
   const Shardd__Results *results = batch->results;
   const struct build *build = batch->session->build;
-  const ProtobufCBinaryData *text = session_text_of(results, row);
+  const ProtobufCBinaryData *own = session_text_of(results, row);
+  ProtobufCBinaryData text = own ? *own : msg_bytes(NULL, 0);
+  if (result->status != (enum queue_status)results->status[row]) text = msg_text(session_skip_text);
   if (results->n_first && results->first[row]) flags |= STORE_FIRST;
   batch->record[batch->count++] = (struct store_result){.build = build->id,
-                                                        .test = build->row_of[position],
+                                                        .test = build->row_of[result->test],
                                                         .attempt = attempt,
                                                         .worker = batch->session->worker,
-                                                        .status = results->status[row],
+                                                        .status = result->status,
                                                         .flags = flags,
                                                         .round = queue_round(build->queue),
                                                         .start_ms = results->start_us[row] / 1000,
                                                         .setup_us = results->setup_us[row],
                                                         .call_us = results->call_us[row],
                                                         .teardown_us = results->teardown_us[row],
-                                                        .text = text ? (const char *)text->data : NULL,
-                                                        .text_bytes = text ? text->len : 0};
+                                                        .text = text.len ? (const char *)text.data : NULL,
+                                                        .text_bytes = text.len};
 }
 
 static void session_row(struct session_batch *batch, size_t row) {
@@ -58,7 +64,7 @@ static void session_row(struct session_batch *batch, size_t row) {
       .worker = batch->session->worker,
       .test = position,
       .lease = results->lease,
-      .status = (enum queue_status)results->status[row],
+      .status = queue_counts_as(build->queue, position, (enum queue_status)results->status[row]),
       .duration_us = (uint64_t)results->setup_us[row] + results->call_us[row] + results->teardown_us[row]};
   uint32_t flags = 0;
   switch (queue_result(build->queue, batch->server->now_us, &result, &attempt, &settles, &batch->server->effects)) {
@@ -76,7 +82,7 @@ static void session_row(struct session_batch *batch, size_t row) {
     case ACCEPT_DUPLICATE: return;
   }
   bool muted = settles && queue_verdict(build->queue, position) == VERDICT_MUTED;
-  session_keep(batch, row, position, attempt, flags | (settles ? STORE_SETTLES : 0u) | (muted ? STORE_MUTED : 0u));
+  session_keep(batch, row, &result, attempt, flags | (settles ? STORE_SETTLES : 0u) | (muted ? STORE_MUTED : 0u));
 }
 
 static void session_log(const struct session_batch *batch) {

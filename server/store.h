@@ -52,9 +52,11 @@ struct store_build {
   uint32_t retries, max_failures, on_retry;
   uint64_t linger_us, timeout_per_test_us;
   bool by_file, by_class;
-  uint32_t order;      // Order of shardd.proto
-  const char *tokens;  // a line NAME=COUNT for each token with several copies
-  bool untrusted;      // it teaches nothing; not read back
+  uint32_t order;           // Order of shardd.proto
+  const char *tokens;       // a line NAME=COUNT for each token with several copies
+  uint32_t min_workers;     // that must have come
+  uint64_t min_workers_us;  // within this time
+  bool untrusted;           // it teaches nothing; not read back
 };
 
 struct store_worker {
@@ -63,6 +65,7 @@ struct store_worker {
   const char *node, *attempt, *host;
   uint8_t session[STORE_SESSION_BYTES];
   uint64_t joined_ms;
+  bool brings;  // it ran without the server, and only brought what it had
 };
 
 // A list in collection order. Equal lists of one suite share one row.
@@ -198,6 +201,8 @@ struct store_replay {
 int store_unfinished(struct store *store, uint64_t **ids, size_t *count);
 // The id of a build, 0 when there is none. ext "" means the newest of the suite.
 uint64_t store_find(struct store *store, const char *project, const char *suite, const char *ext);
+// The newest of a branch, "": of any.
+uint64_t store_find_newest(struct store *store, const char *project, const char *suite, const char *branch);
 int store_replay_build(struct store *store, uint64_t build, const struct store_replay *replay);  // 0 or -1 (logged)
 
 // Estimates for ids that are in no build: for `shard local --dry-run`. NULL on failure; freed by the caller.

@@ -82,9 +82,9 @@ static void ask_workers(struct store_asking *ask) {
     (void)snprintf(ask->error->text, sizeof ask->error->text, "no such build is known");
     return;
   }
-  sqlite3_stmt *stmt =
-      store_sql_start(ask->db, SQL_QUERY_WORKERS,
-                      STORE_ARGS(store_int(query->build), store_int(query->limit), store_int(query->after)));
+  sqlite3_stmt *stmt = store_sql_start(ask->db, SQL_QUERY_WORKERS,
+                                       STORE_ARGS(store_int(query->build), store_int(query->limit),
+                                                  store_int(query->after), store_int(query->since_ms)));
   while (!store_query_full(ask) && store_sql_row(ask->db, SQL_QUERY_WORKERS))
     store_query_cells(ask->rows, stmt, 0, COUNT_OF(worker_columns));
 }

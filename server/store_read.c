@@ -38,13 +38,19 @@ int store_unfinished(struct store *store, uint64_t **ids, size_t *count) {
 }
 
 uint64_t store_find(struct store *store, const char *project, const char *suite, const char *ext) {
+  if (ext[0] == '\0') return store_find_newest(store, project, suite, "");
   struct store_db *db = &store->reader;
   store_sql_begin(db, false);
   uint64_t build = 0, id = store_read_suite(db, project, suite);
-  if (id != 0 && ext[0] != '\0')
-    build = store_sql_number(db, SQL_FIND, STORE_ARGS(store_int(id), store_text(ext)));
-  else if (id != 0)
-    build = store_sql_number(db, SQL_FIND_NEWEST, STORE_ARGS(store_int(id)));
+  if (id != 0) build = store_sql_number(db, SQL_FIND, STORE_ARGS(store_int(id), store_text(ext)));
+  return end(store, "find") == 0 ? build : 0;
+}
+
+uint64_t store_find_newest(struct store *store, const char *project, const char *suite, const char *branch) {
+  struct store_db *db = &store->reader;
+  store_sql_begin(db, false);
+  uint64_t build = 0, id = store_read_suite(db, project, suite);
+  if (id != 0) build = store_sql_number(db, SQL_FIND_NEWEST, STORE_ARGS(store_int(id), store_text(branch)));
   return end(store, "find") == 0 ? build : 0;
 }
 
@@ -154,6 +160,8 @@ static uint32_t replay_build(struct store_db *db, uint64_t build, const struct s
       .order = (uint32_t)store_sql_int(stmt, 14),
       .by_class = store_sql_int(stmt, 15) != 0,
       .tokens = store_sql_text(stmt, 16),
+      .min_workers = (uint32_t)store_sql_int(stmt, 17),
+      .min_workers_us = store_sql_int(stmt, 18),
   };
   uint32_t round = (uint32_t)store_sql_int(stmt, 13);
   replay->on_build(replay->arg, &b, (uint32_t)store_sql_int(stmt, 12), round);
@@ -171,6 +179,7 @@ static void replay_workers(struct store_db *db, uint64_t build, const struct sto
         .attempt = store_sql_text(stmt, 2),
         .host = store_sql_text(stmt, 3),
         .joined_ms = store_sql_int(stmt, 5),
+        .brings = store_sql_int(stmt, 9) != 0,
     };
     if (sqlite3_column_bytes(stmt, 4) != sizeof w.session) {
       store_sql_damaged(db, "a worker's session cannot be read");

@@ -14,10 +14,15 @@
   " CROSS JOIN suite s ON s.id=b.suite"                                                       \
   " WHERE b.suite" suite " AND b.started_ms>=?4 AND (?5='' OR b.branch=?5) ORDER BY b.id DESC LIMIT ?2 OFFSET ?3"
 
+// Of a branch: what its newest build ran, of those whose results are kept. That build is looked for once.
 #define SLOW(suite)                                                                                          \
   "SELECT t.node, f.path, d.est_us, d.last_us, d.high_us, d.setup_us, d.n, CAST(d.runs7/7*1000 AS INTEGER)," \
-  " CAST(d.cost7/7 AS INTEGER) FROM (SELECT * FROM dur_stat INDEXED BY dur_stat_slow WHERE suite" suite      \
-  " AND cost_ms>=?4 ORDER BY est_us DESC LIMIT ?2 OFFSET ?3) d"                                              \
+  " CAST(d.cost7/7 AS INTEGER) FROM (SELECT * FROM dur_stat s INDEXED BY dur_stat_slow WHERE suite" suite    \
+  " AND cost_ms>=?4 AND (?5='' OR EXISTS (SELECT 1 FROM result r WHERE r.test=s.test AND r.build IN"         \
+  " (SELECT max(b.id) FROM build b WHERE b.suite" suite                                                      \
+  " AND b.branch=?5"                                                                                         \
+  " AND b.id>=(SELECT min(build) FROM result) GROUP BY b.suite)))"                                           \
+  " ORDER BY est_us DESC LIMIT ?2 OFFSET ?3) d"                                                              \
   " CROSS JOIN test t ON t.id=d.test LEFT JOIN file_stat f ON f.id=t.file ORDER BY d.est_us DESC"
 
 // ?6: a week before now. Commits are counted for those alone that are shown.
@@ -85,8 +90,8 @@ static const char *const texts[] = {
     [SQL_SUITE_ADD] = "INSERT INTO suite(project, name) VALUES(?1, ?2) RETURNING id",
     [SQL_BUILD_ADD] =
         "INSERT INTO build(id, suite, ext, commit_sha, branch, state, started_ms, retries, max_failures,"
-        " on_retry, by_file, linger_us, timeout_per_test_us, ord, by_class, tokens)"
-        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+        " on_retry, by_file, linger_us, timeout_per_test_us, ord, by_class, tokens, min_workers, min_workers_us)"
+        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
     [SQL_LAST_OF_BRANCH] =
         "SELECT b.id FROM build own CROSS JOIN build b INDEXED BY build_suite ON b.suite=own.suite WHERE own.id=?1"
         " AND own.ord=1 AND own.branch<>'' AND b.branch=own.branch AND b.id<?1 AND b.state>=3 AND b.tests>0"
@@ -101,11 +106,11 @@ static const char *const texts[] = {
     [SQL_BUILD_UNTRUSTED] = "UPDATE build SET trusted=0 WHERE id=?1",
     [SQL_BUILD_WORKER] = "UPDATE build SET workers=workers+1 WHERE id=?1",
     [SQL_WORKER_UPDATE] =
-        "UPDATE worker SET node=?3, attempt=?4, host=?5, session=?6, joined_ms=?7, left_ms=NULL"
-        " WHERE build=?1 AND idx=?2",
+        "UPDATE worker SET node=?3, attempt=?4, host=?5, session=?6, joined_ms=?7, left_ms=NULL,"
+        " brings=?8 WHERE build=?1 AND idx=?2",
     [SQL_WORKER_ADD] =
-        "INSERT INTO worker(build, idx, node, attempt, host, session, joined_ms)"
-        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO worker(build, idx, node, attempt, host, session, joined_ms, brings)"
+        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     [SQL_WORKER_COUNTS] =
         "UPDATE worker SET acked=max(acked, ?3), tests=tests+?4, failed=failed+?5, busy_us=busy_us+?6"
         " WHERE build=?1 AND idx=?2",
@@ -239,15 +244,16 @@ static const char *const texts[] = {
 
     [SQL_UNFINISHED] = "SELECT id FROM build INDEXED BY build_running WHERE state<3 ORDER BY id",
     [SQL_FIND] = "SELECT id FROM build WHERE suite=?1 AND ext=?2",
-    [SQL_FIND_NEWEST] = "SELECT max(id) FROM build INDEXED BY build_suite WHERE suite=?1",
+    [SQL_FIND_NEWEST] =
+        "SELECT id FROM build INDEXED BY build_suite WHERE suite=?1 AND (?2='' OR branch=?2) ORDER BY id DESC LIMIT 1",
     [SQL_READ_BUILD] =
         "SELECT p.name, s.name, b.ext, b.commit_sha, b.branch, b.started_ms, b.retries, b.max_failures,"
-        " b.on_retry, b.linger_us, b.timeout_per_test_us, b.by_file, b.state, b.round, b.ord, b.by_class, b.tokens"
-        " FROM build b"
+        " b.on_retry, b.linger_us, b.timeout_per_test_us, b.by_file, b.state, b.round, b.ord, b.by_class, b.tokens,"
+        " b.min_workers, b.min_workers_us FROM build b"
         " CROSS JOIN suite s ON s.id=b.suite CROSS JOIN project p ON p.id=s.project WHERE b.id=?1",
     [SQL_READ_WORKERS] =
-        "SELECT idx, node, attempt, host, session, joined_ms, acked, left_ms IS NOT NULL, late"
-        " FROM worker WHERE build=?1 ORDER BY idx",
+        "SELECT idx, node, attempt, host, session, joined_ms, acked, left_ms IS NOT NULL, late,"
+        " brings FROM worker WHERE build=?1 ORDER BY idx",
     [SQL_READ_LIST] =
         "SELECT l.count, l.file_count, l.tests, l.units, l.file_of, l.files, l.marks"
         " FROM build b CROSS JOIN list l ON l.id=b.list WHERE b.id=?1",
@@ -264,7 +270,7 @@ static const char *const texts[] = {
     [SQL_QUERY_BUILDS_ALL] = BUILDS("build b", SUITES_ALL),
     [SQL_QUERY_WORKERS] =
         "SELECT idx, node, host, joined_ms, left_ms, tests, failed, busy_us, speed_ppm, iif(sick, 'sick', NULL)"
-        " FROM worker WHERE build=?1 ORDER BY idx LIMIT ?2 OFFSET ?3",
+        " FROM worker WHERE build=?1 AND joined_ms>=?4 ORDER BY idx LIMIT ?2 OFFSET ?3",
     [SQL_QUERY_SLOW] = SLOW(SUITE_ONE),
     [SQL_QUERY_SLOW_ALL] = SLOW(SUITES_ALL),
     [SQL_QUERY_FLAKY] = FLAKY(SUITE_ONE),

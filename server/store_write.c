@@ -74,7 +74,8 @@ static void write_build(struct writing *to, const unsigned char *at) {
       STORE_ARGS(store_int(b.build), store_int(suite), store_text(b.ext), store_text(b.commit), store_text(b.branch),
                  store_int(STORE_COLLECTING), store_int(b.started_ms), store_int(b.retries), store_int(b.max_failures),
                  store_int(b.on_retry), store_int(b.by_file), store_int(b.linger_us), store_int(b.timeout_per_test_us),
-                 store_int(b.order), store_int(b.by_class), store_text(b.tokens ? b.tokens : "")));
+                 store_int(b.order), store_int(b.by_class), store_text(b.tokens ? b.tokens : ""),
+                 store_int(b.min_workers), store_int(b.min_workers_us)));
   if (b.untrusted) store_sql_run(to->db, SQL_BUILD_UNTRUSTED, STORE_ARGS(store_int(b.build)));
 }
 
@@ -96,7 +97,7 @@ static void write_worker(struct writing *to, const unsigned char *at) {
   const struct store_arg args[] = {
       store_int(w.build),     store_int(w.worker), store_text(w.node),
       store_text(w.attempt),  store_text(w.host),  store_blob(w.session, sizeof w.session),
-      store_int(w.joined_ms),
+      store_int(w.joined_ms), store_int(w.brings),
   };
   store_sql_run(to->db, SQL_WORKER_UPDATE, args, COUNT_OF(args));
   if (to->db->rc != SQLITE_OK || sqlite3_changes(to->db->sqlite) > 0) return;

@@ -55,6 +55,7 @@ int identity_make(struct identity *identity, const struct options *options, stru
   identity_choose(identity->attempt, sizeof identity->attempt, options->attempt, identity->ci.attempt);
   identity_choose(identity->commit, sizeof identity->commit, options->commit, identity->ci.commit);
   identity_choose(identity->branch, sizeof identity->branch, options->branch, identity->ci.branch);
+  if (options->retried != OPTIONS_RETRIED_AUTO) identity->ci.retried = (enum ci_retried)options->retried;
   bool told = options_source(options, "untrusted") != CONF_FROM_DEFAULT;
   identity->untrusted = told ? options->untrusted : identity->ci.fork;
   identity->total = options->total ? (uint32_t)options->total : identity->ci.total;
@@ -84,6 +85,8 @@ static void identity_policy_fill(const struct identity *identity, const struct o
   policy->by_file = options->by_file;
   policy->by_class = options->by_class;
   policy->order = (Shardd__Order)options->order;
+  policy->min_workers = (uint32_t)options->min_workers;
+  policy->min_workers_us = options->min_workers_timeout_us;
   policy->n_token = policy->n_token_count = identity->tokens;
   policy->token = to->token;
   policy->token_count = to->token_count;

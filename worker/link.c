@@ -238,7 +238,7 @@ static void on_beat(evutil_socket_t fd, short what, void *arg) {
 
 void link_send(struct link *link, const Shardd__Frame *frame) {
   struct client_error error;
-  if (!link->welcomed) return;
+  if (!link_up(link)) return;
   if (client_send(link->client, frame, &error) < 0) {
     link_lost(link, error.text);
   } else {
@@ -248,7 +248,7 @@ void link_send(struct link *link, const Shardd__Frame *frame) {
 
 void link_send_packed(struct link *link, const uint8_t *bytes, size_t n) {
   struct client_error error;
-  if (!link->welcomed) return;
+  if (!link_up(link)) return;
   if (client_send_packed(link->client, bytes, n, &error) < 0) {
     link_lost(link, error.text);
   } else {
@@ -257,7 +257,7 @@ void link_send_packed(struct link *link, const uint8_t *bytes, size_t n) {
 }
 
 bool link_up(const struct link *link) {
-  return link->welcomed;
+  return link && link->welcomed;
 }
 
 // ---- life

@@ -35,9 +35,9 @@ struct link;
 struct link *link_open(struct event_base *base, const struct options *options, const struct identity *identity,
                        const struct link_events *events, enum link_failure *failure, struct client_error *error);
 void link_close(struct link *link);
-bool link_up(const struct link *link);  // connected and welcomed
+bool link_up(const struct link *link);  // connected and welcomed; NULL: there never was one
 
-// Queues a message; dropped when the link is down (what must arrive is sent again on welcome).
+// Queues a message; dropped when the link is down or NULL (what must arrive is sent again on welcome).
 void link_send(struct link *link, const Shardd__Frame *frame);
 void link_send_packed(struct link *link, const uint8_t *bytes, size_t n);
 

@@ -10,12 +10,16 @@
 
 enum { LISTING_CHUNK_TESTS = 5000, LISTING_CHUNK_MARKS = 4 * LISTING_CHUNK_TESTS, LISTING_CHUNK_BYTES = 256 * 1024 };
 
+void listing_fill_offer(const struct testlist *list, Shardd__ListOffer *offer) {
+  offer->count = (uint32_t)testlist_count(list);
+  offer->sha256 = msg_bytes(testlist_digest(list), MSG_DIGEST_BYTES);
+  offer->max_failures = testlist_max_failures(list);
+}
+
 void listing_offer(const struct testlist *list, struct link *link) {
   Shardd__Frame frame = SHARDD__FRAME__INIT;
   Shardd__ListOffer offer = SHARDD__LIST_OFFER__INIT;
-  offer.count = (uint32_t)testlist_count(list);
-  offer.sha256 = msg_bytes(testlist_digest(list), 32);
-  offer.max_failures = testlist_max_failures(list);
+  listing_fill_offer(list, &offer);
   frame.body_case = SHARDD__FRAME__BODY_LIST_OFFER;
   frame.list_offer = &offer;
   link_send(link, &frame);

@@ -1,5 +1,6 @@
 // The list on its way to the server: offered by digest, sent in chunks when asked for, compared by the server; and one
-// file of it compared here. Used by run.c, run_lazy.c and dryrun.c.
+// file of it compared here. Used by run.c, run_lazy.c, dryrun.c and
+// spool_file.c.
 #ifndef WORKER_LISTING_H
 #define WORKER_LISTING_H
 
@@ -10,6 +11,8 @@
 
 struct link;
 
+// The offer points into the list.
+void listing_fill_offer(const struct testlist *list, Shardd__ListOffer *offer);
 void listing_offer(const struct testlist *list, struct link *link);
 // Sends the whole list in ListChunk messages, each well below the frame's bound.
 void listing_send(const struct testlist *list, struct link *link);

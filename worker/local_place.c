@@ -15,6 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "worker/cache.h"
 #include "worker/project.h"
 
 enum { SOCKET_PATH_MAX = sizeof((struct sockaddr_un *)0)->sun_path - 1 };
@@ -25,7 +26,6 @@ static int find_programs(struct local_place *place, char *why, size_t why_size);
 static char *find_in_path(const char *name);
 static int choose_history(struct local_place *place, const struct options *options, char *why, size_t why_size);
 static char *default_history(const struct options *options);
-static bool make_parents(const char *path);
 static int take_lock(struct local_place *place);
 static void use_temporary(struct local_place *place, const char *why);
 static void keep_in_folder(struct local_place *place);
@@ -138,7 +138,7 @@ static int choose_history(struct local_place *place, const struct options *optio
     use_temporary(place, "neither HOME nor XDG_CACHE_HOME is set: give --history FILE");
     return 0;
   }
-  int rc = !told && !make_parents(place->history) ? errno : take_lock(place);
+  int rc = !told && !cache_make_parents(place->history) ? errno : take_lock(place);
   if (rc == 0) return 0;
   bool taken = rc == EWOULDBLOCK;
   (void)snprintf(why, why_size, "%s %.200s%s%s", taken ? "another shard local holds the history" : "the history",
@@ -150,31 +150,14 @@ static int choose_history(struct local_place *place, const struct options *optio
 
 // NULL where the user has no cache folder.
 static char *default_history(const struct options *options) {
-  const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-  bool told = cache != NULL && cache[0] == '/';
-  if (!told && (home == NULL || home[0] != '/')) return NULL;
-  char *folder = told ? base_strdup(cache) : base_printf("%s/.cache", home);
+  char *folder = cache_folder();
+  if (folder == NULL) return NULL;
   char *here = getcwd(NULL, 0), *top = here != NULL ? project_top(here) : NULL;
   char *path = local_place_history(folder, options->project, top != NULL ? top : here != NULL ? here : "/");
   free(folder);
   free(here);
   free(top);
   return path;
-}
-
-// Makes the folders above a file, private ones; false with errno.
-static bool make_parents(const char *path) {
-  char *folder = base_strdup(path);
-  bool made = true;
-  for (char *slash = strchr(folder + 1, '/'); made && slash != NULL; slash = strchr(slash + 1, '/')) {
-    *slash = '\0';
-    made = mkdir(folder, 0700) == 0 || errno == EEXIST;
-    *slash = '/';
-  }
-  int error = errno;
-  free(folder);
-  errno = error;
-  return made;
 }
 
 // 0 or an errno; EWOULDBLOCK: it is taken.

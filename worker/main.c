@@ -20,13 +20,14 @@
 #include "worker/replay.h"
 #include "worker/report.h"
 #include "worker/run.h"
+#include "worker/submit.h"
 #include "worker/upkeep.h"
 
 enum {
   SHOWN_BYTES = 80,
   HINT_BYTES = 96,
   WORD_MORE = OPTIONS_QUARANTINE | OPTIONS_EXPORT,  // may take one more word
-  WORD_MANY = OPTIONS_IMPORT,                       // may take any number more
+  WORD_MANY = OPTIONS_IMPORT | OPTIONS_SUBMIT,      // may take any number more
   MAY_RUN = OPTIONS_REPLAY,                         // a command behind "--" is up to the user
 };
 
@@ -75,6 +76,8 @@ static const struct subcommand subcommands[] = {
     {"backup", OPTIONS_BACKUP, "[OPTION]... NAME", "a copy of the server's database, beside it", 1, false,
      upkeep_backup},
     {"check", OPTIONS_CHECK, "[OPTION]...", "is the server's database whole?", 0, false, upkeep_check},
+    {"submit", OPTIONS_SUBMIT, "[OPTION]... [FILE]...", "hand over results that the server could not be given", 0,
+     false, submit_main},
     {"wait", OPTIONS_WAIT, "[OPTION]...", "wait for a build's end; its verdict is the exit code", 0, false, admin_wait},
     {"report", OPTIONS_REPORT, "[OPTION]...", "summary of a build, or its merged JUnit XML", 0, false, report_main},
     {"plan", OPTIONS_PLAN, "[OPTION]...", "how long the suite would take on N workers, and how many are worth it", 0,

@@ -31,13 +31,17 @@ enum options_command {
   OPTIONS_BISECT = 1 << 25,
   OPTIONS_BACKUP = 1 << 26,
   OPTIONS_CHECK = 1 << 27,
+  OPTIONS_SUBMIT = 1 << 28,
   OPTIONS_NO_FLAG = 1 << 30,  // taken by no command line: variable and file only
 };
 
-enum { OPTIONS_KEY_COUNT = 59, OPTIONS_WORKERS_MAX = 256 };
+enum { OPTIONS_KEY_COUNT = 64, OPTIONS_WORKERS_MAX = 256 };
 
 // The numbers of OnRetry in shardd.proto (asserted in options_table.c).
 enum options_on_retry { OPTIONS_ON_RETRY_UNRESOLVED, OPTIONS_ON_RETRY_MINE, OPTIONS_ON_RETRY_ALL };
+// The numbers of Retried in shardd.proto (asserted in options_table.c).
+enum options_retried { OPTIONS_RETRIED_AUTO, OPTIONS_RETRIED_NO, OPTIONS_RETRIED_YES };
+enum options_fallback { OPTIONS_FALLBACK_NONE, OPTIONS_FALLBACK_STATIC };
 enum options_collect { OPTIONS_COLLECT_FULL, OPTIONS_COLLECT_LAZY };
 enum options_order { OPTIONS_ORDER_AUTO, OPTIONS_ORDER_FAILED_FIRST, OPTIONS_ORDER_COLLECTION };
 enum options_color { OPTIONS_COLOR_AUTO, OPTIONS_COLOR_ALWAYS, OPTIONS_COLOR_NEVER };
@@ -50,6 +54,7 @@ struct options {
   char *suite, *build, *node;
   uint64_t total;  // declared workers; 0: unknown
   char *attempt, *commit, *branch;
+  int retried;  // enum options_retried
   bool untrusted;
 
   int runner;   // for options_runner
@@ -68,6 +73,9 @@ struct options {
   uint64_t connect_timeout_us;  // longest that one attempt to reach the server at start may take
   uint64_t server_timeout_us;   // how long to outlive a lost server
   uint64_t start_timeout_us;    // until the list is there
+  int fallback;                 // enum options_fallback
+  uint64_t min_workers, min_workers_timeout_us;
+  char *spool;  // a folder; "": the one of the user's cache
 
   char *workers;          // "auto" or a number
   uint64_t worker_count;  // the same as a number; set by options_load

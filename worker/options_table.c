@@ -16,12 +16,12 @@ enum {
   UPKEEP = OPTIONS_BACKUP | OPTIONS_CHECK,
   AGAIN = OPTIONS_REPLAY | OPTIONS_BISECT,
   WORK = OPTIONS_RUN | OPTIONS_LOCAL,
-  REMOTE = OPTIONS_RUN | ADMIN | FILES | AGAIN | UPKEEP,
-  ALL = WORK | ADMIN | FILES | AGAIN | UPKEEP,
+  REMOTE = OPTIONS_RUN | OPTIONS_SUBMIT | ADMIN | FILES | AGAIN | UPKEEP,
+  ALL = REMOTE | OPTIONS_LOCAL,
   TESTS = OPTIONS_SLOW | OPTIONS_SLOWER | OPTIONS_FLAKY | OPTIONS_BROKEN | OPTIONS_OWNERS,
   LISTS = TESTS | OPTIONS_QUARANTINE | OPTIONS_BUILDS | OPTIONS_TEST | OPTIONS_LOG | OPTIONS_WORKERS,
-  BRANCHES = OPTIONS_BUILDS | OPTIONS_FLAKY | OPTIONS_BROKEN | OPTIONS_SLOWER | OPTIONS_OWNERS | OPTIONS_TEST,
-  AGES = TESTS | OPTIONS_BUILDS | OPTIONS_LOG | OPTIONS_TEST,
+  BRANCHES = TESTS | OPTIONS_BUILDS | OPTIONS_TEST | OPTIONS_WORKERS,
+  AGES = TESTS | OPTIONS_BUILDS | OPTIONS_LOG | OPTIONS_TEST | OPTIONS_WORKERS,
   GATES = LISTS | OPTIONS_STATUS,
   PATIENT = WORK | OPTIONS_WAIT,
 };
@@ -34,6 +34,8 @@ static const char *const collects[] = {"full", "lazy", NULL};
 static const char *const formats[] = {"auto", "durations", "junit", "csv", NULL};
 static const char *const annotates[] = {"auto", "none", "github", "gitlab", "teamcity", NULL};
 static const char *const on_retries[] = {"unresolved", "mine", "all", NULL};
+static const char *const retrieds[] = {"auto", "no", "yes", NULL};
+static const char *const fallbacks[] = {"none", "static", NULL};
 static const char *const orders[] = {"auto", "failed-first", "collection", NULL};
 static const char *const colors[] = {"auto", "always", "never", NULL};
 
@@ -41,6 +43,9 @@ _Static_assert(SHARDD__ON_RETRY__ON_RETRY_UNRESOLVED == (int)OPTIONS_ON_RETRY_UN
                    SHARDD__ON_RETRY__ON_RETRY_MINE == (int)OPTIONS_ON_RETRY_MINE &&
                    SHARDD__ON_RETRY__ON_RETRY_ALL == (int)OPTIONS_ON_RETRY_ALL,
                "on-retry has the numbers of the wire");
+_Static_assert(SHARDD__RETRIED__RETRIED_NO == (int)OPTIONS_RETRIED_NO &&
+                   SHARDD__RETRIED__RETRIED_YES == (int)OPTIONS_RETRIED_YES,
+               "retried has the numbers of the wire");
 _Static_assert(SHARDD__ORDER__ORDER_FAILED_FIRST == (int)OPTIONS_ORDER_FAILED_FIRST &&
                    SHARDD__ORDER__ORDER_COLLECTION == (int)OPTIONS_ORDER_COLLECTION,
                "order has the numbers of the wire");
@@ -105,6 +110,14 @@ static const struct conf_key keys[] = {
      .offset = AT(attempt),
      .arg = "TEXT",
      .help = "any text that differs between a job and its re-run; else taken from the CI",
+     .commands = OPTIONS_RUN},
+    {.name = "retried",
+     .type = CONF_CHOICE,
+     .offset = AT(retried),
+     .choices = retrieds,
+     .fallback = "auto",
+     .arg = "WHETHER",
+     .help = "whether this job is run again; auto is as the CI has it",
      .commands = OPTIONS_RUN},
     {.name = "commit",
      .type = CONF_STRING,
@@ -254,6 +267,38 @@ static const struct conf_key keys[] = {
      .arg = "DURATION",
      .help = "how long to outlive a lost server",
      .commands = PATIENT},
+    {.name = "min-workers",
+     .type = CONF_UINT,
+     .offset = AT(min_workers),
+     .max = CI_NODES_MAX,
+     .fallback = "0",
+     .arg = "N",
+     .help = "end the build as incomplete when fewer workers have come in time, 0 for no bound",
+     .commands = OPTIONS_RUN},
+    {.name = "min-workers-timeout",
+     .type = CONF_DURATION,
+     .offset = AT(min_workers_timeout_us),
+     .max = 1800 * SECONDS,
+     .fallback = "5m",
+     .arg = "DURATION",
+     .help = "how long from the build's start they have to come",
+     .commands = OPTIONS_RUN},
+    {.name = "fallback",
+     .type = CONF_CHOICE,
+     .offset = AT(fallback),
+     .choices = fallbacks,
+     .fallback = "none",
+     .arg = "HOW",
+     .help = "when the server cannot be reached at the start: none, end with 16; static, run this job's part of the "
+             "list, by its number and --total, and keep the results. A job that is run again never falls back",
+     .commands = OPTIONS_RUN},
+    {.name = "spool",
+     .type = CONF_STRING,
+     .offset = AT(spool),
+     .arg = "FOLDER",
+     .help = "where results are kept that the server could not be given, for shard submit; else in the user's cache "
+             "folder",
+     .commands = OPTIONS_RUN | OPTIONS_SUBMIT},
     {.name = "start-timeout",
      .type = CONF_DURATION,
      .offset = AT(start_timeout_us),
@@ -429,7 +474,7 @@ static const struct conf_key keys[] = {
      .type = CONF_BOOL,
      .offset = AT(quiet),
      .help = "no progress, no summary: failures and problems only",
-     .commands = PATIENT},
+     .commands = PATIENT | OPTIONS_SUBMIT},
     {.name = "verbose",
      .letter = 'v',
      .type = CONF_BOOL,

@@ -1,4 +1,4 @@
-// Files that are replaced in one step. Called by report.c and export.c.
+// Files that are replaced in one step. Called by report.c, export.c and spool_file.c.
 #include "worker/replace.h"
 
 #include <errno.h>
@@ -20,6 +20,12 @@ int replace_open(struct replace *replace, const char *path, char *why, size_t wh
   free(replace->path);
   free(replace->temporary);
   return -1;
+}
+
+bool replace_sync(struct replace *replace, char *why, size_t why_size) {
+  bool good = fflush(replace->out) == 0 && fsync(fileno(replace->out)) == 0;
+  if (!good) say(replace, errno, why, why_size);
+  return good;
 }
 
 int replace_close(struct replace *replace, bool good, char *why, size_t why_size) {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "worker/alone.h"
 #include "worker/dryrun.h"
 #include "worker/human.h"
 #include "worker/listing.h"
@@ -16,7 +17,7 @@
 _Static_assert((int)RUNNER_PASSED == (int)SHARDD__STATUS__STATUS_PASSED, "statuses differ");
 _Static_assert((int)RUNNER_TIMED_OUT == (int)SHARDD__STATUS__STATUS_TIMED_OUT, "statuses differ");
 
-enum { RUN_FLUSH_US = 5000, RUN_LEASES_MAX = MSG_HELD_MAX - 2, RUN_FAREWELL_US = 10000000 };
+enum { RUN_FLUSH_US = 5000, RUN_LEASES_MAX = MSG_HELD_MAX - 2 };
 
 // ---- results
 
@@ -27,7 +28,7 @@ static void run_send_spool(struct run *run) {
     link_send_packed(run->link, bytes, n);
 }
 
-static void run_flush(struct run *run) {
+void run_flush(struct run *run) {
   spool_close(run->spool);
   run_send_spool(run);
   event_del(run->flush);
@@ -90,6 +91,7 @@ static void on_result(void *arg, const struct runner_result *result) {
   if (spool_empty(run->spool)) run->waiting_since_us = base_now_us();
   test->seq = spool_add(run->spool, lease, test->number, result);
   run_count(run, result->status);
+  if (run->alone) alone_result(run->alone, run, test->number, result->status);
   run_arm_flush(run);
 }
 
@@ -107,7 +109,12 @@ static void on_started(void *arg, uint32_t tag) {
 static void run_ask(struct run *run) {
   Shardd__Frame frame = SHARDD__FRAME__INIT;
   Shardd__LeaseRequest request = SHARDD__LEASE_REQUEST__INIT;
-  if (!run->wants || run->asked || !run->list_agreed || held_leases(&run->held) >= RUN_LEASES_MAX) return;
+  if (!run->wants || run->asked || !run->list_agreed) return;
+  if (run->alone) {
+    alone_give(run->alone, run);
+    return;
+  }
+  if (held_leases(&run->held) >= RUN_LEASES_MAX) return;
   run->asked = true;
   request.names = !run->list;
   request.start_us = run->ops->start_cost ? run->ops->start_cost(run->runner) : 0;
@@ -153,8 +160,15 @@ static void on_drained(struct run *run, const Shardd__Drained *drained) {
   if (drained->reason == SHARDD__DRAIN_REASON__DRAIN_LATE && !run->options->quiet) {
     fprintf(stderr, "shard: nothing left to run for this worker: the build was over\n");
   }
+  if (drained->reason == SHARDD__DRAIN_REASON__DRAIN_FENCED) {
+    run->fenced = true;
+    fprintf(stderr, "shard: WARNING: tests that failed on this worker pass on others: it gets no more of them\n");
+  }
   if (run->ended) return;
-  if (drained->reason == SHARDD__DRAIN_REASON__DRAIN_MAX_FAILURES && run->ops->drop) run->ops->drop(run->runner);
+  bool early = drained->reason == SHARDD__DRAIN_REASON__DRAIN_MAX_FAILURES ||
+               drained->reason == SHARDD__DRAIN_REASON__DRAIN_FENCED ||
+               drained->reason == SHARDD__DRAIN_REASON__DRAIN_FEW;
+  if (early && run->ops->drop) run->ops->drop(run->runner);
   run->ops->finish(run->runner);
 }
 
@@ -198,7 +212,11 @@ static void on_list_reply(struct run *run, const Shardd__ListReply *reply) {
 
 static void run_offer(struct run *run) {
   run->list_offered = true;
-  listing_offer(run->list, run->link);
+  if (run->alone) {
+    alone_listed(run->alone, run);
+  } else {
+    listing_offer(run->list, run->link);
+  }
 }
 
 static void on_listed(void *arg, struct testlist *list) {
@@ -341,21 +359,9 @@ static void on_farewell(evutil_socket_t fd, short what, void *arg) {
   run_quit(run, 128 + run->signo);
 }
 
-// Told to stop: what it has not begun goes back at once, the results it has go first.
 static void on_signal(evutil_socket_t signo, short what, void *arg) {
-  struct run *run = arg;
-  struct timeval limit = {.tv_sec = RUN_FAREWELL_US / 1000000};
   (void)what;
-  if (run->signo) {
-    run_quit(run, 128 + (int)signo);
-    return;
-  }
-  run->signo = (int)signo;
-  fprintf(stderr, "shard: told to stop (SIG%s): handing back what has not run\n", sigabbrev_np((int)signo));
-  if (!run->ended) run->ops->abort(run->runner);
-  run_flush(run);
-  if (!run->said_bye && link_up(run->link)) run_bye(run);
-  event_add(run->farewell, &limit);
+  run_told_to_stop(arg, (int)signo);
 }
 
 // ---- start
@@ -364,7 +370,7 @@ static int run_start_runner(struct run *run, char **command) {
   static char *list_argv[4];
   char why[512];
   run->ops = runner_find(options_runner(run->options), command);
-  bool lazy = run->options->collect == OPTIONS_COLLECT_LAZY && run->ops->collect;
+  bool lazy = run->options->collect == OPTIONS_COLLECT_LAZY && run->ops->collect && !run->alone;
   run->spec = (struct runner_spec){.argv = command,
                                    .list_argv = options_list_argv(run->options, list_argv),
                                    .list_file = run->options->list_file[0] ? run->options->list_file : NULL,
@@ -410,6 +416,7 @@ static int run_connect(struct run *run) {
     return EXIT_OK;
   }
   fprintf(stderr, "shard: %s\n", error.text);
+  if (failure == LINK_LOST && (run->alone = alone_new(run->options, &run->identity))) return EXIT_OK;
   return failure == LINK_REFUSED ? EXIT_USAGE : EXIT_INFRA;
 }
 
@@ -428,11 +435,13 @@ static int run_loop(struct run *run, char **command) {
   if (run_start_runner(run, command) < 0) {
     run->ended = true;
     run_bye(run);
+    run_settle(run);
   }
   for (size_t i = 0; i < RUN_SIGNALS; i++)
     event_add(run->on_signal[i], NULL);
-  event_base_dispatch(run->base);
-  return run->code;
+  if (!run->gone) event_base_dispatch(run->base);
+  if (run->signo && !run->heard_goodbye && !run->alone) free(run_keep(run));  // told to stop while the server was away
+  return run->alone ? alone_end(run->alone, run) : run->code;
 }
 
 static void run_release(struct run *run) {
@@ -448,6 +457,7 @@ static void run_release(struct run *run) {
   spool_free(run->spool);
   testlist_free(run->list);
   download_free(run->download);
+  alone_free(run->alone);
   for (size_t i = 0; i < run->late_count; i++)
     free(run->late[i]);
   free(run->late);

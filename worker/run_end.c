@@ -8,6 +8,9 @@
 
 #include "worker/human.h"
 #include "worker/run_impl.h"
+#include "worker/spool_file.h"
+
+enum { RUN_FAREWELL_S = 10, RUN_LATE_BYTES = 512 * 1024 };
 
 void run_quit(struct run *run, int code) {
   if (run->gone) return;
@@ -30,6 +33,7 @@ void run_die(struct run *run, int code, const char *fmt, ...) {
 void run_give_up(struct run *run, int code, const char *what, const char *why) {
   run_die(run, code, "%s: %s; %zu results could not be handed over", what, why, spool_rows(run->spool));
   held_print_unacked(&run->held, run->list, stderr);
+  free(run_keep(run));
 }
 
 static Shardd__ByeReason run_bye_reason(const struct run *run) {
@@ -44,27 +48,72 @@ static Shardd__ByeReason run_bye_reason(const struct run *run) {
   return SHARDD__BYE_REASON__BYE_DONE;
 }
 
+// Points into the run; bye->late is the caller's to free.
+static void run_fill_bye(const struct run *run, Shardd__Bye *bye) {
+  ProtobufCBinaryData *late = base_calloc(run->late_count + 1, sizeof *late);
+  size_t sum = 0;
+  *bye = (Shardd__Bye)SHARDD__BYE__INIT;
+  for (size_t i = 0; i < run->late_count && i < MSG_LATE_MAX && sum < RUN_LATE_BYTES; i++) {
+    size_t bytes = strlen(run->late[i]);
+    late[i] = msg_bytes(run->late[i], bytes < MSG_TEXT_MAX_BYTES / 2 ? bytes : MSG_TEXT_MAX_BYTES / 2);
+    sum += late[i].len;
+    bye->n_late++;
+  }
+  bye->reason = run_bye_reason(run);
+  bye->text = msg_text(run->why);
+  bye->late = late;
+}
+
+char *run_keep(struct run *run) {
+  struct spool_file_head head = {.list = run->list, .whole = run->alone != NULL};
+  struct identity_policy policy;
+  char why[512];
+  spool_close(run->spool);
+  if (run->kept || (spool_empty(run->spool) && (!run->late_count || !run->alone || !run->list))) return NULL;
+  run->kept = true;
+  run_fill_bye(run, &head.bye);
+  head.hello = (Shardd__Hello)SHARDD__HELLO__INIT;
+  identity_hello(&run->identity, run->options, &head.hello, &policy);
+  char *path = spool_file_write(run->options->spool, &head, run->spool, why, sizeof why);
+  free(head.bye.late);
+  if (path) {
+    char *safe = human_safe(path, strlen(path), ESCAPE_LINE);
+    fprintf(stderr, "shard: %zu results are kept in %s; `shard submit` hands them over when the server is back\n",
+            spool_rows(run->spool), safe);
+    free(safe);
+  } else {
+    fprintf(stderr, "shard: the results are lost: %s\n", why);
+  }
+  return path;
+}
+
+void run_told_to_stop(struct run *run, int signo) {
+  struct timeval limit = {.tv_sec = RUN_FAREWELL_S};
+  if (run->signo) {
+    run_quit(run, 128 + signo);
+    return;
+  }
+  run->signo = signo;
+  fprintf(stderr, "shard: told to stop (SIG%s): handing back what has not run\n", sigabbrev_np(signo));
+  if (!run->ended) run->ops->abort(run->runner);
+  run_flush(run);
+  if (!run->said_bye && link_up(run->link)) run_bye(run);
+  event_add(run->farewell, &limit);
+}
+
 void run_bye(struct run *run) {
   Shardd__Frame frame = SHARDD__FRAME__INIT;
-  Shardd__Bye bye = SHARDD__BYE__INIT;
-  ProtobufCBinaryData *late = base_calloc(run->late_count + 1, sizeof *late);
-  size_t n = 0;
-  for (; n < run->late_count; n++) {
-    size_t bytes = strlen(run->late[n]);
-    late[n] = msg_bytes(run->late[n], bytes < MSG_TEXT_MAX_BYTES / 2 ? bytes : MSG_TEXT_MAX_BYTES / 2);
-  }
-  bye.reason = run_bye_reason(run);
-  bye.text = msg_text(run->why);
-  bye.late = late;
-  bye.n_late = n;
+  Shardd__Bye bye;
+  run_fill_bye(run, &bye);
   frame.body_case = SHARDD__FRAME__BODY_BYE;
   frame.bye = &bye;
   run->said_bye = true;
   link_send(run->link, &frame);
-  free(late);
+  free(bye.late);
 }
 
 void run_settle(struct run *run) {
+  if (run->alone && run->ended) run_quit(run, EXIT_OK);  // alone_end has the last word
   if (!run->ended || run->said_bye || !link_up(run->link)) return;
   if (run->end_kind == RUNNER_END_EMPTY && !run->list_agreed) return;
   if (spool_empty(run->spool)) run_bye(run);
@@ -110,6 +159,7 @@ void run_goodbye(struct run *run, const Shardd__Goodbye *goodbye) {
   if (code == EXIT_OK && run->end_kind != RUNNER_END_EMPTY) code = (int)goodbye->exit_code;
   bool empty = goodbye->total == 0 && goodbye->state == SHARDD__BUILD_STATE__BUILD_COMPLETE;
   if (code == EXIT_OK && empty && !run->options->allow_empty) code = EXIT_EMPTY;
+  if (code == EXIT_OK && run->fenced) code = EXIT_INFRA;  // a server that was restarted meanwhile does not know
   if (run->signo) code = 128 + run->signo;
   run->heard_goodbye = true;
   run_say_end(run, goodbye, code);

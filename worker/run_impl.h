@@ -10,6 +10,8 @@
 
 enum { RUN_SIGNALS = 3 };
 
+struct alone;
+
 struct run {
   const struct options *options;
   struct identity identity;
@@ -19,6 +21,7 @@ struct run {
   struct runner *runner;
   struct runner_spec spec;
   struct testlist *list;
+  struct alone *alone;        // there was no server at the start, and it goes on without one; NULL: there was
   struct download *download;  // it has not collected: the build's list on its way to here
   struct held held;
   struct spool *spool;
@@ -38,6 +41,8 @@ struct run {
   bool collecting;  // or another worker is making it
   bool ended;       // the runner is over
   bool said_bye, gone;
+  bool kept;    // run_keep was called
+  bool fenced;  // the server found that tests fail on this machine alone
   int signo;
   enum runner_end_kind end_kind;
   char *why;
@@ -56,6 +61,7 @@ void run_disown(struct run *run, uint64_t seq);
 
 // run.c
 
+void run_flush(struct run *run);        // what was reported goes out now
 void run_list_agreed(struct run *run);  // the server and this worker have the same list
 
 // run_lazy.c: a worker that has not collected.
@@ -75,6 +81,11 @@ void run_quit(struct run *run, int code);
 void run_die(struct run *run, int code, const char *fmt, ...) PRINTF(3, 4);  // says why, and quits
 // The server cannot be served any more: says what it will never know, and quits.
 void run_give_up(struct run *run, int code, const char *what, const char *why);
+// Writes the results that the server does not have into a file, and says so; what does not work is said, too. Returns
+// its path, for the caller to free; NULL: there is none.
+char *run_keep(struct run *run);
+// A signal: what it has not begun goes back at once, the results it has go first. The second one ends it.
+void run_told_to_stop(struct run *run, int signo);
 void run_bye(struct run *run);
 // When the runner is over and every result is on the server's disk, the worker takes its leave.
 void run_settle(struct run *run);

@@ -56,6 +56,16 @@ def shard_options():
     return found
 
 
+def test_reliability_names_tests_that_exist():
+    """Each test that docs/reliability.md calls upon is a program, a file or a function of the tests."""
+    there = set()
+    for path in [*ROOT.glob("tests/**/test_*.c"), *ROOT.glob("tests/**/test_*.py")]:
+        there.add(path.stem)
+        there.update(re.findall(r"^(?:static void|def) (test_\w+)\(", path.read_text(), re.MULTILINE))
+    named = set(re.findall(r"`(test_\w+)`", read("docs/reliability.md")))
+    assert len(named) > 40 and sorted(named - there) == []
+
+
 def page(name):
     """A man page as a reader sees it, on one line."""
     done = run("mandoc", "-Tutf8", "-Owidth=200", str(DOCS / "man" / name))

@@ -1,6 +1,7 @@
 """The history, end to end: who teaches it, and what real workers' builds make of it."""
 import json
 import re
+import time
 
 import pytest
 from shardlib import PROJECT, Worker, codes, make_suite
@@ -82,6 +83,25 @@ def test_flaky_and_broken(served):
     log = rows(served, "log")
     assert ("t/broken.sh", "broken") in [(row["test"], row["new"]) for row in log]
     assert ("t/flaky.sh", "flaky") in [(row["test"], row["new"]) for row in log]
+
+
+def test_of_one_branch(served):
+    """slow: what the branch's newest build ran; workers: those of that build."""
+    everything = {row["test"] for row in rows(served, "slow")}
+    assert {row["test"] for row in rows(served, "slow", "--branch", "main")} == everything
+    assert rows(served, "slow", "--branch", "none") == []
+    part = ["--list-file", "part", "--", "sh", "run.sh", "{}"]
+    (served.suite / "part").write_text("t/ok.sh\nu/ok.sh\n")
+    env = {"SHARD_BUILD": "of-a-branch", "SHARD_BRANCH": "side", "SHARD_NODE": "side-node"}
+    assert served.shard("run", *part, cwd=served.suite, env=env).returncode == 0
+    assert {row["test"] for row in rows(served, "slow", "--branch", "side")} == {"t/ok.sh", "u/ok.sh"}
+    nobody = {"SHARD_BUILD": None}
+    assert [row["node"] for row in served.json("workers", "--branch", "side", env=nobody)] == ["side-node"]
+    assert "side-node" not in [row["node"] for row in served.json("workers", "--branch", "main", env=nobody)]
+    done = served.shard("workers", "--branch", "none", env=nobody)
+    assert done.returncode == 2 and "branch none" in done.stderr, done.stderr
+    time.sleep(1.1)
+    assert served.json("workers", "--branch", "side", "--since", "1s", env=nobody) == []
 
 
 def test_gates(served):

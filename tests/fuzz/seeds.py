@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Writes the seeds that are no text: seeds.py FOLDER makes FOLDER/frame, FOLDER/msg, FOLDER/chunks.
+"""Writes the seeds that are no text: seeds.py FOLDER makes FOLDER/frame, FOLDER/msg, FOLDER/chunks, FOLDER/spool.
 
 Every message is built from its description in proto/shardd.proto, so that a new one or a new field is a seed without
 anybody's doing. Called by the Makefile's fuzz-NAME and by tests/fuzz/test_fuzz.py.
@@ -78,8 +78,27 @@ def seeds():
     yield "chunks/empty-file", stream(chunk([b"a"], [b""]))  # the map took a name from nowhere
 
 
+def spools():
+    """Files of results: without a list, with one, with a list of two chunks, and two that are in disorder."""
+    hello = wire.pb.Frame(hello=wire.pb.Hello(version=1, role=1, build=b"b1", brings=True)).SerializeToString()
+    offer = wire.pb.Frame(list_offer=wire.pb.ListOffer(count=3, sha256=b"d" * 32)).SerializeToString()
+    whole = chunk([b"a", b"b", b"c"], [b"f"], last=True)
+    first, second = chunk([b"a", b"b"], [b"f"]), chunk([b"c"], last=True)
+    results = [wire.pb.Frame(seq=number, results=wire.pb.Results(
+        lease=number, test=[number], status=[1], start_us=[5], setup_us=[1], call_us=[2], teardown_us=[3], first=[True],
+        text_of=[0], text=[b"it failed"])).SerializeToString() for number in (1, 2)]
+    bye = wire.pb.Frame(bye=wire.pb.Bye(reason=1, late=[b"afterwards"])).SerializeToString()
+    yield "spool/bare", stream(hello, *results, bye)
+    yield "spool/offer", stream(hello, offer, *results, bye)
+    yield "spool/list", stream(hello, offer, whole, *results, bye)
+    yield "spool/chunks", stream(hello, offer, first, second, results[0], bye)
+    yield "spool/unfinished", stream(hello, offer, first, results[0], bye)
+    yield "spool/cut", stream(hello, *results)
+    yield "spool/backwards", stream(bye, results[0], hello)
+
+
 def main(argv):
-    for name, body in seeds():
+    for name, body in [*seeds(), *spools()]:
         path = pathlib.Path(argv[1]) / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(body)

@@ -92,7 +92,7 @@ struct sim_record {
   enum sim_record_kind kind;
   uint32_t worker, node, attempt_token, round, test, attempt, state, count;
   enum queue_status status;
-  bool settles, lost, extra, late_errors;
+  bool settles, lost, extra, late_errors, brings;
   bool more;  // of the same message: they outlive a crash together, or not at all
   uint64_t seq, lease;
   uint8_t tests[SIM_TESTS];
@@ -113,6 +113,7 @@ struct sim_truth {
 };
 
 struct sim_server {
+  uint32_t rounds;
   struct queue *queue;
   struct effects effects;
   struct sim_session session[SIM_NUMBERS];
@@ -171,7 +172,7 @@ struct sim_rates {
 
 struct sim_counts {
   uint64_t builds, steps, grants, current, late, extra, duplicate, sealed, unknown, adopted, expired, recalls, released,
-      lost, restarts, forgotten, cuts, rounds, with_tokens, poisoned, aborted;
+      lost, restarts, forgotten, cuts, rounds, fenced, few, brought, with_tokens, poisoned, aborted;
 };
 
 // What the server is at, for the checks after it.
@@ -195,6 +196,8 @@ struct sim {
   uint64_t expected_us[SIM_TESTS], need[SIM_TESTS];
   uint32_t copies[SIM_TOKENS];
   bool muted[SIM_TESTS];
+  bool brings;    // jobs come that ran without the server
+  uint32_t sick;  // so many nodes, the first ones, fail what would pass
   struct sim_link link[SIM_SLOTS];
   struct sim_worker worker[SIM_SLOTS];
   uint32_t slots;
@@ -228,6 +231,8 @@ void sim_cut(struct sim *sim, uint32_t slot, bool server_knows);
 // sim_server.c
 void sim_server_start(struct sim *sim);
 void sim_server_receive(struct sim *sim, uint32_t slot, const struct sim_message *message);
+// A job that ran without the server comes, brings these results (their lease is made here), and goes.
+void sim_server_bring(struct sim *sim, const struct sim_worker *worker, struct sim_message *results);
 void sim_server_closed(struct sim *sim, uint32_t number);  // a connection ended, or was given up
 void sim_server_tick(struct sim *sim);                     // whatever is due
 void sim_server_effects(struct sim *sim);

@@ -25,6 +25,8 @@ static void build_rates(struct sim *sim) {
                                   .leave = build_rate(sim, 6),
                                   .drop_started = build_rate(sim, 200),
                                   .jump = build_rate(sim, 120)};
+  // Who is sick is found out by those who live long enough.
+  if (sim->sick) sim->rates.die = sim->rates.stall = sim->rates.leave = sim->rates.cut = sim->rates.jump = 0;
 }
 
 static enum sim_nature build_nature(struct sim *sim, uint32_t poison) {
@@ -53,6 +55,19 @@ static void build_suite(struct sim *sim) {
   }
 }
 
+// A suite that a sick worker stands out in: its tests pass, and are many.
+static void build_sound(struct sim *sim) {
+  uint32_t total = sim->total;
+  for (; sim->total < SIM_TESTS; sim->total++) {
+    sim->file_of[sim->total] = sim->file_of[sim->total % total];
+    sim->unit_of[sim->total] = sim->unit_of[total - 1];
+    sim->expected_us[sim->total] = sim->expected_us[sim->total % total];
+  }
+  for (uint32_t i = 0; i < sim->total; i++) {
+    if (i >= total || sim->nature[i] == SIM_FAILS || sim->nature[i] == SIM_VARIES) sim->nature[i] = SIM_PASSES;
+  }
+}
+
 static void build_policy(struct sim *sim) {
   sim->policy = (struct queue_policy){.retries = sim_choose(sim, 3),
                                       .max_failures = sim_choose(sim, 4) == 3 ? 1 + sim_choose(sim, 4) : 0,
@@ -63,6 +78,15 @@ static void build_policy(struct sim *sim) {
                                       .whole_files = sim_choose(sim, 6) == 5,
                                       .whole_units = sim_choose(sim, 6) == 5,
                                       .in_order = sim_choose(sim, 8) == 7};
+  // Of choices that are made already, so that tapes which were kept go on to mean what they did.
+  if (sim->policy.linger_us > 50 * (uint64_t)SIM_SECOND) sim->sick = 1 + sim->policy.retries % 2;
+  if (sim->sick) {
+    build_sound(sim);
+    sim->policy.max_failures = 0;
+  }
+  if (sim->policy.idle_us > 240 * (uint64_t)SIM_SECOND) sim->policy.min_workers = 1 + sim->total % 4;
+  sim->policy.min_workers_us = sim->policy.linger_us;
+  sim->brings = sim->policy.idle_us > 220 * (uint64_t)SIM_SECOND;
 }
 
 // ---- time
@@ -183,11 +207,29 @@ static void storm_step(struct sim *sim) {
   }
 }
 
+// A job that could not reach the server had a part of the tests; it comes with all its results at once.
+static void storm_bring(struct sim *sim, uint32_t which) {
+  static const uint8_t status[] = {[SIM_PASSES] = QUEUE_PASSED,
+                                   [SIM_FAILS] = QUEUE_FAILED,
+                                   [SIM_VARIES] = QUEUE_SKIPPED,
+                                   [SIM_CRASHES] = QUEUE_CRASHED};
+  struct sim_worker worker = {.node = which % (sim->nodes + 1), .attempt_token = sim->attempt_tokens++};
+  struct sim_message results = {.kind = SIM_RESULTS, .seq = 1};
+  for (uint32_t i = which % 3; i < sim->total; i += 3) {
+    if (sim->nature[i] == SIM_POISON) continue;
+    results.status[results.lease.count] = status[sim->nature[i]];
+    results.lease.test[results.lease.count++] = (uint8_t)i;
+  }
+  if (results.lease.count) sim_server_bring(sim, &worker, &results);
+}
+
 static void storm(struct sim *sim) {
-  uint32_t steps = SIM_STORM_STEPS * (1 + sim_choose(sim, 4));
+  uint32_t steps = SIM_STORM_STEPS * (1 + sim_choose(sim, 4)) * (sim->sick ? 2 : 1);
   sim->calm = false;
-  for (uint32_t i = 0; i < steps && !tape_over(sim->tape) && sim->server.logged < SIM_STORM_RECORDS; i++)
+  for (uint32_t i = 0; i < steps && !tape_over(sim->tape) && sim->server.logged < SIM_STORM_RECORDS; i++) {
     storm_step(sim);
+    if (sim->brings && i % 128 == 127) storm_bring(sim, i / 128);
+  }
 }
 
 // ---- the calm
@@ -250,7 +292,7 @@ void sim_build(struct tape *tape, struct sim_counts *counts) {
   build_policy(&sim);
   build_rates(&sim);
   sim_server_start(&sim);
-  for (uint32_t workers = 1 + sim_choose(&sim, 5); workers > 0; workers--)
+  for (uint32_t workers = 1 + sim_choose(&sim, 5) + 2 * sim.sick; workers > 0; workers--)
     storm_join(&sim);
   storm(&sim);
   calm(&sim);

@@ -102,13 +102,16 @@ void sim_check_grant(struct sim *sim, const struct effect *effect) {
     uint64_t lease = check_lease_of(sim->server.queue, i, &holder);
     if (lease < effect->lease) now[i] = lease;
   }
+  const struct sim_message *message = sim->cause.message;
   struct token_rule rule = {sim->total, SIM_TOKENS, sim->need, now, sim->copies};
   for (uint32_t i = 0; i < effect->count; i++) {
     uint32_t test = effect->tests[i];
     // The rows of a message fall one after another: an earlier one may grant what a later one settles.
     if (sim->settled[test] && sim->server.truth[test].verdict != VERDICT_NONE)
       sim_broken("I1", "test %u is leased after its verdict", test);
-    if (sim->granted[test]) sim_broken("I2", "test %u is leased twice at once", test);
+    // Unless its result came in between, and took it out of the first lease.
+    bool reported = message && message->kind == SIM_RESULTS && check_holds(&message->lease, test);
+    if (sim->granted[test] && !reported) sim_broken("I2", "test %u is leased twice at once", test);
     if (sim->server.charged[test] >= LIMIT_LOST) sim_broken("I9", "test %u goes to one more worker", test);
     if (!token_rule_allows(&rule, test)) sim_broken("tokens", "test %u is leased without its tokens", test);
     if (sim->need[test] && effect->count > 1) sim_broken("tokens", "test %u is not leased alone", test);
@@ -135,7 +138,8 @@ void sim_check_truth(const struct sim *sim) {
   }
   enum queue_state state = queue_state(queue);
   if (state == QUEUE_COMPLETE && done < sim->total) sim_broken("I3", "complete with %u of %u", done, sim->total);
-  if (state == QUEUE_RUNNING && done == sim->total) sim_broken("I3", "not complete although all is done");
+  if (state == QUEUE_RUNNING && done == sim->total && !queue->fencing)
+    sim_broken("I3", "not complete although all is done");
 }
 
 // Nobody was heard of for as long as it takes, but those who were sent away.
@@ -147,11 +151,29 @@ static void check_given_up(const struct sim *sim) {
   }
 }
 
+// By the records: different jobs that came, or one that went on without the server.
+static bool check_enough_came(const struct sim *sim) {
+  uint32_t came = 0;
+  for (uint32_t i = 0; i < sim->server.logged; i++) {
+    const struct sim_record *record = &sim->server.log[i];
+    bool fresh = record->kind == SIM_REC_WORKER;
+    if (fresh && record->brings) return true;
+    for (uint32_t before = 0; fresh && before < i; before++) {
+      const struct sim_record *other = &sim->server.log[before];
+      if (other->kind == SIM_REC_WORKER && other->node == record->node) fresh = false;
+    }
+    came += fresh;
+  }
+  return came >= sim->policy.min_workers;
+}
+
 void sim_check_after(struct sim *sim) {
   bool given_up = queue_state(sim->server.queue) == QUEUE_INCOMPLETE;
   check_leases(sim);
   sim_check_truth(sim);
-  if (given_up && sim->cause.kind == SIM_ON_TICK) check_given_up(sim);
+  if (given_up && sim->cause.kind == SIM_ON_TICK && !queue_few(sim->server.queue)) check_given_up(sim);
+  if (given_up && queue_few(sim->server.queue) && check_enough_came(sim))
+    sim_broken("I3", "incomplete for want of workers, and %u were enough", sim->policy.min_workers);
 }
 
 // ---- the end

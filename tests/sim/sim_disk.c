@@ -51,6 +51,8 @@ static void sim_believe_result(struct sim *sim, struct sim_record *record, uint3
 }
 
 static void sim_believe_round(struct sim *sim, const struct sim_record *record) {
+  if (record->round != ++sim->server.rounds)
+    sim_broken("I1", "round %u is the %u. one", record->round, sim->server.rounds);
   for (uint32_t i = 0; i < record->count; i++) {
     struct sim_truth *truth = &sim->server.truth[record->tests[i]];
     bool failing = truth->verdict == VERDICT_FAILED || truth->verdict == VERDICT_CRASHED;
@@ -125,7 +127,7 @@ static void sim_recover_workers(struct sim *sim) {
     char node[16], attempt[16];
     (void)snprintf(node, sizeof node, "n%u", record->node);
     (void)snprintf(attempt, sizeof attempt, "t%u", record->attempt_token);
-    struct queue_join join = {.node = node, .attempt = attempt};
+    struct queue_join join = {.node = node, .attempt = attempt, .brings = record->brings};
     uint32_t number = queue_restore_worker(server->queue, &join, left && left->late_errors);
     if (number != server->sessions++) sim_broken("I12", "worker %u comes back as %u", record->worker, number);
     server->session[number] = (struct sim_session){
@@ -169,6 +171,7 @@ void sim_recover(struct sim *sim, uint32_t kept) {
   queue_free(server->queue);
   server->queue = queue_new(&sim->policy, ++server->epoch, sim->now_us);
   server->sessions = 0;
+  server->rounds = 1;
   server->list = SIM_LIST_NONE;
   memset(server->truth, 0, sizeof server->truth);
   memset(server->charged, 0, sizeof server->charged);

@@ -20,7 +20,7 @@ static void sim_reply(struct sim *sim, uint32_t number, const struct sim_message
 }
 
 void sim_server_start(struct sim *sim) {
-  sim->server.epoch = 1;
+  sim->server.epoch = sim->server.rounds = 1;
   sim->server.queue = queue_new(&sim->policy, 1, sim->now_us);
 }
 
@@ -37,9 +37,12 @@ static void sim_state(struct sim *sim) {
   if (state == QUEUE_COLLECTING) return;
   sim_trace(sim, "state", (uint32_t)state);
   (void)sim_log(sim, (struct sim_record){.kind = SIM_REC_STATE, .state = (uint32_t)state});
+  bool few = state == QUEUE_INCOMPLETE && queue_few(sim->server.queue), early = few || state == QUEUE_ABORTED;
   sim->counts->aborted += state == QUEUE_ABORTED;
-  for (uint32_t i = 0; state == QUEUE_ABORTED && i < sim->server.sessions; i++) {
-    if (queue_worker_connected(sim->server.queue, i)) sim_drain(sim, i, EFFECT_DRAIN_MAX_FAILURES);
+  sim->counts->few += few;
+  for (uint32_t i = 0; early && i < sim->server.sessions; i++) {
+    if (queue_worker_connected(sim->server.queue, i))
+      sim_drain(sim, i, few ? EFFECT_DRAIN_FEW : EFFECT_DRAIN_MAX_FAILURES);
   }
 }
 
@@ -50,10 +53,18 @@ static void sim_lost(struct sim *sim, const struct effect *effect) {
                                          .worker = effect->worker,
                                          .test = effect->test,
                                          .attempt = effect->attempt,
-                                         .round = queue_round(sim->server.queue),
+                                         .round = effect->round,
                                          .status = QUEUE_CRASHED,
                                          .settles = true,
                                          .lost = true});
+}
+
+static void sim_round(struct sim *sim, uint32_t number, const uint32_t *tests, uint32_t count) {
+  struct sim_record round = {.kind = SIM_REC_ROUND, .round = number, .count = count};
+  for (uint32_t i = 0; i < count; i++)
+    round.tests[i] = (uint8_t)tests[i];
+  sim->counts->rounds++;
+  (void)sim_log(sim, round);
 }
 
 static void sim_tests_message(struct sim *sim, const struct effect *effect, enum sim_kind kind) {
@@ -79,6 +90,10 @@ static void sim_effect(struct sim *sim, const struct effect *effect) {
     case EFFECT_DRAIN: sim_drain(sim, effect->worker, effect->reason); break;
     case EFFECT_STATE: sim_state(sim); break;
     case EFFECT_RESULT: sim_lost(sim, effect); break;
+    case EFFECT_ROUND:
+      sim->counts->fenced++;
+      sim_round(sim, effect->round, effect->tests, effect->count);
+      break;
   }
 }
 
@@ -105,29 +120,31 @@ static void sim_bind(struct sim *sim, uint32_t number, uint32_t slot) {
   sim->link[slot].number = number;
 }
 
-static void sim_join(struct sim *sim, uint32_t slot) {
+// A new session, on disk.
+static uint32_t sim_enter(struct sim *sim, const struct sim_worker *worker, bool brings) {
   struct sim_server *server = &sim->server;
-  const struct sim_worker *worker = &sim->worker[slot];
   char node[16], attempt[16];
   uint32_t *reopened, count;
-  if (server->sessions >= (sim->calm ? (uint32_t)SIM_NUMBERS : (uint32_t)SIM_NUMBERS_STORM)) return;
   (void)snprintf(node, sizeof node, "n%u", worker->node);
   (void)snprintf(attempt, sizeof attempt, "t%u", worker->attempt_token);
-  struct queue_join join = {.node = node, .attempt = attempt, .retried = worker->retried};
+  struct queue_join join = {.node = node, .attempt = attempt, .retried = worker->retried, .brings = brings};
   uint32_t number = queue_join(server->queue, sim->now_us, &join, &reopened, &count, &server->effects);
   if (number != server->sessions++) sim_broken("I12", "a worker joins as number %u", number);
-  server->session[number] = (struct sim_session){.slot = SIM_NOBODY, .told_test = SIM_NOBODY};
-  (void)sim_log(
-      sim, (struct sim_record){
-               .kind = SIM_REC_WORKER, .worker = number, .node = worker->node, .attempt_token = worker->attempt_token});
-  if (count) {
-    struct sim_record round = {.kind = SIM_REC_ROUND, .round = queue_round(server->queue), .count = count};
-    for (uint32_t i = 0; i < count; i++)
-      round.tests[i] = (uint8_t)reopened[i];
-    sim->counts->rounds++;
-    (void)sim_log(sim, round);
-  }
+  if (count && brings) sim_broken("I12", "%u tests run again for worker %u, which only brings", count, number);
+  server->session[number] = (struct sim_session){.slot = SIM_NOBODY, .told_test = SIM_NOBODY, .heard_us = sim->now_us};
+  (void)sim_log(sim, (struct sim_record){.kind = SIM_REC_WORKER,
+                                         .worker = number,
+                                         .node = worker->node,
+                                         .attempt_token = worker->attempt_token,
+                                         .brings = brings});
+  if (count) sim_round(sim, queue_round(server->queue), reopened, count);
   free(reopened);
+  return number;
+}
+
+static void sim_join(struct sim *sim, uint32_t slot) {
+  if (sim->server.sessions >= (sim->calm ? (uint32_t)SIM_NUMBERS : (uint32_t)SIM_NUMBERS_STORM)) return;
+  uint32_t number = sim_enter(sim, &sim->worker[slot], false);
   sim_bind(sim, number, slot);
   sim->cause.number = number;
   sim_wait(sim, SIM_WAIT_WELCOME, number, 0);
@@ -236,6 +253,43 @@ static void sim_started(struct sim *sim, uint32_t number, const struct sim_messa
   queue_started(sim->server.queue, sim->now_us, number, message->lease.id, message->lease.test[0]);
   session->told_lease = message->lease.id;
   session->told_test = message->lease.test[0];
+}
+
+// ---- results from a time without the server
+
+static void sim_claim(struct sim *sim, uint32_t number, struct sim_message *results) {
+  struct effects effects = {0};
+  uint32_t tests[SIM_TESTS];
+  for (uint32_t i = 0; i < results->lease.count; i++)
+    tests[i] = results->lease.test[i];
+  if (!queue_claim(sim->server.queue, number, tests, results->lease.count, &effects) || effects.count != 1)
+    sim_broken("I6", "worker %u cannot claim what it has run", number);
+  if (effects.item[0].lease <= sim->server.last_lease) sim_broken("I6", "a claim's lease was granted before");
+  results->lease.id = sim->server.last_lease = effects.item[0].lease;
+  effects_release(&effects);
+}
+
+void sim_server_bring(struct sim *sim, const struct sim_worker *worker, struct sim_message *results) {
+  struct sim_message hello = {.kind = SIM_HELLO};
+  if (sim->server.list != SIM_LIST_READY || sim->server.sessions >= SIM_NUMBERS_STORM) return;
+  sim->counts->brought += results->lease.count;
+  sim_check_before(sim, (struct sim_cause){SIM_ON_MESSAGE, SIM_NOBODY, &hello});
+  uint32_t number = sim_enter(sim, worker, true);
+  sim_server_effects(sim);
+  sim_check_after(sim);
+  sim_server_tick(sim);
+  sim_claim(sim, number, results);
+  sim_check_before(sim, (struct sim_cause){SIM_ON_MESSAGE, number, results});
+  sim_results(sim, number, results);
+  sim_server_effects(sim);
+  sim_check_after(sim);
+  sim_server_tick(sim);
+  struct sim_message bye = {.kind = SIM_BYE};
+  sim_check_before(sim, (struct sim_cause){SIM_ON_MESSAGE, number, &bye});
+  sim_bye(sim, number, false);
+  sim_server_effects(sim);
+  sim_check_after(sim);
+  sim_server_tick(sim);
 }
 
 static void sim_handle(struct sim *sim, uint32_t number, const struct sim_message *message) {

@@ -126,11 +126,11 @@ static bool worker_begin(struct sim *sim, uint32_t slot) {
   return false;
 }
 
-static enum queue_status worker_status(struct sim *sim, uint32_t test) {
+static enum queue_status worker_status(struct sim *sim, uint32_t slot, uint32_t test) {
   static const enum queue_status odd[] = {QUEUE_PASSED,  QUEUE_FAILED,  QUEUE_ERROR,     QUEUE_SKIPPED,
                                           QUEUE_XFAILED, QUEUE_XPASSED, QUEUE_TIMED_OUT, QUEUE_CRASHED};
   switch (sim->nature[test]) {
-    case SIM_PASSES: return QUEUE_PASSED;
+    case SIM_PASSES: return sim->worker[slot].node < sim->sick ? QUEUE_FAILED : QUEUE_PASSED;
     case SIM_FAILS: return QUEUE_FAILED;
     case SIM_CRASHES: return QUEUE_CRASHED;
     case SIM_VARIES:
@@ -159,7 +159,7 @@ static void worker_end_test(struct sim *sim, uint32_t slot) {
     return;
   }
   worker->runs = false;
-  worker_spool(worker, worker->run_lease, worker->run_test, worker_status(sim, worker->run_test));
+  worker_spool(worker, worker->run_lease, worker->run_test, worker_status(sim, slot, worker->run_test));
   for (uint32_t i = 0; i < held->lease.count; i++) {
     if (held->lease.test[i] == worker->run_test) held->seq[i] = worker->spool[worker->spooled - 1].seq;
   }
@@ -206,7 +206,8 @@ static void worker_lease(struct sim_worker *worker, const struct sim_message *me
 static void worker_drained(struct sim_worker *worker, uint32_t reason) {
   worker->drained = true;
   worker->asked = false;
-  for (uint32_t i = 0; reason == EFFECT_DRAIN_MAX_FAILURES && i < worker->held_count; i++) {
+  bool early = reason == EFFECT_DRAIN_MAX_FAILURES || reason == EFFECT_DRAIN_FENCED || reason == EFFECT_DRAIN_FEW;
+  for (uint32_t i = 0; early && i < worker->held_count; i++) {
     struct sim_held *held = &worker->held[i];
     for (uint32_t t = 0; t < held->lease.count; t++) {
       bool running = worker->runs && worker->run_lease == held->lease.id && worker->run_test == held->lease.test[t];

@@ -102,6 +102,8 @@ static void fill_to_server(struct sample *s) {
   s->list_chunk.expected_us = s->long_us;
   s->lease_request = (Shardd__LeaseRequest)SHARDD__LEASE_REQUEST__INIT;
   s->lease_request.names = true;
+  s->lease_request.n_claim = 2;
+  s->lease_request.claim = s->a;
   s->started = (Shardd__Started)SHARDD__STARTED__INIT;
   s->started.lease = 4294967297u;
   s->results = (Shardd__Results)SHARDD__RESULTS__INIT;

@@ -15,7 +15,7 @@
 #include "server/limits.h"
 #include "server/queue.h"
 
-enum { NOBODY = -1, TESTS_MAX = 64, SECOND = 1000000 };
+enum { NOBODY = -1, TESTS_MAX = 128, SECOND = 1000000 };
 
 static struct queue *queue;
 static struct effects fx;

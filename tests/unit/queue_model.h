@@ -133,6 +133,19 @@ static inline void model_lost(struct model *m, const struct effect *effect) {
   record->settles = true;
 }
 
+static inline void model_round(struct model *m, const uint32_t *tests, uint32_t count, uint32_t round) {
+  if (count == 0) return;
+  struct model_record *record = model_keep(m, RECORD_ROUND);
+  record->round = round;
+  record->tests = base_calloc(count, sizeof *tests);
+  record->count = count;
+  memcpy(record->tests, tests, count * sizeof *tests);
+  for (uint32_t i = 0; i < count; i++) {
+    assert_int_not_equal(m->verdict[tests[i]], VERDICT_NONE);
+    m->verdict[tests[i]] = VERDICT_NONE;
+  }
+}
+
 // It is asked for tests that it holds, and has not reported: once for each lease until it answers.
 static inline void model_recalled(struct model *m, const struct effect *effect) {
   struct model_worker *w = &m->worker[effect->worker];
@@ -158,7 +171,7 @@ static inline void model_take_effects(struct model *m, bool arrives) {
       case EFFECT_LEASE: model_granted(m, effect, arrives); break;
       case EFFECT_PARK: assert_true(m->worker[effect->worker].asked); break;
       case EFFECT_DRAIN:
-        assert_true(m->worker[effect->worker].asked);
+        assert_true(m->worker[effect->worker].asked || effect->reason == EFFECT_DRAIN_FENCED);
         m->worker[effect->worker].asked = false;
         m->worker[effect->worker].drained = true;
         break;
@@ -166,6 +179,7 @@ static inline void model_take_effects(struct model *m, bool arrives) {
       case EFFECT_REVOKE:
       case EFFECT_STATE: break;
       case EFFECT_RESULT: model_lost(m, effect); break;
+      case EFFECT_ROUND: model_round(m, effect->tests, effect->count, effect->round); break;
     }
   }
   effects_clear(&m->fx);
@@ -277,17 +291,7 @@ static inline void model_join(struct model *m, uint32_t node, bool again) {
     for (uint32_t i = 0; i < w->number; i++)
       m->worker[i].late_errors &= m->worker[i].node != node;
   }
-  if (count) {
-    struct model_record *record = model_keep(m, RECORD_ROUND);
-    record->round = queue_round(m->queue);
-    record->tests = base_calloc(count, sizeof *reopened);
-    record->count = count;
-    memcpy(record->tests, reopened, count * sizeof *reopened);
-  }
-  for (uint32_t i = 0; i < count; i++) {
-    assert_int_not_equal(m->verdict[reopened[i]], VERDICT_NONE);
-    m->verdict[reopened[i]] = VERDICT_NONE;
-  }
+  model_round(m, reopened, count, queue_round(m->queue));
   free(reopened);
   model_take_effects(m, true);
   model_advance(m, m->now);

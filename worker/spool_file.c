@@ -1,0 +1,217 @@
+// Results that wait for a server, in files. It must not know how they came to be, nor how they are handed over.
+#include "worker/spool_file.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "proto/frame.h"
+#include "worker/cache.h"
+#include "worker/listing.h"
+#include "worker/project.h"
+#include "worker/replace.h"
+
+static const char suffix[] = ".spool";
+
+// ---- writing
+
+static char *spool_file_folder(const char *folder, char *why, size_t why_size) {
+  if (folder[0]) return base_strdup(folder);
+  char *cache = cache_folder();
+  if (!cache) {
+    snprintf(why, why_size, "neither HOME nor XDG_CACHE_HOME is set: give --spool FOLDER or SHARD_SPOOL");
+    return NULL;
+  }
+  char *path = base_printf("%s/shard/spool", cache);
+  free(cache);
+  return path;
+}
+
+static char *spool_file_part(const ProtobufCBinaryData *bytes) {
+  char *text = base_memdup0(bytes->data, bytes->len), *name = project_file_name(text);
+  free(text);
+  return name;
+}
+
+// BUILD-NODE-TIME-PID: no two runs share it.
+static char *spool_file_path(const char *folder, const Shardd__Hello *hello) {
+  char *build = spool_file_part(&hello->build), *node = spool_file_part(&hello->node);
+  char *path = base_printf("%s/%s-%s-%llu-%ld%s", folder, build, node, (unsigned long long)base_wall_us(),
+                           (long)getpid(), suffix);
+  free(build);
+  free(node);
+  return path;
+}
+
+static void spool_file_put(void *arg, const Shardd__Frame *frame) {
+  size_t n = msg_packed_bytes(frame);
+  uint8_t *bytes = base_malloc(n + 1);
+  if (n) msg_pack(frame, bytes);
+  (void)fwrite(bytes, 1, n, arg);  // ferror tells at the end
+  free(bytes);
+}
+
+static void spool_file_put_head(FILE *out, const struct spool_file_head *head) {
+  Shardd__Frame frame = SHARDD__FRAME__INIT;
+  Shardd__Hello hello = head->hello;
+  Shardd__ListOffer offer = SHARDD__LIST_OFFER__INIT;
+  hello.token = msg_text("");
+  hello.brings = true;
+  frame.body_case = SHARDD__FRAME__BODY_HELLO;
+  frame.hello = &hello;
+  spool_file_put(out, &frame);
+  if (!head->list) return;
+  listing_fill_offer(head->list, &offer);
+  frame.body_case = SHARDD__FRAME__BODY_LIST_OFFER;
+  frame.list_offer = &offer;
+  spool_file_put(out, &frame);
+  if (head->whole) listing_send_to(head->list, spool_file_put, out);
+}
+
+static void spool_file_put_bye(FILE *out, const struct spool_file_head *head) {
+  Shardd__Frame frame = SHARDD__FRAME__INIT;
+  Shardd__Bye bye = head->bye;
+  frame.body_case = SHARDD__FRAME__BODY_BYE;
+  frame.bye = &bye;
+  spool_file_put(out, &frame);
+}
+
+char *spool_file_write(const char *folder, const struct spool_file_head *head, struct spool *spool, char *why,
+                       size_t why_size) {
+  struct replace replace;
+  const uint8_t *bytes;
+  size_t n;
+  char *in = spool_file_folder(folder, why, why_size);
+  if (!in) return NULL;
+  char *path = spool_file_path(in, &head->hello);
+  free(in);
+  if (!cache_make_parents(path)) {
+    snprintf(why, why_size, "cannot make the folder of %s: %s", path, strerror(errno));
+    free(path);
+    return NULL;
+  }
+  bool good = replace_open(&replace, path, why, why_size) == 0;
+  if (good) {
+    spool_file_put_head(replace.out, head);
+    for (spool_rewind(spool); (bytes = spool_next(spool, &n));)
+      (void)fwrite(bytes, 1, n, replace.out);
+    spool_file_put_bye(replace.out, head);
+    good = replace_sync(&replace, why, why_size);
+    good = replace_close(&replace, good, why, why_size) == 0;
+  }
+  if (good) return path;
+  free(path);
+  return NULL;
+}
+
+// ---- finding
+
+static int spool_file_is(const struct dirent *entry) {
+  size_t n = strlen(entry->d_name);
+  return n >= sizeof suffix && strcmp(entry->d_name + n - (sizeof suffix - 1), suffix) == 0;
+}
+
+char **spool_file_find(const char *folder, size_t *count, char *why, size_t why_size) {
+  struct dirent **entries = NULL;
+  char *in = spool_file_folder(folder, why, why_size);
+  if (!in) return NULL;
+  int n = scandir(in, &entries, spool_file_is, alphasort);
+  bool none = n < 0 && errno == ENOENT && !folder[0];  // nothing was ever kept
+  if (n < 0 && !none) snprintf(why, why_size, "cannot read %s: %s", in, strerror(errno));
+  char **paths = n < 0 && !none ? NULL : base_calloc((size_t)(n > 0 ? n : 0) + 1, sizeof *paths);
+  *count = 0;
+  for (int i = 0; i < n; i++) {
+    paths[(*count)++] = base_printf("%s/%s", in, entries[i]->d_name);
+    free(entries[i]);
+  }
+  free(entries);
+  free(in);
+  return paths;
+}
+
+// ---- reading
+
+struct spool_reader {
+  char *path;
+  FILE *in;
+  struct msg_arena *arena;
+  uint8_t *body;
+  unsigned long long at;  // of the frame being read
+  Shardd__Frame__BodyCase last;
+  bool listed;  // the list is whole
+};
+
+struct spool_reader *spool_reader_open(const char *path, char *why, size_t why_size) {
+  FILE *in = fopen(path, "re");
+  if (!in) {
+    snprintf(why, why_size, "cannot read %s: %s", path, strerror(errno));
+    return NULL;
+  }
+  return spool_reader_new(in, path);
+}
+
+struct spool_reader *spool_reader_new(FILE *in, const char *name) {
+  struct spool_reader *reader = base_calloc(1, sizeof *reader);
+  reader->path = base_strdup(name);
+  reader->in = in;
+  reader->arena = msg_arena_new(MSG_ARENA_MAX_BYTES);
+  if (!reader->arena) base_die(EXIT_INFRA, "out of memory");
+  reader->body = base_malloc(FRAME_MAX_BYTES);
+  return reader;
+}
+
+void spool_reader_close(struct spool_reader *reader) {
+  if (!reader) return;
+  (void)fclose(reader->in);
+  msg_arena_free(reader->arena);
+  free(reader->body);
+  free(reader->path);
+  free(reader);
+}
+
+static int spool_reader_fail(const struct spool_reader *reader, const char *what, char *why, size_t why_size) {
+  snprintf(why, why_size, "%s: at byte %llu: %s", reader->path, reader->at, what);
+  return -1;
+}
+
+// What may come after what.
+static bool spool_reader_fits(struct spool_reader *reader, const Shardd__Frame *frame) {
+  Shardd__Frame__BodyCase last = reader->last;
+  Shardd__Frame__BodyCase now = frame->body_case;
+  bool chunks = last == SHARDD__FRAME__BODY_LIST_CHUNK && !reader->listed;  // more of them must come
+  if (now == SHARDD__FRAME__BODY_HELLO) return last == SHARDD__FRAME__BODY__NOT_SET;
+  if (now == SHARDD__FRAME__BODY_LIST_OFFER) return last == SHARDD__FRAME__BODY_HELLO;
+  if (now == SHARDD__FRAME__BODY_LIST_CHUNK) {
+    reader->listed = frame->list_chunk->last;
+    return chunks || last == SHARDD__FRAME__BODY_LIST_OFFER;
+  }
+  bool behind = last != SHARDD__FRAME__BODY__NOT_SET && last != SHARDD__FRAME__BODY_BYE && !chunks;
+  return behind && (now == SHARDD__FRAME__BODY_RESULTS || now == SHARDD__FRAME__BODY_BYE);
+}
+
+int spool_reader_next(struct spool_reader *reader, const Shardd__Frame **frame, char *why, size_t why_size) {
+  uint32_t header;
+  const char *rule;
+  reader->at = (unsigned long long)ftello(reader->in);
+  size_t got = fread(&header, 1, sizeof header, reader->in), bytes = got == sizeof header ? ntohl(header) : 0;
+  if (ferror(reader->in)) return spool_reader_fail(reader, strerror(errno), why, why_size);
+  if (got == 0 && reader->last == SHARDD__FRAME__BODY_BYE) return 0;
+  if (got < sizeof header) return spool_reader_fail(reader, "the file was cut off", why, why_size);
+  if (bytes == 0 || bytes > FRAME_MAX_BYTES) {
+    return spool_reader_fail(reader, "no length of a frame: this is no file of `shard run`", why, why_size);
+  }
+  if (fread(reader->body, 1, bytes, reader->in) < bytes) {
+    return spool_reader_fail(reader, "the file was cut off", why, why_size);
+  }
+  *frame = msg_unpack(reader->arena, reader->body, bytes, &rule);
+  if (!*frame) return spool_reader_fail(reader, rule, why, why_size);
+  if (!spool_reader_fits(reader, *frame)) {
+    return spool_reader_fail(reader, "a message that does not belong there", why, why_size);
+  }
+  reader->last = (*frame)->body_case;
+  return 1;
+}
