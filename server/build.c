@@ -144,28 +144,31 @@ static void build_number(struct build *build, const struct store_list *list) {
   }
 }
 
-// Many ids at a time: a call of libcrypto costs as much as the hash of an id.
-static void build_digest(struct build *build, const struct store_list *list) {
+// Many ids at a time: a call of libcrypto costs as much as the hash of an id. At the first need: after a restart the
+// workers come back without an offer, and it may never be asked for.
+const uint8_t *build_digest(struct build *build) {
   char text[4 * (MSG_ID_MAX_BYTES + 1)];
   size_t used = 0;
+  if (build->digested) return build->digest;
   EVP_MD_CTX *context = EVP_MD_CTX_new();
   unsigned bytes = STORE_DIGEST_BYTES;
   bool ok = context && EVP_DigestInit_ex(context, EVP_sha256(), NULL);
-  for (uint32_t i = 0; ok && i < list->count; i++) {
-    const char *id = list->id[build->position_of[i]];
-    size_t n = strlen(id);
+  for (uint32_t i = 0; ok && i < build->ids.count; i++) {
+    size_t n = names_length(&build->ids, build->position_of[i]);
     assert(n <= MSG_ID_MAX_BYTES);
     if (sizeof text - used < n + 1) {
       ok = EVP_DigestUpdate(context, text, used);
       used = 0;
     }
-    memcpy(text + used, id, n);
+    names_copy(&build->ids, build->position_of[i], text + used);
     text[used + n] = '\n';
     used += n + 1;
   }
   ok = ok && EVP_DigestUpdate(context, text, used) && EVP_DigestFinal_ex(context, build->digest, &bytes);
   EVP_MD_CTX_free(context);
   if (!ok) base_die(EXIT_INFRA, "libcrypto: SHA-256 failed");
+  build->digested = true;
+  return build->digest;
 }
 
 static void build_finish_list(struct build *build, const struct store_list *list) {
@@ -178,7 +181,7 @@ static void build_finish_list(struct build *build, const struct store_list *list
   build->file_of = base_calloc(list->count + 1, sizeof *build->file_of);
   if (list->count) memcpy(build->file_of, list->file_of, list->count * sizeof *build->file_of);
   build_number(build, list);
-  build_digest(build, list);
+  build->digested = false;
 }
 
 void build_take_list(struct build *build, struct names *ids, struct map *files, const struct store_list *list) {

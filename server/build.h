@@ -33,7 +33,8 @@ struct build {
   struct session *uploader;
   struct upload *upload;  // UPLOAD, STORING: what was received
   char *listed_by;        // who sent the list
-  uint8_t digest[STORE_DIGEST_BYTES];
+  uint8_t digest[STORE_DIGEST_BYTES];  // of the list, when it is `digested`: build_digest
+  bool digested;
   struct names ids;  // by position in collection order
   struct map files;
   size_t longest_bytes;      // of an id with its file
@@ -77,7 +78,9 @@ struct session *build_find_session(struct build *build, const uint8_t *token);
 // Whether a worker whose number is below `before` is here and may still bring a list.
 bool build_collects(const struct build *build, uint32_t before);
 
-// The list: ids and files in collection order, from the store; makes the numbers and the digest.
+// SHA-256 of the list's ids in byte order, each followed by a newline: what a ListOffer says. Lives in the build.
+const uint8_t *build_digest(struct build *build);
+// The list: ids and files in collection order, from the store; makes the numbers.
 void build_set_list(struct build *build, const struct store_list *list);
 // The same from an upload, whose names go over to the build; `list` spells them.
 void build_take_list(struct build *build, struct names *ids, struct map *files, const struct store_list *list);

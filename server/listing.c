@@ -165,9 +165,9 @@ static void listing_reply(struct session *session, Shardd__ListWant want) {
   if (session->conn) conn_send(session->conn, &frame);
 }
 
-static bool listing_agrees(const struct build *build, const struct session *session) {
+static bool listing_agrees(struct build *build, const struct session *session) {
   return session->offer_count == build->ids.count &&
-         memcmp(session->offer_digest, build->digest, STORE_DIGEST_BYTES) == 0;
+         memcmp(session->offer_digest, build_digest(build), STORE_DIGEST_BYTES) == 0;
 }
 
 // The build has its list: says whether the session's is the same.

@@ -12,8 +12,7 @@ static int end(struct store *store, const char *what);
 static uint32_t replay_build(struct store_db *db, uint64_t build, const struct store_replay *replay);
 static void replay_workers(struct store_db *db, uint64_t build, const struct store_replay *replay);
 static void replay_list(struct store_db *db, uint64_t build, const struct store_replay *replay);
-static char **names(struct store_db *db, enum store_sql which, const uint32_t *ids, uint32_t count);
-static void names_free(char **name, uint32_t count);
+static char **names(struct store_db *db, enum store_sql which, const uint32_t *ids, uint32_t count, char **text);
 static void replay_round(struct store_db *db, uint64_t build, uint32_t round, const struct store_replay *replay);
 static void replay_results(struct store_db *db, uint64_t build, uint32_t round, const struct store_replay *replay);
 static void unpack_column(struct store_db *db, sqlite3_stmt *stmt, int column, uint32_t *values, uint32_t count);
@@ -199,7 +198,8 @@ static void replay_list(struct store_db *db, uint64_t build, const struct store_
   store_list_recall(db, listed, p.files);
   store_mute_recall(db, listed);
   store_failed_recall(db, listed);
-  char **id = names(db, SQL_READ_NODES, p.test, p.count), **file = names(db, SQL_READ_PATHS, p.files, p.file_count);
+  char *ids, *files, **id = names(db, SQL_READ_NODES, p.test, p.count, &ids),
+                     **file = names(db, SQL_READ_PATHS, p.files, p.file_count, &files);
   struct store_list list = {
       .build = build,
       .count = p.count,
@@ -212,29 +212,46 @@ static void replay_list(struct store_db *db, uint64_t build, const struct store_
       .marks_bytes = p.marks_bytes,
   };
   if (db->rc == SQLITE_OK) replay->on_list(replay->arg, &list, listed);
-  names_free(id, p.count);
-  names_free(file, p.file_count);
+  free(id);
+  free(ids);
+  free(file);
+  free(files);
   store_listed_free(listed);
   store_read_release(&p);
 }
 
+// All names behind each other, since there are many; where each begins, 0 for none.
+struct names {
+  size_t *at, used, room;
+  char *text;
+};
+
 static void on_name(uint32_t position, sqlite3_stmt *stmt, void *arg) {
-  char **name = arg;
-  name[position] = base_memdup0(sqlite3_column_blob(stmt, 1), (size_t)sqlite3_column_bytes(stmt, 1));
+  struct names *all = arg;
+  const void *bytes = sqlite3_column_blob(stmt, 1);
+  size_t n = (size_t)sqlite3_column_bytes(stmt, 1);
+  if (all->room - all->used < n + 1) {
+    all->room = 2 * (all->used + n + 1);
+    all->text = base_realloc(all->text, all->room, 1);
+  }
+  all->at[position] = all->used;
+  if (n) memcpy(all->text + all->used, bytes, n);
+  all->text[all->used + n] = '\0';
+  all->used += n + 1;
 }
 
-static char **names(struct store_db *db, enum store_sql which, const uint32_t *ids, uint32_t count) {
-  char **name = base_calloc(count, sizeof *name);
-  store_ids_visit(db, which, ids, count, on_name, name);
-  for (uint32_t i = 0; i < count; i++)
-    if (name[i] == NULL) store_sql_damaged(db, "a list names a row that is not there");
+// The caller frees the array and *text.
+static char **names(struct store_db *db, enum store_sql which, const uint32_t *ids, uint32_t count, char **text) {
+  struct names all = {.at = base_calloc(count + 1, sizeof *all.at), .used = 1, .room = 1, .text = base_calloc(1, 1)};
+  char **name = base_calloc(count + 1, sizeof *name);
+  store_ids_visit(db, which, ids, count, on_name, &all);
+  for (uint32_t i = 0; i < count; i++) {
+    if (all.at[i] == 0) store_sql_damaged(db, "a list names a row that is not there");
+    name[i] = all.text + all.at[i];
+  }
+  free(all.at);
+  *text = all.text;
   return name;
-}
-
-static void names_free(char **name, uint32_t count) {
-  for (uint32_t i = 0; i < count; i++)
-    free(name[i]);
-  free(name);
 }
 
 static void replay_round(struct store_db *db, uint64_t build, uint32_t round, const struct store_replay *replay) {
