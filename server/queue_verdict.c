@@ -101,19 +101,22 @@ static void queue_discharge(struct queue_test *test, uint32_t worker) {
   test->lost_by = QUEUE_TEST_NOBODY;
 }
 
-static void queue_count(struct queue *queue, uint32_t worker, enum queue_status status) {
+static void queue_count(struct queue *queue, uint32_t number, uint32_t test, enum queue_status status) {
   bool failed = queue_bad(status);
   queue->ran++;
   queue->ran_failed += failed;
-  if (worker >= queue->worker_count) return;
-  queue->worker[worker].ran++;
-  queue->worker[worker].ran_failed += failed;
+  if (number >= queue->worker_count) return;
+  struct queue_worker *worker = &queue->worker[number];
+  worker->ran++;
+  if (!failed) return;
+  if (worker->ran_failed++ == 0) worker->failed_first = test;
+  worker->failed_elsewhere |= !sched_same_file(queue->sched, worker->failed_first, test);
 }
 
 // One attempt, live or replayed: counts it, and settles the verdict or sends the test round again.
 static void queue_apply(struct queue *queue, uint32_t worker, uint32_t number, enum queue_status status, bool settles) {
   struct queue_test *test = &queue->test[number];
-  queue_count(queue, worker, status);
+  queue_count(queue, worker, number, status);
   queue_discharge(test, worker);
   if (settles) {
     queue_set_verdict(queue, number, worker, status);

@@ -130,6 +130,22 @@ static void test_too_little_to_suspect(void **state) {
   assert_true(settles);  // less than a fifth
 }
 
+// A file that is broken is on one worker: that alone is no reason.
+static void test_one_file(void **state) {
+  (void)state;
+  open_queue(&usual, 1);
+  set_list(120, 60);
+  sick = (struct hand){.worker = join_new()};
+  well = (struct hand){.worker = join_new()};
+  does_many(&well, 20, QUEUE_PASSED);
+  for (int i = 0; i < 20; i++) {
+    (void)does(&sick, QUEUE_FAILED);
+    assert_true(settles);
+  }
+  (void)does(&sick, QUEUE_FAILED);
+  assert_false(settles);  // so many of a file are one again
+}
+
 static void test_others_fail_too(void **state) {
   (void)state;
   begin_with(60, 10);
@@ -375,6 +391,7 @@ int main(void) {
       TEST(test_fenced),
       TEST(test_cleared),
       TEST(test_too_little_to_suspect),
+      TEST(test_one_file),
       TEST(test_others_fail_too),
       TEST(test_nobody_to_ask),
       TEST(test_probes_are_bounded),
