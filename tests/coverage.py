@@ -32,13 +32,24 @@ def branches(build):
     return counts
 
 
+def assertions(lines):
+    """The numbers of all lines that are part of an assertion."""
+    found, inside = set(), False
+    for number, line in enumerate(lines, 1):
+        inside = inside or re.match(r"\s*(static_)?assert\(", line) is not None
+        if inside:
+            found.add(number)
+        inside = inside and not line.rstrip().endswith(";")
+    return found
+
+
 def add(counts, entry):
     name = entry["file"].removeprefix(str(ROOT) + "/")
     if not any(re.fullmatch(pattern, name) for pattern in PARTS.values()):
         return
-    lines = (ROOT / name).read_text().splitlines()
+    asserting = assertions((ROOT / name).read_text().splitlines())
     for line in entry["lines"]:
-        if re.match(r"\s*(static_)?assert\(", lines[line["line_number"] - 1]):
+        if line["line_number"] in asserting:
             continue
         for branch in line["branches"]:
             counts[name][0] += branch["count"] > 0

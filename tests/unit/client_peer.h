@@ -39,7 +39,7 @@ struct peer {
   script_fn *script;
 };
 
-static void *on_peer(void *arg) {
+static inline void *on_peer(void *arg) {
   struct peer *peer = arg;
   int fd = accept(peer->listener, NULL, NULL);
   if (fd < 0) abort();
@@ -48,18 +48,18 @@ static void *on_peer(void *arg) {
   return NULL;
 }
 
-static void peer_start(struct peer *peer, int listener, script_fn *script) {
+static inline void peer_start(struct peer *peer, int listener, script_fn *script) {
   *peer = (struct peer){.listener = listener, .script = script};
   assert_int_equal(pthread_create(&peer->thread, NULL, on_peer, peer), 0);
 }
 
-static void peer_join(struct peer *peer) {
+static inline void peer_join(struct peer *peer) {
   assert_int_equal(pthread_join(peer->thread, NULL), 0);
 }
 
 // ---- what peers do; a broken expectation there ends the program
 
-static void write_all(int fd, const void *bytes, size_t n) {
+static inline void write_all(int fd, const void *bytes, size_t n) {
   for (size_t done = 0; done < n;) {
     ssize_t wrote = send(fd, (const char *)bytes + done, n - done, MSG_NOSIGNAL);
     if (wrote <= 0) abort();
@@ -67,7 +67,7 @@ static void write_all(int fd, const void *bytes, size_t n) {
   }
 }
 
-static bool read_all(int fd, void *bytes, size_t n) {
+static inline bool read_all(int fd, void *bytes, size_t n) {
   for (size_t done = 0; done < n;) {
     ssize_t got = read(fd, (char *)bytes + done, n - done);
     if (got <= 0) return false;
@@ -77,27 +77,27 @@ static bool read_all(int fd, void *bytes, size_t n) {
 }
 
 // One frame with its header, as it came; 0 at the end of the stream.
-static size_t read_frame(int fd, uint8_t *out) {
+static inline size_t read_frame(int fd, uint8_t *out) {
   if (!read_all(fd, out, FRAME_HEADER_BYTES)) return 0;
   size_t n = (size_t)out[0] << 24 | (size_t)out[1] << 16 | (size_t)out[2] << 8 | out[3];
   if (n > FRAME_MAX_BYTES || !read_all(fd, out + FRAME_HEADER_BYTES, n)) abort();
   return FRAME_HEADER_BYTES + n;
 }
 
-static void read_to_end(int fd) {
+static inline void read_to_end(int fd) {
   char bytes[4096];
   while (read(fd, bytes, sizeof bytes) > 0)
     continue;
 }
 
-static void play_echo(int fd) {
+static inline void play_echo(int fd) {
   uint8_t *frame = malloc(FRAME_ROOM);
   for (size_t n; (n = read_frame(fd, frame)) > 0;)
     write_all(fd, frame, n);
   free(frame);
 }
 
-static void play_echo_byte_by_byte(int fd) {
+static inline void play_echo_byte_by_byte(int fd) {
   uint8_t *frame = malloc(FRAME_ROOM);
   for (size_t n; (n = read_frame(fd, frame)) > 0;) {
     for (size_t i = 0; i < n; i++)
@@ -106,15 +106,15 @@ static void play_echo_byte_by_byte(int fd) {
   free(frame);
 }
 
-static void play_silence(int fd) {
+static inline void play_silence(int fd) {
   read_to_end(fd);
 }
 
-static void play_close(int fd) {
+static inline void play_close(int fd) {
   (void)fd;
 }
 
-static void send_error(int fd, Shardd__ErrorCode code) {
+static inline void send_error(int fd, Shardd__ErrorCode code) {
   Shardd__Frame frame = SHARDD__FRAME__INIT;
   Shardd__Error message = SHARDD__ERROR__INIT;
   message.code = code;
@@ -126,41 +126,41 @@ static void send_error(int fd, Shardd__ErrorCode code) {
 }
 
 // Refuses, leaves what was sent unread and closes: the client's next write meets a reset.
-static void play_refuse(int fd) {
+static inline void play_refuse(int fd) {
   send_error(fd, SHARDD__ERROR_CODE__ERROR_TOKEN);
 }
 
-static void play_two_frames_and_a_half(int fd) {
+static inline void play_two_frames_and_a_half(int fd) {
   send_error(fd, SHARDD__ERROR_CODE__ERROR_BUSY);
   send_error(fd, SHARDD__ERROR_CODE__ERROR_STOPPING);
   const uint8_t half[] = {0, 0, 0, 9, 1, 2};
   write_all(fd, half, sizeof half);
 }
 
-static void play_http(int fd) {
+static inline void play_http(int fd) {
   const char text[] = "HTTP/1.1 400 Bad Request\r\n\r\n";
   write_all(fd, text, sizeof text - 1);
   read_to_end(fd);
 }
 
-static void play_empty_frame(int fd) {
+static inline void play_empty_frame(int fd) {
   write_all(fd, "\0\0\0\0", 4);
   read_to_end(fd);
 }
 
-static void play_malformed(int fd) {
+static inline void play_malformed(int fd) {
   write_all(fd, "\0\0\0\2\xff\xff", 6);
   read_to_end(fd);
 }
 
-static void play_one_good_then_malformed(int fd) {
+static inline void play_one_good_then_malformed(int fd) {
   send_error(fd, SHARDD__ERROR_CODE__ERROR_BUSY);
   play_malformed(fd);
 }
 
 // ---- set-up
 
-static int open_listeners(void **state) {
+static inline int open_listeners(void **state) {
   (void)state;
   if (mkdtemp(folder) == NULL) return -1;
   snprintf(unix_path, sizeof unix_path, "%s/s", folder);
@@ -180,7 +180,7 @@ static int open_listeners(void **state) {
   return 0;
 }
 
-static int close_listeners(void **state) {
+static inline int close_listeners(void **state) {
   (void)state;
   close(unix_listener);
   close(tcp_listener);
@@ -188,7 +188,7 @@ static int close_listeners(void **state) {
   return rmdir(folder);
 }
 
-static struct client *connected(const char *address) {
+static inline struct client *connected(const char *address) {
   struct client *client = client_new(address, &error);
   assert_non_null(client);
   if (client_connect(client, PATIENCE_MS, &error) != 0) fail_msg("%s", error.text);
@@ -198,7 +198,7 @@ static struct client *connected(const char *address) {
 
 static Shardd__Parked parked = SHARDD__PARKED__INIT;
 
-static const Shardd__Frame *numbered(uint64_t seq) {
+static inline const Shardd__Frame *numbered(uint64_t seq) {
   static Shardd__Frame frame = SHARDD__FRAME__INIT;
   frame.seq = seq;
   frame.body_case = SHARDD__FRAME__BODY_PARKED;
@@ -207,7 +207,7 @@ static const Shardd__Frame *numbered(uint64_t seq) {
 }
 
 // A Bye with `texts` texts of 64 KiB.
-static const Shardd__Frame *heavy(uint64_t seq, size_t texts) {
+static inline const Shardd__Frame *heavy(uint64_t seq, size_t texts) {
   static Shardd__Frame frame = SHARDD__FRAME__INIT;
   static Shardd__Bye bye = SHARDD__BYE__INIT;
   static ProtobufCBinaryData late[32];
@@ -224,12 +224,12 @@ static const Shardd__Frame *heavy(uint64_t seq, size_t texts) {
   return &frame;
 }
 
-static void expect_error(const char *part) {
+static inline void expect_error(const char *part) {
   if (strstr(error.text, part) == NULL) fail_msg("expected '%s' in '%s'", part, error.text);
 }
 
 // Polls and moves bytes until the next frame or the end of the stream.
-static int next_frame(struct client *client, const Shardd__Frame **frame) {
+static inline int next_frame(struct client *client, const Shardd__Frame **frame) {
   for (;;) {
     int found = client_next(client, frame, &error);
     if (found != 0) return found;
