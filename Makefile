@@ -77,7 +77,7 @@ $(BUILD)/unit/test_forecast_suites: $(BUILD)/obj/tests/bench/suites.o
 
 # What they call fails when it is told to.
 $(BUILD)/unit/test_store_faults: ALL_LDFLAGS += $(foreach f,sqlite3_step sqlite3_exec sqlite3_prepare_v3 \
-  sqlite3_backup_init sqlite3_backup_step sqlite3_wal_checkpoint_v2 EVP_DigestInit_ex EVP_DigestUpdate \
+  sqlite3_backup_init sqlite3_backup_step sqlite3_wal_checkpoint_v2 sqlite3_system_errno EVP_DigestInit_ex EVP_DigestUpdate \
   EVP_DigestFinal_ex,-Wl,--wrap=$(f))
 $(BUILD)/unit/test_client_faults: ALL_LDFLAGS += $(foreach f,socket connect poll getsockopt send read getrandom \
   realloc,-Wl,--wrap=$(f))

@@ -25,6 +25,7 @@ import xml.etree.ElementTree as ElementTree
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD_DIR = pathlib.Path(os.environ.get("SHARD_BUILD_DIR", ROOT / "build")).resolve()
 SHARDD, SHARD = str(BUILD_DIR / "shardd"), str(BUILD_DIR / "shard")
+COUNTED = "coverage" in BUILD_DIR.name
 PYTHON = os.environ.get("SHARD_TEST_PYTHON", "/usr/bin/python3")
 PYTEST = [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
 LIMIT_S = 60  # a bound for what hangs, never a wait for an outcome
@@ -121,7 +122,12 @@ def end_all():
     """Ends what still runs. A daemon that ended although nobody told it to is an error."""
     dead = [process.output()[-2000:] for process in _started if process.must_live and not process.running()]
     while _started:
-        _started.pop().kill()
+        process = _started[-1]
+        if COUNTED and process.must_live:
+            process.signal(signal.SIGTERM)  # only who ends in order says which branches it took
+            process.wait()
+        else:
+            _started.pop().kill()
     assert not dead, "shardd ended on its own:\n" + "\n".join(dead)
 
 

@@ -7,13 +7,13 @@
 
 #include "tests/unit/store_fixture.h"
 
-enum { TESTS = 24, PER_FILE = 8, TRIES = 60, TRIES_FULL = 4, OPENING = 80, CHILD_REFUSED = 3, CHILD_WRONG = 9 };
+enum { TESTS = 24, PER_FILE = 8, TRIES = 60, TRIES_FULL = 4, EDGE = 100, CHILD_REFUSED = 3, CHILD_WRONG = 9 };
 
 // ---- SQLite with a fault (the linker sends its calls here)
 
 static atomic_ulong calls;
 static unsigned long fault_at;  // 0: none
-static int fault_code;
+static int fault_code, fault_errno;
 
 static bool fault(void) {
   return fault_at && atomic_fetch_add(&calls, 1) + 1 == fault_at;
@@ -59,6 +59,13 @@ int __real_sqlite3_wal_checkpoint_v2(sqlite3 *db, const char *name, int mode, in
 int __wrap_sqlite3_wal_checkpoint_v2(sqlite3 *db, const char *name, int mode, int *log, int *done);
 int __wrap_sqlite3_wal_checkpoint_v2(sqlite3 *db, const char *name, int mode, int *log, int *done) {
   return fault() ? fault_code : __real_sqlite3_wal_checkpoint_v2(db, name, mode, log, done);
+}
+
+// What the system said to the call that failed.
+int __real_sqlite3_system_errno(sqlite3 *db);
+int __wrap_sqlite3_system_errno(sqlite3 *db);
+int __wrap_sqlite3_system_errno(sqlite3 *db) {
+  return fault_at && atomic_load(&calls) >= fault_at ? fault_errno : __real_sqlite3_system_errno(db);
 }
 
 int __real_EVP_DigestInit_ex(EVP_MD_CTX *context, const EVP_MD *type, ENGINE *engine);
@@ -297,6 +304,7 @@ static void live(unsigned long at, int code, int out) {
   struct store_error error = {""};
   fault_at = at;
   fault_code = code;
+  fault_errno = code == SQLITE_IOERR_WRITE ? ENOSPC : EIO;
   life.store = store_open(&fx_options, &error);
   if (!life.store) {
     must(error.text[0] != '\0', "refused without a reason");
@@ -374,10 +382,10 @@ struct outcomes {
   unsigned well, refused, died;
 };
 
-static void try_all(int code, unsigned long first, unsigned long tries, struct outcomes *outcomes) {
+static void try_all(int code, unsigned long edge, unsigned long tries, struct outcomes *outcomes) {
   unsigned long n = count_calls(), stride = n / tries + 1;
-  // The first calls open the file, and are few.
-  for (unsigned long at = 1; at <= n; at += at < first ? 1 : stride) {
+  // The first calls open the file, the last ones are of chores and of the end.
+  for (unsigned long at = 1; at <= n; at += at < edge || at + edge > n ? 1 : stride) {
     int in;
     assert_int_equal(fx_setup(NULL), 0);
     int ended = run_child(at, code, &in);
@@ -398,7 +406,7 @@ static void test_every_call_may_fail(void **state) {
   const char *more = getenv("SHARD_FAULTS");
   unsigned long tries = more ? strtoul(more, NULL, 10) : 0;
   alarm(3600);
-  try_all(SQLITE_IOERR_READ, tries ? OPENING : 0, tries ? tries : (unsigned long)TRIES, &outcomes);
+  try_all(SQLITE_IOERR_READ, tries ? EDGE : 0, tries ? tries : (unsigned long)TRIES, &outcomes);
   assert_true(outcomes.died > 0);  // a write that failed is not gone on from
   assert_true(outcomes.well > 0);  // a question that failed is
 }
@@ -408,6 +416,7 @@ static void test_a_full_disk_is_waited_for(void **state) {
   struct outcomes outcomes = {0};
   alarm(3600);
   try_all(SQLITE_FULL, 0, TRIES_FULL, &outcomes);
+  try_all(SQLITE_IOERR_WRITE, 0, TRIES_FULL, &outcomes);  // with "no space left"
   assert_true(outcomes.well > 0);
 }
 

@@ -1,5 +1,7 @@
 // Unit tests of answers that fit no frame: each table, over rows as long as they get, comes in pages that together hold
 // all of its rows; and of rows as nobody should have written them: an answer all the same.
+#include <sys/wait.h>
+
 #include "tests/unit/store_fixture.h"
 
 enum { ROWS_MANY = 700, PAGES_MIN = 2 };
@@ -157,6 +159,71 @@ static void test_odd_rows(void **state) {
   store_close(store);
 }
 
+// ---- a file that somebody changed
+
+static void make_whole(void) {
+  struct store *store = fx_open();
+  fx_build(store, 1, "one", "c1");
+  fx_worker(store, 1, 0, "n");
+  struct store_listed *listed = fx_list(store, 1, 20, 5);
+  for (uint32_t i = 0; i < 20; i++)
+    fx_put(store, 1, listed->test[i], FX_PASSED, 1, true);
+  fx_end(store, 1);
+  fx_learned(store);
+  store_listed_free(listed);
+  store_close(store);
+}
+
+static void test_starts_refused(void **state) {
+  (void)state;
+  static const char *const changes[] = {"PRAGMA user_version=-1", "UPDATE meta SET value=4294967295 WHERE key='epoch'",
+                                        "PRAGMA application_id=7"};
+  for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+    assert_int_equal(fx_setup(NULL), 0);
+    make_whole();
+    fx_change(changes[i]);
+    assert_true(strlen(fx_refused()) > 10);
+    assert_int_equal(fx_teardown(NULL), 0);
+  }
+}
+
+// What contradicts itself is an error for whoever reads it.
+static void test_damaged_history(void **state) {
+  (void)state;
+  make_whole();
+  fx_change("UPDATE dur_stat SET ring=x'00' WHERE test=3");
+  struct store *store = fx_open();
+  const char *ids[] = {"t/test_0.py::test_2"}, *files[] = {"t/test_0.py"};
+  const uint32_t zero[] = {0};
+  const struct store_list list = {
+      .build = 9, .count = 1, .file_count = 1, .id = ids, .file = files, .file_of = zero, .unit_of = zero};
+  assert_null(store_lookup(store, "shop", "unit", &list));
+  store_close(store);
+}
+
+// … and the end of a daemon that would write beside it.
+static void test_damaged_list(void **state) {
+  (void)state;
+  static const char *const changes[] = {"UPDATE list SET count=19", "UPDATE list SET file_count=3",
+                                        "UPDATE list SET tests=x'ff'", "UPDATE list SET files=x'ff'"};
+  for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+    int status;
+    assert_int_equal(fx_setup(NULL), 0);
+    make_whole();
+    fx_change(changes[i]);
+    pid_t child = fx_fork();
+    if (child == 0) {
+      struct store *store = fx_open();
+      fx_build(store, 2, "two", "c2");
+      store_listed_free(fx_list(store, 2, 20, 5));
+      exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != EXIT_INFRA) fail_msg("%s: %d", changes[i], status);
+    assert_int_equal(fx_teardown(NULL), 0);
+  }
+}
+
 // ---- chores that cannot be done
 
 static void test_names_of_backups(void **state) {
@@ -199,6 +266,9 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_pages, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_pages_of_one_test, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_odd_rows, fx_setup, fx_teardown),
+      cmocka_unit_test(test_starts_refused),
+      cmocka_unit_test_setup_teardown(test_damaged_history, fx_setup, fx_teardown),
+      cmocka_unit_test(test_damaged_list),
       cmocka_unit_test_setup_teardown(test_names_of_backups, fx_setup, fx_teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
