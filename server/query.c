@@ -84,7 +84,9 @@ static void query_running(struct rows *rows, const struct build *build) {
 static void query_status_row(struct rows *rows, const struct build *build) {
   struct queue_counts counts;
   queue_counts(build->queue, &counts);
-  uint64_t now_ms = server_wall_ms();
+  uint64_t end_ms = server_wall_ms();
+  bool ended = build->ended_us != 0;
+  if (ended) end_ms -= (base_now_us() - build->ended_us) / 1000;
   rows_string(rows, build->ext);
   rows_string(rows, build->project);
   rows_string(rows, build->suite);
@@ -94,8 +96,12 @@ static void query_status_row(struct rows *rows, const struct build *build) {
   rows_int(rows, counts.failing);
   rows_int(rows, counts.leased);
   rows_int(rows, counts.connected);
-  rows_int(rows, now_ms > build->started_ms ? (int64_t)(now_ms - build->started_ms) * 1000 : 0);
-  rows_int(rows, (int64_t)(counts.left_us / (counts.connected ? counts.connected : 1)));
+  rows_int(rows, end_ms > build->started_ms ? (int64_t)(end_ms - build->started_ms) * 1000 : 0);
+  if (counts.connected || ended) {
+    rows_int(rows, (int64_t)(counts.left_us / (counts.connected ? counts.connected : 1)));
+  } else {
+    rows_none(rows);  // nobody works on it: it has no end in sight
+  }
   query_running(rows, build);
 }
 

@@ -158,7 +158,7 @@ void queue_drain(struct queue *queue, uint32_t worker, struct effects *effects) 
   enum effect_drain reason = queue->state == QUEUE_ABORTED ? EFFECT_DRAIN_MAX_FAILURES : EFFECT_DRAIN_SETTLED;
   if (queue->state == QUEUE_INCOMPLETE && queue->few) reason = EFFECT_DRAIN_FEW;
   if (!queue_ended(queue)) reason = queue->worker[worker].fenced ? EFFECT_DRAIN_FENCED : EFFECT_DRAIN_LINGER;
-  if (queue->worker[worker].late) reason = EFFECT_DRAIN_LATE;
+  if (queue->worker[worker].late && reason != EFFECT_DRAIN_FEW) reason = EFFECT_DRAIN_LATE;
   effects_add(effects, (struct effect){.kind = EFFECT_DRAIN, .worker = worker, .reason = reason});
 }
 

@@ -12,13 +12,14 @@
 
 #include "proto/client.h"
 #include "worker/ci.h"
+#include "worker/human.h"
 #include "worker/progress.h"
 #include "worker/show.h"
 #include "worker/table.h"
 #include "worker/upkeep.h"
 #include "worker/verdict.h"
 
-enum { TICK_MS = 500, WHY_BYTES = 512, STATUS_ROWS = 10000 };
+enum { TICK_MS = 500, WHY_BYTES = 512, STATUS_ROWS = 10000, SAY_AFTER_US = 2000000 };
 
 struct wait {
   const struct options *options;
@@ -26,6 +27,7 @@ struct wait {
   struct progress *progress;
   uint64_t began_us, heard_us;  // heard: when the server was last there
   bool seen;                    // the build exists
+  uint64_t says_at_us;          // when it is said that it does not yet
   unsigned attempt;             // to connect, since it was last there
 };
 
@@ -60,6 +62,7 @@ int admin_wait(struct options *options, char **words, size_t count, char **comma
   int code = admin_check_build(options);
   if (code != EXIT_OK) return code;
   if (!options->quiet) wait.progress = progress_new(&look);
+  wait.says_at_us = options->quiet ? UINT64_MAX : wait.began_us + SAY_AFTER_US;
   code = wait_on(&wait, &answer);
   progress_free(wait.progress);
   if (code == EXIT_OK) code = settle(options, &answer);
@@ -142,6 +145,12 @@ static int wait_tick(struct wait *wait, struct answer *answer, struct ask_error 
   if (error->failure != ASK_TIMEOUT) return -1;
   wait->heard_us = base_now_us();
   wait_look(wait);
+  if (!wait->seen && wait->heard_us >= wait->says_at_us) {
+    char limit[HUMAN_BYTES];
+    wait->says_at_us = UINT64_MAX;
+    fprintf(stderr, "shard wait: no such build yet; waiting for its first worker, at most %s (--start-timeout)\n",
+            human_duration(wait->options->start_timeout_us, limit));
+  }
   if (wait->seen || wait->heard_us - wait->began_us < wait->options->start_timeout_us) return 0;
   *error = (struct ask_error){.failure = ASK_UNKNOWN, .exit_code = EXIT_INFRA};
   (void)snprintf(error->text, sizeof error->text,

@@ -64,6 +64,13 @@ struct alone *alone_new(const struct options *options, const struct identity *id
   return alone;
 }
 
+void alone_check(const struct options *options, const struct identity *identity) {
+  struct alone alone;
+  if (options->fallback == OPTIONS_FALLBACK_STATIC && identity->ci.retried != CI_RETRIED_YES) {
+    (void)alone_may(&alone, options, identity);
+  }
+}
+
 void alone_free(struct alone *alone) {
   if (!alone) return;
   free(alone->part);

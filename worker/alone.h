@@ -11,6 +11,8 @@ struct alone;
 // Whether this job may go on without a server, and as which of how many. NULL: it may not; if it was asked to, it is
 // said why not.
 struct alone *alone_new(const struct options *options, const struct identity *identity);
+// With a server: says when it could not go on without, as far as that is a matter of settings.
+void alone_check(const struct options *options, const struct identity *identity);
 void alone_free(struct alone *alone);
 
 // The list is there: works out this job's part.

@@ -413,6 +413,7 @@ static int run_connect(struct run *run) {
   run->link = link_open(run->base, run->options, &run->identity, &events, &failure, &error);
   if (run->link) {
     identity_say(&run->identity, run->options);
+    alone_check(run->options, &run->identity);
     return EXIT_OK;
   }
   fprintf(stderr, "shard: %s\n", error.text);

@@ -94,7 +94,8 @@ void run_told_to_stop(struct run *run, int signo) {
     return;
   }
   run->signo = signo;
-  fprintf(stderr, "shard: told to stop (SIG%s): handing back what has not run\n", sigabbrev_np(signo));
+  fprintf(stderr, "shard: told to stop (SIG%s)%s\n", sigabbrev_np(signo),
+          run->alone ? "" : ": handing back what has not run");
   if (!run->ended) run->ops->abort(run->runner);
   run_flush(run);
   if (!run->said_bye && link_up(run->link)) run_bye(run);

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,35 @@
 #include "worker/replace.h"
 
 static const char suffix[] = ".spool";
+
+enum { SPOOL_SUM_BYTES = 32 };
+
+// What is written, and its sum.
+struct spool_out {
+  FILE *file;
+  EVP_MD_CTX *sum;
+};
+
+static EVP_MD_CTX *spool_sum_new(void) {
+  EVP_MD_CTX *sum = EVP_MD_CTX_new();
+  if (!sum || EVP_DigestInit_ex(sum, EVP_sha256(), NULL) != 1) base_die(EXIT_INFRA, "libcrypto: SHA-256 failed");
+  return sum;
+}
+
+static void spool_sum_add(EVP_MD_CTX *sum, const void *bytes, size_t n) {
+  if (EVP_DigestUpdate(sum, bytes, n) != 1) base_die(EXIT_INFRA, "libcrypto: SHA-256 failed");
+}
+
+static void spool_sum_end(EVP_MD_CTX *sum, uint8_t out[SPOOL_SUM_BYTES]) {
+  unsigned n = SPOOL_SUM_BYTES;
+  if (EVP_DigestFinal_ex(sum, out, &n) != 1) base_die(EXIT_INFRA, "libcrypto: SHA-256 failed");
+  EVP_MD_CTX_free(sum);
+}
+
+static void spool_out_put(struct spool_out *out, const void *bytes, size_t n) {
+  (void)fwrite(bytes, 1, n, out->file);  // ferror tells at the end
+  spool_sum_add(out->sum, bytes, n);
+}
 
 // ---- writing
 
@@ -51,11 +81,11 @@ static void spool_file_put(void *arg, const Shardd__Frame *frame) {
   size_t n = msg_packed_bytes(frame);
   uint8_t *bytes = base_malloc(n + 1);
   if (n) msg_pack(frame, bytes);
-  (void)fwrite(bytes, 1, n, arg);  // ferror tells at the end
+  spool_out_put(arg, bytes, n);
   free(bytes);
 }
 
-static void spool_file_put_head(FILE *out, const struct spool_file_head *head) {
+static void spool_file_put_head(struct spool_out *out, const struct spool_file_head *head) {
   Shardd__Frame frame = SHARDD__FRAME__INIT;
   Shardd__Hello hello = head->hello;
   Shardd__ListOffer offer = SHARDD__LIST_OFFER__INIT;
@@ -72,7 +102,7 @@ static void spool_file_put_head(FILE *out, const struct spool_file_head *head) {
   if (head->whole) listing_send_to(head->list, spool_file_put, out);
 }
 
-static void spool_file_put_bye(FILE *out, const struct spool_file_head *head) {
+static void spool_file_put_bye(struct spool_out *out, const struct spool_file_head *head) {
   Shardd__Frame frame = SHARDD__FRAME__INIT;
   Shardd__Bye bye = head->bye;
   frame.body_case = SHARDD__FRAME__BODY_BYE;
@@ -96,10 +126,14 @@ char *spool_file_write(const char *folder, const struct spool_file_head *head, s
   }
   bool good = replace_open(&replace, path, why, why_size) == 0;
   if (good) {
-    spool_file_put_head(replace.out, head);
+    struct spool_out out = {.file = replace.out, .sum = spool_sum_new()};
+    uint8_t sum[SPOOL_SUM_BYTES];
+    spool_file_put_head(&out, head);
     for (spool_rewind(spool); (bytes = spool_next(spool, &n));)
-      (void)fwrite(bytes, 1, n, replace.out);
-    spool_file_put_bye(replace.out, head);
+      spool_out_put(&out, bytes, n);
+    spool_file_put_bye(&out, head);
+    spool_sum_end(out.sum, sum);
+    (void)fwrite(sum, 1, sizeof sum, replace.out);
     good = replace_sync(&replace, why, why_size);
     good = replace_close(&replace, good, why, why_size) == 0;
   }
@@ -140,24 +174,49 @@ struct spool_reader {
   FILE *in;
   struct msg_arena *arena;
   uint8_t *body;
-  unsigned long long at;  // of the frame being read
+  uint64_t at, bytes;  // of the frame being read; of all frames
   Shardd__Frame__BodyCase last;
   bool listed;  // the list is whole
 };
 
+// 0 and *bytes, what stands before the sum; -1: the file is not as it was written.
+static int spool_file_check(FILE *in, uint64_t *bytes) {
+  uint8_t part[16384 + SPOOL_SUM_BYTES], sum[SPOOL_SUM_BYTES];
+  size_t held = 0, got;
+  EVP_MD_CTX *made = spool_sum_new();
+  *bytes = 0;
+  while ((got = fread(part + held, 1, sizeof part - held, in)) > 0) {
+    held += got;
+    size_t ready = held > SPOOL_SUM_BYTES ? held - SPOOL_SUM_BYTES : 0;  // the last bytes may be the sum
+    spool_sum_add(made, part, ready);
+    memmove(part, part + ready, held - ready);
+    held -= ready;
+    *bytes += ready;
+  }
+  spool_sum_end(made, sum);
+  bool good = !ferror(in) && held == SPOOL_SUM_BYTES && memcmp(sum, part, sizeof sum) == 0;
+  return good && fseek(in, 0, SEEK_SET) == 0 ? 0 : -1;
+}
+
 struct spool_reader *spool_reader_open(const char *path, char *why, size_t why_size) {
+  uint64_t bytes;
   FILE *in = fopen(path, "re");
   if (!in) {
     snprintf(why, why_size, "cannot read %s: %s", path, strerror(errno));
     return NULL;
   }
-  return spool_reader_new(in, path);
+  if (spool_file_check(in, &bytes) == 0) return spool_reader_new(in, bytes, path);
+  snprintf(why, why_size, "%s: %s", path,
+           ferror(in) ? "cannot be read" : "the file is damaged or cut off, or was not written by `shard run`");
+  (void)fclose(in);
+  return NULL;
 }
 
-struct spool_reader *spool_reader_new(FILE *in, const char *name) {
+struct spool_reader *spool_reader_new(FILE *in, uint64_t bytes, const char *name) {
   struct spool_reader *reader = base_calloc(1, sizeof *reader);
   reader->path = base_strdup(name);
   reader->in = in;
+  reader->bytes = bytes;
   reader->arena = msg_arena_new(MSG_ARENA_MAX_BYTES);
   if (!reader->arena) base_die(EXIT_INFRA, "out of memory");
   reader->body = base_malloc(FRAME_MAX_BYTES);
@@ -174,7 +233,7 @@ void spool_reader_close(struct spool_reader *reader) {
 }
 
 static int spool_reader_fail(const struct spool_reader *reader, const char *what, char *why, size_t why_size) {
-  snprintf(why, why_size, "%s: at byte %llu: %s", reader->path, reader->at, what);
+  snprintf(why, why_size, "%s: at byte %llu: %s", reader->path, (unsigned long long)reader->at, what);
   return -1;
 }
 
@@ -196,15 +255,15 @@ static bool spool_reader_fits(struct spool_reader *reader, const Shardd__Frame *
 int spool_reader_next(struct spool_reader *reader, const Shardd__Frame **frame, char *why, size_t why_size) {
   uint32_t header;
   const char *rule;
-  reader->at = (unsigned long long)ftello(reader->in);
-  size_t got = fread(&header, 1, sizeof header, reader->in), bytes = got == sizeof header ? ntohl(header) : 0;
-  if (ferror(reader->in)) return spool_reader_fail(reader, strerror(errno), why, why_size);
-  if (got == 0 && reader->last == SHARDD__FRAME__BODY_BYE) return 0;
+  uint64_t left = reader->bytes - reader->at;
+  if (left == 0 && reader->last == SHARDD__FRAME__BODY_BYE) return 0;
+  size_t got = left < sizeof header ? 0 : fread(&header, 1, sizeof header, reader->in);
   if (got < sizeof header) return spool_reader_fail(reader, "the file was cut off", why, why_size);
+  size_t bytes = ntohl(header);
   if (bytes == 0 || bytes > FRAME_MAX_BYTES) {
     return spool_reader_fail(reader, "no length of a frame: this is no file of `shard run`", why, why_size);
   }
-  if (fread(reader->body, 1, bytes, reader->in) < bytes) {
+  if (bytes > left - sizeof header || fread(reader->body, 1, bytes, reader->in) < bytes) {
     return spool_reader_fail(reader, "the file was cut off", why, why_size);
   }
   *frame = msg_unpack(reader->arena, reader->body, bytes, &rule);
@@ -212,6 +271,7 @@ int spool_reader_next(struct spool_reader *reader, const Shardd__Frame **frame, 
   if (!spool_reader_fits(reader, *frame)) {
     return spool_reader_fail(reader, "a message that does not belong there", why, why_size);
   }
+  reader->at += sizeof header + bytes;
   reader->last = (*frame)->body_case;
   return 1;
 }

@@ -1,7 +1,7 @@
 // Results in a file, when there is no server to take them: the frames that would have gone over the wire, as the wire
 // has them. First the hello; the offer of the list, if the worker has one, and all its chunks, if the server may not
-// know it; then the results; at last the bye, without which the file was cut off. Written by run_end.c, read by
-// submit.c.
+// know it; then the results; at last the bye, without which the file was cut off; behind it the SHA-256 of all before,
+// 32 bytes. Written by run_end.c, read by submit.c.
 #ifndef WORKER_SPOOL_FILE_H
 #define WORKER_SPOOL_FILE_H
 
@@ -30,8 +30,11 @@ char **spool_file_find(const char *folder, size_t *count, char *why, size_t why_
 // Reading: one frame after the other, each checked as one from the wire. Frames of other kinds, or in another order
 // than the one above, are an error.
 struct spool_reader;
-struct spool_reader *spool_reader_open(const char *path, char *why, size_t why_size);  // NULL and a message in why
-struct spool_reader *spool_reader_new(FILE *in, const char *name);  // takes `in` over; `name` stands in messages
+// Looks first whether the whole file is as it was written: a list with a wrong bit would be another list. NULL and a
+// message in why.
+struct spool_reader *spool_reader_open(const char *path, char *why, size_t why_size);
+// The first `bytes` of a stream, which it takes over, unlooked; `name` stands in messages.
+struct spool_reader *spool_reader_new(FILE *in, uint64_t bytes, const char *name);
 void spool_reader_close(struct spool_reader *reader);
 // 1 and *frame, which lives until the next call; 0 at the end; -1 and a message in why that names the file and the
 // place in it.

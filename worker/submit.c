@@ -22,10 +22,11 @@ struct submission {
   struct spool_reader *reader;
   struct client *client;
   struct client_error error;
-  char *build;       // as people are told
-  uint64_t seq;      // of the last Results
-  size_t rows;       // handed over
-  bool over;         // the build was complete: it takes nothing
+  char *build;   // as people are told
+  uint64_t seq;  // of the last Results
+  size_t rows;   // handed over
+  bool over;     // the build was complete: it takes nothing
+  bool welcomed;
   bool want_list;    // the chunks are to be sent
   bool agreed;       // the server has this list
   bool stays_quiet;  // it failed for want of a server
@@ -93,6 +94,7 @@ static int submission_hello(struct submission *submission, const Shardd__Frame *
   if (submission_call(submission, &frame, SHARDD__FRAME__BODY_WELCOME, &reply) < 0) return -1;
   submission->over = reply->welcome->state == SHARDD__BUILD_STATE__BUILD_COMPLETE;
   submission->agreed = reply->welcome->list_known;
+  submission->welcomed = true;
   return 0;
 }
 
@@ -163,9 +165,10 @@ static int submission_bye(struct submission *submission, const Shardd__Frame *fr
   if (submission_call(submission, frame, SHARDD__FRAME__BODY_GOODBYE, &reply) < 0) return -1;
   const Shardd__Goodbye *goodbye = reply->goodbye;
   if (submission->submit->options->quiet) return 0;
-  fprintf(stderr, "shard: handed over %zu results of build %s%s; %u of its %u tests have a verdict, %u failing\n",
-          submission->rows, submission->build, submission->over ? ", which was over and takes no more" : "",
-          goodbye->settled, goodbye->total, goodbye->failing);
+  fprintf(stderr, "shard: %s %zu results of build %s%s; %u of its %u tests have a verdict, %u failing\n",
+          submission->over ? "not needed:" : "handed over", submission->rows, submission->build,
+          submission->over ? ", which is complete without them" : "", goodbye->settled, goodbye->total,
+          goodbye->failing);
   return 0;
 }
 
@@ -192,9 +195,23 @@ static int submission_run(struct submission *submission) {
   return got;
 }
 
+// The server need not wait for a worker that will not come back.
+static void submission_give_up(struct submission *submission) {
+  Shardd__Frame frame = SHARDD__FRAME__INIT;
+  Shardd__Bye bye = SHARDD__BYE__INIT;
+  const Shardd__Frame *reply;
+  if (!submission->welcomed || !client_connected(submission->client)) return;
+  bye.reason = SHARDD__BYE_REASON__BYE_FAILED;
+  bye.text = msg_text("its results could not be handed over");
+  frame.body_case = SHARDD__FRAME__BODY_BYE;
+  frame.bye = &bye;
+  (void)client_call(submission->client, &frame, SUBMIT_TRY_MS, &reply, &submission->error);
+}
+
 int submit_file(const struct submit *submit, const char *path) {
   struct submission submission = {.submit = submit, .path = path};
   int rc = submission_run(&submission);
+  if (rc < 0) submission_give_up(&submission);
   char *safe = human_safe(path, strlen(path), ESCAPE_LINE);
   if (rc < 0 && !submission.stays_quiet) fprintf(stderr, "shard: %s was not handed over: %s\n", safe, submission.why);
   if (rc == 0 && unlink(path) != 0) fprintf(stderr, "shard: cannot remove %s: %s\n", safe, strerror(errno));

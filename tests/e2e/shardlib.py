@@ -10,10 +10,12 @@ with, and readers of reports. Nothing here speaks the protocol (wire.py does).
 
 Processes are started through Daemon and Worker only; both end what they started when the test is over (conftest.py).
 """
+import atexit
 import collections
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -25,6 +27,8 @@ import xml.etree.ElementTree as ElementTree
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD_DIR = pathlib.Path(os.environ.get("SHARD_BUILD_DIR", ROOT / "build")).resolve()
 SHARDD, SHARD = str(BUILD_DIR / "shardd"), str(BUILD_DIR / "shard")
+CACHE = tempfile.mkdtemp(prefix="shard-e2e-cache")  # nobody's own one is touched
+atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
 COUNTED = "coverage" in BUILD_DIR.name
 PYTHON = os.environ.get("SHARD_TEST_PYTHON", "/usr/bin/python3")
 PYTEST = [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
@@ -82,7 +86,7 @@ def clean_env(**more):
     """The environment without what an outer CI, pytest or worker left in it; a value of None takes a variable away."""
     env = {key: value for key, value in os.environ.items()
            if not key.startswith(FOREIGN) and key not in ("PYTHONPATH", "CI", "NO_COLOR")}
-    env.update(PYTHONHASHSEED="0", COLUMNS="80", PYTHONDONTWRITEBYTECODE="1")
+    env.update(PYTHONHASHSEED="0", COLUMNS="80", PYTHONDONTWRITEBYTECODE="1", XDG_CACHE_HOME=CACHE)
     env.update(more)
     return {key: value for key, value in env.items() if value is not None}
 

@@ -2,6 +2,7 @@
 later. Each suite is checked against plain pytest."""
 import collections
 import contextlib
+import hashlib
 import json
 import pathlib
 import shutil
@@ -146,7 +147,7 @@ def test_others_reached_the_server(daemon, suite, tmp_path):
     assert other.wait() == 1, other.output()
     before = attempts(daemon)
     done = submit(daemon, tmp_path)
-    assert done.returncode == 0 and "which was over and takes no more" in done.stderr, done.stderr
+    assert done.returncode == 0 and "which is complete without them" in done.stderr, done.stderr
     assert attempts(daemon) == before and len(other.ran()) == 20 and kept(tmp_path) == []
 
 
@@ -348,17 +349,27 @@ def test_files_that_are_none(away, suite, tmp_path):
     assert worker.wait() == 1
     whole = kept(tmp_path)[0].read_bytes()
     away.start()
-    for name, content, why in (("text", b"no frames at all", "no file of `shard run`"),
-                               ("cut", whole[:-3], "was cut off"),
-                               ("bye-less", whole[:whole.rindex(b"\0\0\0")], "was cut off"),
-                               ("short", whole[:2], "was cut off"),
-                               ("empty", b"", "was cut off"),
-                               ("twice", whole + whole, "does not belong there")):
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    body = whole[:-32]
+
+    def signed(content):
+        return content + hashlib.sha256(content).digest()
+    assert signed(body) == whole
+    damaged = "is damaged or cut off"
+    for name, content, why in (("text", b"no frames at all", damaged), ("empty", b"", damaged),
+                               ("cut", whole[:-3], damaged), ("short", whole[:2], damaged),
+                               ("flipped", bytes(flipped), damaged),
+                               ("bare", signed(b""), "was cut off"),
+                               ("signed text", signed(b"no frames at all"), "no file of `shard run`"),
+                               ("bye-less", signed(body[:body.rindex(b"\0\0\0")]), "was cut off"),
+                               ("twice", signed(body + body), "does not belong there")):
         path = tmp_path / name
         path.write_bytes(content)
         done = away.shard("submit", path)
         assert done.returncode == 16, name
-        assert str(path) in done.stderr and "at byte" in done.stderr and why in done.stderr, done.stderr
+        assert str(path) in done.stderr and why in done.stderr, done.stderr
+        assert why == damaged or "at byte" in done.stderr
         assert path.exists(), "nothing is thrown away"
     assert away.shard("submit", tmp_path / "absent").returncode == 16
     assert away.shard("submit", "--spool", tmp_path / "absent").returncode == 16

@@ -36,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
   char *copy = base_memdup0(bytes, n);
   FILE *in = n > 0 ? fmemopen(copy, n, "r") : fopen("/dev/null", "re");
   FUZZ_CHECK(in != NULL);
-  struct spool_reader *reader = spool_reader_new(in, "t.spool");
+  struct spool_reader *reader = spool_reader_new(in, n, "t.spool");
   while ((got = spool_reader_next(reader, &frame, why, sizeof why)) > 0)
     check_frame(frame, &last);
   if (got < 0) {

@@ -1,4 +1,4 @@
-// Included by the two test programs of msg.c: one valid message of each kind, to be changed and sent. Definitions stand
+// Included by the test programs of msg.c: one valid message of each kind, to be changed and sent. Definitions stand
 // here because each program is one file.
 #ifndef TESTS_UNIT_MSG_SAMPLE_H
 #define TESTS_UNIT_MSG_SAMPLE_H
@@ -210,14 +210,14 @@ static void *make(int body) {
   return message;
 }
 
-static size_t pack(const Shardd__Frame *frame) {
+static inline size_t pack(const Shardd__Frame *frame) {
   size_t n = msg_packed_bytes(frame);
   assert_in_range(n, FRAME_HEADER_BYTES + 1, sizeof packed);
   assert_int_equal(msg_pack(frame, packed), n);
   return n;
 }
 
-static const Shardd__Frame *unpack(const uint8_t *body, size_t n) {
+static inline const Shardd__Frame *unpack(const uint8_t *body, size_t n) {
   const char *why = "untouched";
   const Shardd__Frame *frame = msg_unpack(arena, body, n, &why);
   if (frame == NULL) assert_string_not_equal(why, "untouched");
