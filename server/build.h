@@ -31,8 +31,8 @@ struct build {
   char *note;      // what may be mended about its list, for people; NULL: nothing
   enum listing_state listing;
   struct session *uploader;
-  struct upload *upload;  // UPLOAD, STORING: what was received
-  char *listed_by;        // who sent the list
+  struct upload *upload;               // UPLOAD, STORING: what was received
+  char *listed_by;                     // who sent the list
   uint8_t digest[STORE_DIGEST_BYTES];  // of the list, when it is `digested`: build_digest
   bool digested;
   struct names ids;  // by position in collection order

@@ -344,17 +344,17 @@ static int run_child(unsigned long at, int code, int *out) {
 
 // All that was told as durable is there.
 static void check_told(int in) {
-  unsigned long long build;
-  unsigned test, attempt;
-  char sql[160];
+  char line[64], sql[160];
   FILE *told = fdopen(in, "r");
   assert_non_null(told);
   struct store *store = fx_open();  // as the next daemon does, with its check of the file
   store_close(store);
-  while (fscanf(told, "%llu %u %u\n", &build, &test, &attempt) == 3) {
-    (void)snprintf(sql, sizeof sql, "SELECT count(*) FROM result WHERE build=%llu AND test=%u AND attempt=%u", build,
-                   test, attempt);
-    if (fx_number(sql) != 1) fail_msg("lost: build %llu, test %u, attempt %u", build, test, attempt);
+  while (fgets(line, sizeof line, told) != NULL) {
+    char *at = line;
+    unsigned long long build = strtoull(at, &at, 10), test = strtoull(at, &at, 10), attempt = strtoull(at, &at, 10);
+    (void)snprintf(sql, sizeof sql, "SELECT count(*) FROM result WHERE build=%llu AND test=%llu AND attempt=%llu",
+                   build, test, attempt);
+    if (fx_number(sql) != 1) fail_msg("lost: build %llu, test %llu, attempt %llu", build, test, attempt);
   }
   (void)fclose(told);
 }
