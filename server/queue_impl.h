@@ -67,8 +67,7 @@ struct queue_worker {
   bool fenced;                          // is sick: gets nothing any more
   bool fencing;                         // and its failures are to be given back
   uint32_t ran, ran_failed;             // its attempts that counted, and those of them that failed
-  uint32_t failed_first;                // the test that it failed first
-  bool failed_elsewhere;                // and in another file, too
+  uint32_t failed_in[3], failed_files;  // tests of different files among those, at most as many
   uint32_t probes, refuted, confirmed;  // failures that others tried again: all, passed there, failed there too
   uint32_t own_failing;
   uint64_t held_us;    // expected time of what is LEASED in its leases

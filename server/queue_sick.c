@@ -3,23 +3,24 @@
 // queue_tick; pure.
 //
 // A worker is suspected by the rule that judges workers when a build closes (flaky.h), once the others have done
-// SICK_OTHERS, if it failed in more than one file, or SICK_IN_ONE_FILE tests of one. That proves nothing: its files may
-// just be broken. So the failures of a suspect do not settle verdicts, up to SICK_PROBES of them: those tests are tried
-// on another worker, as a retry is. When SICK_VOTES of them pass there, and twice as many pass as fail, the worker is
-// sick: it gets nothing more, and the verdicts that its failures settled before are given back, in a new round. When
-// SICK_VOTES fail there as well, it is the tests that are broken, and the worker is not suspected again. These figures
-// are our own.
+// SICK_OTHERS, if it failed SICK_FAILED tests of three files, or SICK_FAILED_ANYWHERE: a change that breaks a module
+// breaks less. That proves nothing: its files may just be broken. So the failures of a suspect do not settle verdicts,
+// up to SICK_PROBES of them: those tests are tried on another worker, as a retry is. When SICK_VOTES of them pass
+// there, and twice as many pass as fail, the worker is sick: it gets nothing more, and the verdicts that its failures
+// settled before are given back, in a new round. When SICK_VOTES fail there as well, it is the tests that are broken,
+// and the worker is not suspected again. These figures are our own.
 #include <assert.h>
 #include <stdlib.h>
 
 #include "server/flaky.h"
 #include "server/queue_impl.h"
 
-enum { SICK_OTHERS = 20, SICK_PROBES = 10, SICK_VOTES = 3, SICK_IN_ONE_FILE = 20 };
+enum { SICK_OTHERS = 20, SICK_PROBES = 10, SICK_VOTES = 3, SICK_FAILED = 10, SICK_FAILED_ANYWHERE = 20 };
 
 static bool sick_suspected(const struct queue *queue, const struct queue_worker *worker) {
   struct flaky_first own = {worker->ran, worker->ran_failed}, all = {queue->ran, queue->ran_failed};
-  bool widely = worker->failed_elsewhere || worker->ran_failed >= SICK_IN_ONE_FILE;
+  bool widely = worker->failed_files == COUNT_OF(worker->failed_in) && worker->ran_failed >= SICK_FAILED;
+  widely |= worker->ran_failed >= SICK_FAILED_ANYWHERE;
   bool stands_out = worker->fenced || (widely && all.n - own.n >= SICK_OTHERS && flaky_worker_sick(&own, &all));
   return stands_out && !worker->cleared && queue_others_run(queue, worker);
 }

@@ -109,8 +109,11 @@ static void queue_count(struct queue *queue, uint32_t number, uint32_t test, enu
   struct queue_worker *worker = &queue->worker[number];
   worker->ran++;
   if (!failed) return;
-  if (worker->ran_failed++ == 0) worker->failed_first = test;
-  worker->failed_elsewhere |= !sched_same_file(queue->sched, worker->failed_first, test);
+  worker->ran_failed++;
+  for (uint32_t i = 0; i < worker->failed_files; i++) {
+    if (sched_same_file(queue->sched, worker->failed_in[i], test)) return;
+  }
+  if (worker->failed_files < COUNT_OF(worker->failed_in)) worker->failed_in[worker->failed_files++] = test;
 }
 
 // One attempt, live or replayed: counts it, and settles the verdict or sends the test round again.
