@@ -45,20 +45,30 @@ def test_it_survives_a_restart(tmp_path, daemon):
 
 def test_a_skip_does_not_undo_a_failure(tmp_path, daemon):
     """What fails where it can run, and is skipped where it cannot, has failed."""
-    suite = make_suite(tmp_path, {"conftest.py": BARRIER, "test_a.py": '''
+    suite = make_suite(tmp_path, {"test_a.py": '''
         import os
         import time
         import pytest
 
         def test_on_one_machine():
-            if os.environ["SHARD_NODE"] != os.environ.get("GPU", os.environ["SHARD_NODE"]):
+            if os.environ["SHARD_NODE"] != "0":
                 pytest.skip("no such device here")
-            open("gpu-" + os.environ["SHARD_NODE"], "w").close()
+            end = time.monotonic() + 30
+            while not os.path.exists("go"):
+                assert time.monotonic() < end
+                time.sleep(0.01)
             assert 0, "it is really broken"
-    ''', "test_b.py": "import time\ndef test_slow(): time.sleep(1)\n"})
-    workers = start_workers(2, daemon, suite, env=dict(barrier(tmp_path, 2), GPU="0"), args=["--retries", "1"])
-    codes(workers)
-    assert daemon.shard("wait").returncode == (1 if (suite / "gpu-0").exists() else 0), outputs(workers)
+    ''', "test_b.py": "def test_elsewhere(): pass\n"})
+    first = start_workers(1, daemon, suite, args=["--retries", "1"])[0]
+    eventually(first.ran, what="the machine with the device has the test")
+    other = start_workers(1, daemon, suite, args=["--retries", "1"], node="1")[0]
+    eventually(other.ran, what="another machine works, too")
+    (suite / "go").write_text("")
+    codes([first, other])
+    rows = attempts(daemon)["test_a.py::test_on_one_machine"]
+    assert [row["node"] for row in rows] == ["0", "1"] and "1 skipped" in other.output(), outputs([first, other])
+    assert verdicts(daemon)["test_a.py::test_on_one_machine"] == "failed"
+    assert daemon.shard("wait").returncode == 1
 
 
 def test_a_broken_file_is_no_sick_worker(tmp_path, daemon):
