@@ -191,8 +191,10 @@ static void link_lost(struct link *link, const char *why) {
             (unsigned long long)(link->options->server_timeout_us / 1000000));
     link->lost_us = base_now_us();
   }
+  bool lost = link->welcomed;
   link->welcomed = false;
   link_schedule(link);
+  if (lost) link->events.on_lost(link->events.arg);
 }
 
 static void on_again(evutil_socket_t fd, short what, void *arg) {

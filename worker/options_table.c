@@ -296,8 +296,8 @@ static const struct conf_key keys[] = {
      .type = CONF_STRING,
      .offset = AT(spool),
      .arg = "FOLDER",
-     .help = "where results are kept that the server could not be given, for shard submit; else in the user's cache "
-             "folder",
+     .help = "where results are kept while the server is away or could not be given them, for shard submit; else in "
+             "the user's cache folder",
      .commands = OPTIONS_RUN | OPTIONS_SUBMIT},
     {.name = "start-timeout",
      .type = CONF_DURATION,

@@ -91,6 +91,7 @@ static void on_result(void *arg, const struct runner_result *result) {
   if (spool_empty(run->spool)) run->waiting_since_us = base_now_us();
   test->seq = spool_add(run->spool, lease, test->number, result);
   run_count(run, result->status);
+  run_keep_soon(run);
   if (run->alone) alone_result(run->alone, run, test->number, result->status);
   run_arm_flush(run);
 }
@@ -126,6 +127,7 @@ static void run_ask(struct run *run) {
 static void on_ack(struct run *run, uint64_t seq) {
   size_t rows = spool_rows(run->spool);
   spool_ack(run->spool, seq);
+  run_keep_settle(run);
   run_disown(run, seq);
   held_ack(&run->held, seq);
   if (spool_rows(run->spool) < rows) {
@@ -317,6 +319,10 @@ static void on_heartbeat(void *arg, Shardd__Heartbeat *heartbeat) {
   heartbeat->running_us = base_now_us() - run->running_since_us;
 }
 
+static void on_lost(void *arg) {
+  run_keep_soon(arg);
+}
+
 static void on_failed(void *arg, enum link_failure failure, const char *why) {
   static const char *const what[] = {[LINK_REFUSED] = "the server refuses",
                                      [LINK_BROKEN] = "the conversation with the server broke",
@@ -326,13 +332,6 @@ static void on_failed(void *arg, enum link_failure failure, const char *why) {
 }
 
 // ---- the runner's end and signals
-
-static void run_copy_late(struct run *run, const struct runner_end *end) {
-  run->late = base_calloc(end->late_count + 1, sizeof *run->late);
-  for (; run->late_count < end->late_count; run->late_count++) {
-    run->late[run->late_count] = base_strdup(end->late[run->late_count]);
-  }
-}
 
 static void on_end(void *arg, const struct runner_end *end) {
   struct run *run = arg;
@@ -408,6 +407,7 @@ static int run_connect(struct run *run) {
                                .on_welcome = on_welcome,
                                .on_frame = on_frame,
                                .on_heartbeat = on_heartbeat,
+                               .on_lost = on_lost,
                                .on_failed = on_failed,
                                .arg = run};
   run->link = link_open(run->base, run->options, &run->identity, &events, &failure, &error);
@@ -424,6 +424,7 @@ static int run_connect(struct run *run) {
 static void run_make_events(struct run *run) {
   run->flush = event_new(run->base, -1, 0, on_flush, run);
   run->retry = event_new(run->base, -1, 0, on_retry, run);
+  run->keep = event_new(run->base, -1, 0, run_keep_now, run);
   run->farewell = event_new(run->base, -1, 0, on_farewell, run);
   run->on_signal[0] = evsignal_new(run->base, SIGINT, on_signal, run);
   run->on_signal[1] = evsignal_new(run->base, SIGTERM, on_signal, run);
@@ -441,7 +442,7 @@ static int run_loop(struct run *run, char **command) {
   for (size_t i = 0; i < RUN_SIGNALS; i++)
     event_add(run->on_signal[i], NULL);
   if (!run->gone) event_base_dispatch(run->base);
-  if (run->signo && !run->heard_goodbye && !run->alone) free(run_keep(run));  // told to stop while the server was away
+  if (run->signo && !run->heard_goodbye && !run->alone) run_keep(run);  // told to stop while the server was away
   return run->alone ? alone_end(run->alone, run) : run->code;
 }
 
@@ -450,12 +451,14 @@ static void run_release(struct run *run) {
   link_close(run->link);
   event_free(run->flush);
   event_free(run->retry);
+  event_free(run->keep);
   event_free(run->farewell);
   for (size_t i = 0; i < RUN_SIGNALS; i++)
     event_free(run->on_signal[i]);
   event_base_free(run->base);
   held_release(&run->held);
   spool_free(run->spool);
+  spool_file_release(&run->file);
   testlist_free(run->list);
   download_free(run->download);
   alone_free(run->alone);

@@ -8,7 +8,6 @@
 
 #include "worker/human.h"
 #include "worker/run_impl.h"
-#include "worker/spool_file.h"
 
 enum { RUN_FAREWELL_S = 10, RUN_LATE_BYTES = 512 * 1024 };
 
@@ -33,7 +32,14 @@ void run_die(struct run *run, int code, const char *fmt, ...) {
 void run_give_up(struct run *run, int code, const char *what, const char *why) {
   run_die(run, code, "%s: %s; %zu results could not be handed over", what, why, spool_rows(run->spool));
   held_print_unacked(&run->held, run->list, stderr);
-  free(run_keep(run));
+  run_keep(run);
+}
+
+void run_copy_late(struct run *run, const struct runner_end *end) {
+  run->late = base_calloc(end->late_count + 1, sizeof *run->late);
+  for (; run->late_count < end->late_count; run->late_count++) {
+    run->late[run->late_count] = base_strdup(end->late[run->late_count]);
+  }
 }
 
 static Shardd__ByeReason run_bye_reason(const struct run *run) {
@@ -48,8 +54,7 @@ static Shardd__ByeReason run_bye_reason(const struct run *run) {
   return SHARDD__BYE_REASON__BYE_DONE;
 }
 
-// Points into the run; bye->late is the caller's to free.
-static void run_fill_bye(const struct run *run, Shardd__Bye *bye) {
+void run_fill_bye(const struct run *run, Shardd__Bye *bye) {
   ProtobufCBinaryData *late = base_calloc(run->late_count + 1, sizeof *late);
   size_t sum = 0;
   *bye = (Shardd__Bye)SHARDD__BYE__INIT;
@@ -62,29 +67,6 @@ static void run_fill_bye(const struct run *run, Shardd__Bye *bye) {
   bye->reason = run_bye_reason(run);
   bye->text = msg_text(run->why);
   bye->late = late;
-}
-
-char *run_keep(struct run *run) {
-  struct spool_file_head head = {.list = run->list, .whole = run->alone != NULL};
-  struct identity_policy policy;
-  char why[512];
-  spool_close(run->spool);
-  if (run->kept || (spool_empty(run->spool) && (!run->late_count || !run->alone || !run->list))) return NULL;
-  run->kept = true;
-  run_fill_bye(run, &head.bye);
-  head.hello = (Shardd__Hello)SHARDD__HELLO__INIT;
-  identity_hello(&run->identity, run->options, &head.hello, &policy);
-  char *path = spool_file_write(run->options->spool, &head, run->spool, why, sizeof why);
-  free(head.bye.late);
-  if (path) {
-    char *safe = human_safe(path, strlen(path), ESCAPE_LINE);
-    fprintf(stderr, "shard: %zu results are kept in %s; `shard submit` hands them over when the server is back\n",
-            spool_rows(run->spool), safe);
-    free(safe);
-  } else {
-    fprintf(stderr, "shard: the results are lost: %s\n", why);
-  }
-  return path;
 }
 
 void run_told_to_stop(struct run *run, int signo) {

@@ -1,4 +1,4 @@
-// Inside of `shard run`: the state that run.c and run_end.c share. Nobody else includes this.
+// Inside of `shard run`: the state that the files run*.c and alone.c share. Nobody else includes this.
 #ifndef WORKER_RUN_IMPL_H
 #define WORKER_RUN_IMPL_H
 
@@ -6,7 +6,7 @@
 #include "worker/held.h"
 #include "worker/link.h"
 #include "worker/runner.h"
-#include "worker/spool.h"
+#include "worker/spool_file.h"
 
 enum { RUN_SIGNALS = 3 };
 
@@ -25,7 +25,10 @@ struct run {
   struct download *download;  // it has not collected: the build's list on its way to here
   struct held held;
   struct spool *spool;
-  struct event *flush, *retry, *farewell, *on_signal[RUN_SIGNALS];
+  struct event *flush, *retry, *keep, *farewell, *on_signal[RUN_SIGNALS];
+  struct spool_file file;  // what the spool holds, while the server is away
+  uint64_t keep_pause_us;
+  bool keep_failed;  // the last time
   uint64_t held_lease[MSG_HELD_MAX];
   uint32_t held_count[MSG_HELD_MAX], *held_test;
   uint32_t running_tag;
@@ -81,9 +84,10 @@ void run_quit(struct run *run, int code);
 void run_die(struct run *run, int code, const char *fmt, ...) PRINTF(3, 4);  // says why, and quits
 // The server cannot be served any more: says what it will never know, and quits.
 void run_give_up(struct run *run, int code, const char *what, const char *why);
-// Writes the results that the server does not have into a file, and says so; what does not work is said, too. Returns
-// its path, for the caller to free; NULL: there is none.
-char *run_keep(struct run *run);
+// Errors outside of any test.
+void run_copy_late(struct run *run, const struct runner_end *end);
+// Why and how it leaves. Points into the run; bye->late is the caller's to free.
+void run_fill_bye(const struct run *run, Shardd__Bye *bye);
 // A signal: what it has not begun goes back at once, the results it has go first. The second one ends it.
 void run_told_to_stop(struct run *run, int signo);
 void run_bye(struct run *run);
@@ -91,5 +95,16 @@ void run_bye(struct run *run);
 void run_settle(struct run *run);
 // The server's last word: says how it went, and quits.
 void run_goodbye(struct run *run, const Shardd__Goodbye *goodbye);
+
+// run_keep.c
+
+// There are results, and the server may be away: soon there is a file of them if it is.
+void run_keep_soon(struct run *run);
+void run_keep_now(evutil_socket_t fd, short what, void *arg);  // the event of that
+// The server has more of the results on its disk.
+void run_keep_settle(struct run *run);
+// The run is over: writes the results that the server does not have into the file, and says so; what does not work is
+// said, too. Returns its path, which the run owns; NULL: there is none.
+const char *run_keep(struct run *run);
 
 #endif

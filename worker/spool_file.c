@@ -4,10 +4,13 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "proto/frame.h"
@@ -110,39 +113,89 @@ static void spool_file_put_bye(struct spool_out *out, const struct spool_file_he
   spool_file_put(out, &frame);
 }
 
-char *spool_file_write(const char *folder, const struct spool_file_head *head, struct spool *spool, char *why,
-                       size_t why_size) {
-  struct replace replace;
-  const uint8_t *bytes;
-  size_t n;
+static char *spool_file_new(const char *folder, const Shardd__Hello *hello, char *why, size_t why_size) {
   char *in = spool_file_folder(folder, why, why_size);
   if (!in) return NULL;
-  char *path = spool_file_path(in, &head->hello);
+  char *path = spool_file_path(in, hello);
   free(in);
-  if (!cache_make_parents(path)) {
-    snprintf(why, why_size, "cannot make the folder of %s: %s", path, strerror(errno));
-    free(path);
-    return NULL;
-  }
-  bool good = replace_open(&replace, path, why, why_size) == 0;
-  if (good) {
-    struct spool_out out = {.file = replace.out, .sum = spool_sum_new()};
-    uint8_t sum[SPOOL_SUM_BYTES];
-    spool_file_put_head(&out, head);
-    for (spool_rewind(spool); (bytes = spool_next(spool, &n));)
-      spool_out_put(&out, bytes, n);
-    spool_file_put_bye(&out, head);
-    spool_sum_end(out.sum, sum);
-    (void)fwrite(sum, 1, sizeof sum, replace.out);
-    good = replace_sync(&replace, why, why_size);
-    good = replace_close(&replace, good, why, why_size) == 0;
-  }
-  if (good) return path;
+  if (cache_make_parents(path)) return path;
+  snprintf(why, why_size, "cannot make the folder of %s: %s", path, strerror(errno));
   free(path);
   return NULL;
 }
 
+static void spool_file_put_all(FILE *file, const struct spool_file_head *head, struct spool *spool) {
+  struct spool_out out = {.file = file, .sum = spool_sum_new()};
+  const uint8_t *bytes;
+  uint8_t sum[SPOOL_SUM_BYTES];
+  size_t n;
+  spool_file_put_head(&out, head);
+  for (spool_rewind(spool); (bytes = spool_next(spool, &n));)
+    spool_out_put(&out, bytes, n);
+  spool_file_put_bye(&out, head);
+  spool_sum_end(out.sum, sum);
+  (void)fwrite(sum, 1, sizeof sum, file);
+}
+
+// Before the file has its name, so that it is never there without its lock. *lock: -1 where there are no locks.
+static int spool_file_replace(const char *path, const struct spool_file_head *head, struct spool *spool, int *lock,
+                              char *why, size_t why_size) {
+  struct replace replace;
+  if (replace_open(&replace, path, why, why_size) < 0) return -1;
+  spool_file_put_all(replace.out, head, spool);
+  bool good = replace_sync(&replace, why, why_size);
+  *lock = fcntl(fileno(replace.out), F_DUPFD_CLOEXEC, 0);
+  if (*lock >= 0) (void)flock(*lock, LOCK_EX | LOCK_NB);
+  return replace_close(&replace, good, why, why_size);
+}
+
+static void spool_file_unlock(struct spool_file *file) {
+  if (file->path && file->lock >= 0) (void)close(file->lock);
+  file->lock = -1;
+}
+
+int spool_file_write(struct spool_file *file, const char *folder, const struct spool_file_head *head,
+                     struct spool *spool, bool last, char *why, size_t why_size) {
+  int lock = -1;
+  char *path = file->path ? file->path : spool_file_new(folder, &head->hello, why, why_size);
+  int rc = path ? spool_file_replace(path, head, spool, &lock, why, why_size) : -1;
+  if (rc == 0) {
+    spool_file_unlock(file);
+    *file = (struct spool_file){.path = path, .lock = lock};
+  } else {
+    if (path != file->path) free(path);
+    if (lock >= 0) (void)close(lock);
+  }
+  if (last) spool_file_unlock(file);
+  return rc;
+}
+
+void spool_file_remove(struct spool_file *file) {
+  if (file->path) (void)unlink(file->path);
+  spool_file_release(file);
+}
+
+void spool_file_release(struct spool_file *file) {
+  spool_file_unlock(file);
+  free(file->path);
+  file->path = NULL;
+}
+
 // ---- finding
+
+// Takes the lock of a file that was opened; false: a run has it, or has just put a newer one in its place.
+static bool spool_file_lock(int fd) {
+  struct stat st;
+  if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) return false;
+  return fstat(fd, &st) != 0 || st.st_nlink > 0;
+}
+
+static bool spool_file_held(const char *path) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  bool held = fd >= 0 && !spool_file_lock(fd);
+  if (fd >= 0) (void)close(fd);
+  return held;
+}
 
 static int spool_file_is(const struct dirent *entry) {
   size_t n = strlen(entry->d_name);
@@ -159,8 +212,12 @@ char **spool_file_find(const char *folder, size_t *count, char *why, size_t why_
   char **paths = n < 0 && !none ? NULL : base_calloc((size_t)(n > 0 ? n : 0) + 1, sizeof *paths);
   *count = 0;
   for (int i = 0; i < n; i++) {
-    paths[(*count)++] = base_printf("%s/%s", in, entries[i]->d_name);
+    char *path = base_printf("%s/%s", in, entries[i]->d_name);
     free(entries[i]);
+    if (spool_file_held(path))
+      free(path);
+    else
+      paths[(*count)++] = path;
   }
   free(entries);
   free(in);
@@ -205,9 +262,12 @@ struct spool_reader *spool_reader_open(const char *path, char *why, size_t why_s
     snprintf(why, why_size, "cannot read %s: %s", path, strerror(errno));
     return NULL;
   }
-  if (spool_file_check(in, &bytes) == 0) return spool_reader_new(in, bytes, path);
+  bool held = !spool_file_lock(fileno(in));
+  if (!held && spool_file_check(in, &bytes) == 0) return spool_reader_new(in, bytes, path);
   snprintf(why, why_size, "%s: %s", path,
-           ferror(in) ? "cannot be read" : "the file is damaged or cut off, or was not written by `shard run`");
+           held         ? "its worker still runs, and hands the results over itself"
+           : ferror(in) ? "cannot be read"
+                        : "the file is damaged or cut off, or was not written by `shard run`");
   (void)fclose(in);
   return NULL;
 }

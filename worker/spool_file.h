@@ -1,7 +1,7 @@
 // Results in a file, when there is no server to take them: the frames that would have gone over the wire, as the wire
 // has them. First the hello; the offer of the list, if the worker has one, and all its chunks, if the server may not
 // know it; then the results; at last the bye, without which the file was cut off; behind it the SHA-256 of all before,
-// 32 bytes. Written by run_end.c, read by submit.c.
+// 32 bytes. Written by run_keep.c, read by submit.c.
 #ifndef WORKER_SPOOL_FILE_H
 #define WORKER_SPOOL_FILE_H
 
@@ -17,21 +17,30 @@ struct spool_file_head {
   bool whole;                   // the server may not know the list
 };
 
-// Writes all that the spool holds, which must be closed, into a new file in `folder` ("": shard/spool in the user's
-// cache folder), whole or not at all, and to the disk. Returns its path, which the caller frees; NULL and a message in
-// why.
-char *spool_file_write(const char *folder, const struct spool_file_head *head, struct spool *spool, char *why,
-                       size_t why_size);
+// The file of one run, written anew as it learns more. While the run goes on it holds a lock on it (flock), so that
+// nobody hands over what it will hand over itself; the lock dies with the process.
+struct spool_file {
+  char *path;  // NULL: it is not there
+  int lock;    // while there is a path; -1: not held
+};
 
-// The files of such a folder, in order of their names: *count paths, which the caller frees, and the array. NULL: the
-// folder is not there or cannot be read, and a message is in why.
+// Writes all that the spool holds, which must be closed, whole or not at all, and to the disk: for the first time into
+// a new file in `folder` ("": shard/spool in the user's cache folder). `last`: the run is over, and others may hand the
+// file over, also when -1 is returned, with a message in why: then the file is as it was before.
+int spool_file_write(struct spool_file *file, const char *folder, const struct spool_file_head *head,
+                     struct spool *spool, bool last, char *why, size_t why_size);
+void spool_file_remove(struct spool_file *file);   // what it holds is on the server's disk
+void spool_file_release(struct spool_file *file);  // it stays
+
+// The files of such a folder that no run holds, in order of their names: *count paths, which the caller frees, and the
+// array. NULL: the folder is not there or cannot be read, and a message is in why.
 char **spool_file_find(const char *folder, size_t *count, char *why, size_t why_size);
 
 // Reading: one frame after the other, each checked as one from the wire. Frames of other kinds, or in another order
 // than the one above, are an error.
 struct spool_reader;
-// Looks first whether the whole file is as it was written: a list with a wrong bit would be another list. NULL and a
-// message in why.
+// Looks first whether no run holds the file, and the whole of it is as it was written: a list with a wrong bit would be
+// another list. Holds it until it is closed. NULL and a message in why.
 struct spool_reader *spool_reader_open(const char *path, char *why, size_t why_size);
 // The first `bytes` of a stream, which it takes over, unlooked; `name` stands in messages.
 struct spool_reader *spool_reader_new(FILE *in, uint64_t bytes, const char *name);

@@ -1,0 +1,67 @@
+// The results that the server does not have, on the worker's own disk: written as they come while the server is away,
+// so that not even SIGKILL loses them; removed when the server has them all after all; and left behind when it will not
+// have them from this worker. Called by run.c, run_end.c and alone.c. It must not know what such a file looks like.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "worker/human.h"
+#include "worker/run_impl.h"
+
+// A pause between two files, and of how many times what the last one took: it is written as a whole.
+enum { KEEP_PAUSE_US = 300 * 1000, KEEP_PAUSE_TIMES = 20 };
+
+static int keep_write(struct run *run, bool last, char *why, size_t why_size) {
+  struct spool_file_head head = {.list = run->list, .whole = run->alone != NULL};
+  struct identity_policy policy;
+  spool_close(run->spool);
+  run_fill_bye(run, &head.bye);
+  head.hello = (Shardd__Hello)SHARDD__HELLO__INIT;
+  identity_hello(&run->identity, run->options, &head.hello, &policy);
+  int rc = spool_file_write(&run->file, run->options->spool, &head, run->spool, last, why, why_size);
+  free(head.bye.late);
+  return rc;
+}
+
+void run_keep_soon(struct run *run) {
+  uint64_t us = run->keep_pause_us > KEEP_PAUSE_US ? run->keep_pause_us : KEEP_PAUSE_US;
+  struct timeval after = {.tv_sec = (time_t)(us / 1000000), .tv_usec = (suseconds_t)(us % 1000000)};
+  if (link_up(run->link) || spool_empty(run->spool) || event_pending(run->keep, EV_TIMEOUT, NULL)) return;
+  event_add(run->keep, &after);
+}
+
+void run_keep_now(evutil_socket_t fd, short what, void *arg) {
+  struct run *run = arg;
+  char why[512];
+  (void)fd;
+  (void)what;
+  if (link_up(run->link) || spool_empty(run->spool)) return;
+  uint64_t began_us = base_now_us();
+  int rc = keep_write(run, false, why, sizeof why);
+  run->keep_pause_us = (base_now_us() - began_us) * KEEP_PAUSE_TIMES;
+  if (rc < 0 && !run->keep_failed) fprintf(stderr, "shard: WARNING: the results are in memory only: %s\n", why);
+  run->keep_failed = rc < 0;
+}
+
+void run_keep_settle(struct run *run) {
+  if (spool_empty(run->spool)) spool_file_remove(&run->file);
+}
+
+const char *run_keep(struct run *run) {
+  char why[512];
+  spool_close(run->spool);
+  if (run->kept || (spool_empty(run->spool) && (!run->late_count || !run->alone || !run->list))) return NULL;
+  run->kept = true;
+  int rc = keep_write(run, true, why, sizeof why);
+  char *safe = run->file.path ? human_safe(run->file.path, strlen(run->file.path), ESCAPE_LINE) : NULL;
+  if (rc == 0) {
+    fprintf(stderr, "shard: %zu results are kept in %s; `shard submit` hands them over when the server is back\n",
+            spool_rows(run->spool), safe);
+  } else if (safe) {
+    fprintf(stderr, "shard: the last results are lost, those before are kept in %s: %s\n", safe, why);
+  } else {
+    fprintf(stderr, "shard: the results are lost: %s\n", why);
+  }
+  free(safe);
+  return run->file.path;
+}
