@@ -289,9 +289,6 @@ static const char *const texts[] = {
         " b.passed, b.failed, b.skipped, b.workers, b.setups, b.setup_us, l.node, z.node, b.trusted, b.sick, b.text"
         " FROM build b CROSS JOIN suite s ON s.id=b.suite LEFT JOIN test l ON l.id=b.longest_test"
         " LEFT JOIN test z ON z.id=b.last_test WHERE b.id=?1",
-    [SQL_QUERY_JOINED] =
-        "SELECT idx, node, host, joined_ms, left_ms, tests, failed, busy_us, speed_ppm,"
-        " iif(sick, 'sick', NULL) FROM worker WHERE build=?1 ORDER BY idx LIMIT ?2 OFFSET ?3",
     [SQL_QUERY_TIMES] =
         "SELECT worker, start_ms, setup_us+call_us+teardown_us, status, flags FROM result WHERE build=?1",
     [SQL_QUERY_SUITES] = "SELECT id FROM suite WHERE project=?1 AND (?2='' OR name=?2) ORDER BY id",

@@ -112,9 +112,9 @@ static void read_load(struct store_db *db, uint64_t build, struct load *load) {
   size_t room = 16;
   *load = (struct load){.joined_ms = base_calloc(room, sizeof *load->joined_ms),
                         .left_ms = base_calloc(room, sizeof *load->left_ms)};
-  sqlite3_stmt *stmt =
-      store_sql_start(db, SQL_QUERY_JOINED, STORE_ARGS(store_int(build), store_int(WORKERS_MAX), store_int(0)));
-  while (store_sql_row(db, SQL_QUERY_JOINED)) {
+  sqlite3_stmt *stmt = store_sql_start(
+      db, SQL_QUERY_WORKERS, STORE_ARGS(store_int(build), store_int(WORKERS_MAX), store_int(0), store_int(0)));
+  while (store_sql_row(db, SQL_QUERY_WORKERS)) {
     if (load->count == room) {
       room *= 2;
       load->joined_ms = base_realloc(load->joined_ms, room, sizeof *load->joined_ms);
@@ -181,13 +181,14 @@ static struct span read_span(struct store_db *db, uint64_t build) {
 static void ask_timeline(struct store_asking *ask) {
   const struct store_query *query = ask->query;
   struct span span = read_span(ask->db, query->build);
-  const struct store_arg args[] = {store_int(query->build), store_int(query->limit), store_int(query->after)};
+  const struct store_arg args[] = {store_int(query->build), store_int(query->limit), store_int(query->after),
+                                   store_int(query->since_ms)};
   bool *failed;
   uint32_t workers = query->limit + (uint32_t)query->after;
-  if (workers > WORKERS_MAX || query->after > WORKERS_MAX) workers = WORKERS_MAX;
+  if (workers > WORKERS_MAX || query->after > WORKERS_MAX || query->since_ms) workers = WORKERS_MAX;
   uint64_t *busy = busy_parts(ask->db, query->build, span, workers, &failed);
-  sqlite3_stmt *stmt = store_sql_start(ask->db, SQL_QUERY_JOINED, args, COUNT_OF(args));
-  while (!store_query_full(ask) && store_sql_row(ask->db, SQL_QUERY_JOINED)) {
+  sqlite3_stmt *stmt = store_sql_start(ask->db, SQL_QUERY_WORKERS, args, COUNT_OF(args));
+  while (!store_query_full(ask) && store_sql_row(ask->db, SQL_QUERY_WORKERS)) {
     uint64_t worker = store_sql_int(stmt, 0);
     store_query_cells(ask->rows, stmt, 0, 10);
     if (worker < workers)

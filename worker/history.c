@@ -12,7 +12,7 @@
 #include "worker/show.h"
 #include "worker/table.h"
 
-enum { EIGHTHS = 8, LINE_COLUMNS = 60, OUTPUT_LINES = 40 };
+enum { EIGHTHS = 8, LINE_COLUMNS = 60, OUTPUT_LINES = 40, ROWS_ALL = 10000 };
 
 static const char *const bars[] = {" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
 
@@ -27,6 +27,7 @@ struct drawing {
   const struct options *options;
   size_t rows;
   struct json_t *json;
+  char *key;  // of the build
 };
 
 static int run(const struct options *options, Shardd__QueryKind kind, const char *empty);
@@ -46,7 +47,7 @@ int history_workers(struct options *options, char **words, size_t count, char **
   (void)words, (void)count, (void)command;
   const struct show show = {.kind = SHARDD__QUERY_KIND__QUERY_WORKERS,
                             .empty = "no workers",
-                            .limit = options_source(options, "limit") == CONF_FROM_DEFAULT ? 10000 : 0};
+                            .limit = options_source(options, "limit") == CONF_FROM_DEFAULT ? ROWS_ALL : 0};
   return show_run(options, &show);
 }
 
@@ -163,24 +164,28 @@ static int on_log(void *arg, const struct answer *answer) {
 
 // ---- one build
 
+// The build that is named, or the newest; then that one's workers, whichever is the newest by now.
 int history_build(struct options *options, char **words, size_t count, char **command) {
   struct drawing build = {.options = options}, timeline = {.options = options};
   struct ask *ask;
-  (void)count, (void)command;
+  (void)command;
   int code = admin_open(options, &ask);
   if (code != EXIT_OK) return code;
   if (options->json) {
     build.json = table_json_new();
     timeline.json = table_json_new();
   }
-  struct show show = {.kind = SHARDD__QUERY_KIND__QUERY_BUILD, .build = words[0], .on_page = on_build, .arg = &build};
+  struct show show = {.kind = SHARDD__QUERY_KIND__QUERY_BUILD, .on_page = on_build, .arg = &build};
+  if (count > 0) show.build = words[0];
   code = show_ask(ask, options, &show);
   show.kind = SHARDD__QUERY_KIND__QUERY_TIMELINE;
   show.on_page = on_timeline;
   show.arg = &timeline;
-  show.limit = 10000;
+  show.build = build.key;
+  if (options_source(options, "limit") == CONF_FROM_DEFAULT) show.limit = ROWS_ALL;
   if (code == EXIT_OK) code = show_ask(ask, options, &show);
   ask_close(ask);
+  free(build.key);
   if (options->json && code == EXIT_OK) {
     if (table_json_pair(stdout, "build", build.json, "workers", timeline.json) != 0) code = admin_fail_output();
   } else if (options->json) {
@@ -193,6 +198,7 @@ int history_build(struct options *options, char **words, size_t count, char **co
 
 static int on_build(void *arg, const struct answer *answer) {
   struct drawing *drawing = arg;
+  if (answer->row_count > 0 && drawing->key == NULL) drawing->key = answer_get_text(answer, 0, "build");
   if (drawing->json != NULL) table_json_add(drawing->json, answer);
   if (drawing->json != NULL || drawing->options->csv) return EXIT_OK;
   return table_print_record(stdout, answer) == 0 ? EXIT_OK : admin_fail_output();

@@ -26,9 +26,9 @@
 enum {
   SHOWN_BYTES = 80,
   HINT_BYTES = 96,
-  WORD_MORE = OPTIONS_QUARANTINE | OPTIONS_EXPORT,  // may take one more word
-  WORD_MANY = OPTIONS_IMPORT | OPTIONS_SUBMIT,      // may take any number more
-  MAY_RUN = OPTIONS_REPLAY,                         // a command behind "--" is up to the user
+  WORD_MORE = OPTIONS_QUARANTINE | OPTIONS_EXPORT | OPTIONS_BUILD,  // may take one more word
+  WORD_MANY = OPTIONS_IMPORT | OPTIONS_SUBMIT,                      // may take any number more
+  MAY_RUN = OPTIONS_REPLAY,                                         // a command behind "--" is up to the user
 };
 
 struct subcommand {
@@ -48,8 +48,8 @@ static const struct subcommand subcommands[] = {
      true, local_main},
     {"status", OPTIONS_STATUS, "[OPTION]...", "builds that are running, and how far they are", 0, false, admin_status},
     {"builds", OPTIONS_BUILDS, "[OPTION]...", "builds of the project, newest first", 0, false, history_builds},
-    {"build", OPTIONS_BUILD, "[OPTION]... KEY", "one build: predicted, actual, idle, and each worker over its time", 1,
-     false, history_build},
+    {"build", OPTIONS_BUILD, "[OPTION]... [KEY]", "one build: predicted, actual, idle, and each worker over its time",
+     0, false, history_build},
     {"workers", OPTIONS_WORKERS, "[OPTION]...", "workers of a build", 0, false, history_workers},
     {"slow", OPTIONS_SLOW, "[OPTION]...", "slowest tests by their expected duration", 0, false, history_slow},
     {"slower", OPTIONS_SLOWER, "[OPTION]...", "tests that became slower, with the range of commits", 0, false,

@@ -139,6 +139,16 @@ def test_one_build(served):
     assert both["build"][0]["lower_bound_us"] <= both["build"][0]["actual_us"]
     assert [len(row["bar"]) for row in both["workers"]] == [60, 60]
     assert '"c9"' in ask(served, "build", "c9", code=2).stderr
+    assert rows(served, "build", "c3", "--limit", "1") == dict(both, workers=both["workers"][:1])
+    assert len(ask(served, "build", "c3", "--limit", "1", "--csv").stdout.splitlines()) == 2, "a header and a worker"
+    nobody = {"SHARD_BUILD": None}
+    assert served.json("build", env=nobody) == served.json("build", "--branch", "main", env=nobody) == both
+    assert served.json("build", env={"SHARD_BUILD": "c2"})["build"][0]["build"] == "c2"
+    done = served.shard("build", "--branch", "none", env=nobody)
+    assert done.returncode == 2 and "branch none" in done.stderr, done.stderr
+    assert rows(served, "build", "c3", "--since", "1d") == both
+    time.sleep(1.1)
+    assert rows(served, "build", "c3", "--since", "1s") == dict(both, workers=[])
 
 
 def test_owners(served):

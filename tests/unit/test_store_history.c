@@ -201,6 +201,13 @@ static void test_build_and_timeline(void **state) {
   assert_int_equal(strspn(bar, "0"), 29);
   assert_int_equal(strcspn(bar, "x"), 44);
   rows_release(&rows);
+  query.since_ms = from_ms + 1;  // the second alone
+  query.limit = 1;
+  rows = ask(store, store_query_timeline, &query);
+  assert_int_equal(rows_count(&rows), 1);
+  assert_string_equal(fx_cell(&rows, 0, "worker"), "1");
+  assert_int_equal(strcspn(fx_cell(&rows, 0, "bar"), "x"), 44);
+  rows_release(&rows);
   query.build = 9;
   rows = ask(store, store_query_build, &query);
   assert_int_equal(rows_count(&rows), 0);
