@@ -12,7 +12,7 @@
 #include "worker/show.h"
 #include "worker/table.h"
 
-enum { EIGHTHS = 8, LINE_COLUMNS = 60, OUTPUT_LINES = 40, ROWS_ALL = 10000 };
+enum { EIGHTHS = 8, LINE_COLUMNS = 60, OUTPUT_LINES = 40, ROWS_ALL = 10000, WHY_BYTES = 512 };
 
 static const char *const bars[] = {" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
 
@@ -27,7 +27,8 @@ struct drawing {
   const struct options *options;
   size_t rows;
   struct json_t *json;
-  char *key;  // of the build
+  char *key;         // of the build
+  struct gate gate;  // over the build's row
 };
 
 static int run(const struct options *options, Shardd__QueryKind kind, const char *empty);
@@ -168,7 +169,12 @@ static int on_log(void *arg, const struct answer *answer) {
 int history_build(struct options *options, char **words, size_t count, char **command) {
   struct drawing build = {.options = options}, timeline = {.options = options};
   struct ask *ask;
+  char why[WHY_BYTES];
   (void)command;
+  if (gate_init(&build.gate, options->fail_if, why, sizeof why) != 0) {
+    fprintf(stderr, "shard: %s\n", why);
+    return EXIT_USAGE;
+  }
   int code = admin_open(options, &ask);
   if (code != EXIT_OK) return code;
   if (options->json) {
@@ -193,11 +199,16 @@ int history_build(struct options *options, char **words, size_t count, char **co
     table_json_drop(timeline.json);
   }
   if (code == EXIT_OK && fflush(stdout) != 0) code = admin_fail_output();
-  return code;
+  return code == EXIT_OK ? show_gate(options, &build.gate) : code;
 }
 
 static int on_build(void *arg, const struct answer *answer) {
   struct drawing *drawing = arg;
+  char why[WHY_BYTES];
+  if (gate_feed(&drawing->gate, answer, why, sizeof why) != 0) {
+    fprintf(stderr, "shard: %s\n", why);
+    return EXIT_USAGE;
+  }
   if (answer->row_count > 0 && drawing->key == NULL) drawing->key = answer_get_text(answer, 0, "build");
   if (drawing->json != NULL) table_json_add(drawing->json, answer);
   if (drawing->json != NULL || drawing->options->csv) return EXIT_OK;

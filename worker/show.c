@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include "worker/admin.h"
-#include "worker/gate.h"
 #include "worker/owners.h"
 #include "worker/table.h"
 
@@ -138,12 +137,14 @@ static int finish(struct output *output) {
     if (rc != 0) return admin_fail_output();
   }
   if (fflush(stdout) != 0) return admin_fail_output();
-  if (output->show->on_page != NULL) return EXIT_OK;
-  const struct gate *gate = &output->gate;
+  return output->show->on_page != NULL ? EXIT_OK : show_gate(output->options, &output->gate);
+}
+
+int show_gate(const struct options *options, const struct gate *gate) {
   if (!gate_fails(gate)) return EXIT_OK;
   if (gate->row[0] != '\0')
-    fprintf(stderr, "shard: --fail-if %s holds: %s\n", output->options->fail_if, gate->row);
+    fprintf(stderr, "shard: --fail-if %s holds: %s\n", options->fail_if, gate->row);
   else
-    fprintf(stderr, "shard: --fail-if %s holds: %ju rows\n", output->options->fail_if, (uintmax_t)gate->rows);
+    fprintf(stderr, "shard: --fail-if %s holds: %ju rows\n", options->fail_if, (uintmax_t)gate->rows);
   return EXIT_TESTS_FAILED;
 }

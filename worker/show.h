@@ -4,6 +4,7 @@
 #define WORKER_SHOW_H
 
 #include "worker/ask.h"
+#include "worker/gate.h"
 #include "worker/options.h"
 
 struct show {
@@ -23,6 +24,8 @@ int show_run(const struct options *options, const struct show *show);
 int show_ask(struct ask *ask, const struct options *options, const struct show *show);
 // Prints rows that were made here, and holds --fail-if to them.
 int show_answer(const struct options *options, const struct answer *answer, const char *empty);
+// After the last row: says so when --fail-if holds. An exit code.
+int show_gate(const struct options *options, const struct gate *gate);
 // What the options say of which project, suite, build, branch and age a query is about.
 void show_fill(const struct options *options, const struct show *show, Shardd__Query *query);
 

@@ -111,6 +111,10 @@ def test_gates(served):
     ask(served, "broken", "--fail-if", "rows>0", code=1)
     ask(served, "slow", "--fail-if", "expected>1m")
     ask(served, "slow", "--fail-if", "expected>100ms", "--csv", code=1)
+    ask(served, "build", "c3", "--fail-if", "failed<1")
+    done = ask(served, "build", "c3", "--fail-if", "failed > 0", "--json", code=1)
+    assert "failed > 0 holds: c3" in done.stderr and json.loads(done.stdout)["build"]
+    assert "no column" in ask(served, "build", "c3", "--fail-if", "bar>1", code=2).stderr
     assert "no column" in ask(served, "slow", "--fail-if", "size>1", code=2).stderr
     assert "no rule" in ask(served, "slow", "--fail-if", "size", code=2).stderr
 
