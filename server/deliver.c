@@ -153,10 +153,16 @@ static void deliver_recall(struct build *build, const struct effect *effect) {
   free(numbers);
 }
 
+static char *deliver_where(const struct build *build, uint32_t worker) {
+  const struct session *session = build->session[worker];
+  return base_printf("%s%s on %s", session->node[0] ? "node " : "a worker", session->node, session->host);
+}
+
 static void deliver_lost(struct server *server, struct build *build, const struct effect *effect) {
-  const struct session *session = build->session[effect->worker];
-  char *text = base_printf("lost with %d workers that vanished while it ran, the last of them %s%s on %s", LIMIT_LOST,
-                           session->node[0] ? "node " : "", session->node, session->host);
+  char *where[LIMIT_LOST];
+  for (size_t i = 0; i < COUNT_OF(where); i++)
+    where[i] = deliver_where(build, i < COUNT_OF(effect->lost_by) ? effect->lost_by[i] : effect->worker);
+  char *text = base_printf("%d workers vanished with it: %s, %s and %s", LIMIT_LOST, where[0], where[1], where[2]);
   struct store_result result = {
       .build = build->id,
       .test = build->row_of[effect->test],

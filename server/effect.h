@@ -4,6 +4,7 @@
 #define SERVER_EFFECT_H
 
 #include "config/base.h"
+#include "server/limits.h"
 
 enum effect_kind {
   EFFECT_LEASE,   // grant: worker, lease, tests
@@ -12,7 +13,7 @@ enum effect_kind {
   EFFECT_REVOKE,  // a lease is no longer the worker's: worker, lease
   EFFECT_RECALL,  // another worker would do these sooner: worker, lease, tests
   EFFECT_STATE,   // the build's state changed
-  EFFECT_RESULT,  // a result that stands for vanished workers: test, worker
+  EFFECT_RESULT,  // a result that stands for vanished workers: test, worker, lost_by
   EFFECT_ROUND,   // verdicts of sick workers are given back: tests, round
 };
 
@@ -29,12 +30,13 @@ enum effect_drain {
 struct effect {
   enum effect_kind kind;
   uint32_t worker;
-  uint32_t test;             // RESULT
-  uint32_t attempt;          // RESULT
-  uint32_t round;            // RESULT, ROUND
-  enum effect_drain reason;  // DRAIN
-  uint64_t lease;            // LEASE, REVOKE, RECALL
-  uint32_t *tests;           // LEASE, RECALL, ROUND: positions, owned by the effect
+  uint32_t test;                     // RESULT
+  uint32_t attempt;                  // RESULT
+  uint32_t round;                    // RESULT, ROUND
+  uint32_t lost_by[LIMIT_LOST - 1];  // RESULT: those that vanished before `worker`
+  enum effect_drain reason;          // DRAIN
+  uint64_t lease;                    // LEASE, REVOKE, RECALL
+  uint32_t *tests;                   // LEASE, RECALL, ROUND: positions, owned by the effect
   uint32_t count;
 };
 

@@ -10,7 +10,7 @@ enum {
   LIMIT_ATTEMPTS = 200,          // results kept of one test in one build
   LIMIT_LEASES_HELD = 16,        // of one worker, fenced ones included, as a Hello names them
   LIMIT_CRASHES = 2,             // confirmed crashes that settle the verdict
-  LIMIT_LOST = 3,                // vanished workers that settle the verdict
+  LIMIT_LOST = 3,                // different vanished workers that settle the verdict
   LIMIT_NODE_BYTES = 1024,       // node name, attempt token, host
   LIMIT_OUT_BYTES = 4 << 20,  // unsent bytes of a connection, then it is closed (list and report pages wait for room)
   LIMIT_IN_BYTES = 2 << 20,   // unread bytes of a connection

@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "server/queue_impl.h"
 
@@ -92,6 +93,66 @@ static void queue_unready(struct queue *queue, uint32_t number) {
   }
 }
 
+// ---- tests to run again
+
+// Closes the holes: as often as there are more of them than tests.
+static void queue_close_up(struct queue *queue) {
+  uint32_t end = 0;
+  for (uint32_t i = queue->again_first; i < queue->again_end; i++) {
+    if (queue->again[i].test == QUEUE_NO_TEST) continue;
+    queue->test[queue->again[i].test].slot = end;
+    queue->again[end++] = queue->again[i];
+  }
+  assert(end == queue->again_count);
+  queue->again_first = 0;
+  queue->again_end = end;
+}
+
+static void queue_take_again(struct queue *queue, uint32_t number) {
+  struct queue_test *test = &queue->test[number];
+  assert(queue->again[test->slot].test == number);
+  queue->again[test->slot].test = QUEUE_NO_TEST;
+  test->again = false;
+  queue->again_count--;
+  queue->again_us -= sched_expected_us(queue->sched, number);
+  while (queue->again_first < queue->again_end && queue->again[queue->again_first].test == QUEUE_NO_TEST)
+    queue->again_first++;
+  if (queue->again_end > 2 * queue->again_count) queue_close_up(queue);
+}
+
+void queue_put_again(struct queue *queue, uint32_t number, uint32_t avoid) {
+  struct queue_test *test = &queue->test[number];
+  assert(test->place == PLACE_READY && !test->again);
+  queue_unready(queue, number);
+  if (queue->again_end == queue->again_room) {
+    queue->again_room = queue->again_room ? queue->again_room * 2 : 8;
+    queue->again = base_realloc(queue->again, queue->again_room, sizeof *queue->again);
+  }
+  test->slot = queue->again_end++;
+  queue->again[test->slot] = (struct queue_again){number, avoid};
+  queue->again_count++;
+  queue->again_us += sched_expected_us(queue->sched, number);
+  test->again = true;
+}
+
+uint32_t queue_lost(const struct queue_test *test) {
+  uint32_t count = 0;
+  for (size_t i = 0; i < COUNT_OF(test->lost_by); i++)
+    count += test->lost_by[i] != QUEUE_TEST_NOBODY;
+  return count;
+}
+
+bool queue_is_suspect(const struct queue_test *test) {
+  return test->crashes || queue_lost(test);
+}
+
+void queue_give_back(struct queue *queue, uint32_t test) {
+  queue_move(queue, test, PLACE_READY);
+  if (queue_is_suspect(&queue->test[test])) queue_put_again(queue, test, QUEUE_NOBODY);
+}
+
+// ---- places
+
 // The one function that changes where a test is. READY means free in the scheduler unless queue_put_again says
 // otherwise.
 void queue_move(struct queue *queue, uint32_t number, enum queue_place to) {
@@ -108,17 +169,13 @@ void queue_move(struct queue *queue, uint32_t number, enum queue_place to) {
     queue->leased_us -= sched_expected_us(queue->sched, number);
     queue->worker[lease->worker].held_us -= sched_expected_us(queue->sched, number);
   }
-  if (from == PLACE_READY && !test->again) queue_unready(queue, number);
+  if (test->again) {
+    queue_take_again(queue, number);
+  } else if (from == PLACE_READY) {
+    queue_unready(queue, number);
+  }
   if (to == PLACE_READY) queue_ready(queue, number);
   if (to != PLACE_LEASED) test->slot = QUEUE_NO_SLOT;
-  if (test->again) {
-    uint32_t i = 0;
-    while (queue->again[i].test != number)
-      i++;
-    for (queue->again_count--; i < queue->again_count; i++)
-      queue->again[i] = queue->again[i + 1];
-    test->again = false;
-  }
   queue->place_count[from]--;
   queue->place_count[to]++;
   test->place = (uint8_t)to;
@@ -129,23 +186,13 @@ void queue_hand_out(struct queue *queue, uint32_t number, uint32_t slot) {
   uint64_t expected_us = sched_expected_us(queue->sched, number);
   struct queue_lease *lease = queue->lease[slot];
   queue->test[number].slot = slot;
+  queue->test[number].worker = (uint16_t)lease->worker;
   lease->held++;
   lease->live = true;
   if (tokens_need(queue->tokens, number)) tokens_acquire(queue->tokens, number);
   queue->alone |= tokens_exclusive_runs(queue->tokens);
   queue->leased_us += expected_us;
   queue->worker[lease->worker].held_us += expected_us;
-}
-
-void queue_put_again(struct queue *queue, uint32_t test, uint32_t avoid, bool alone) {
-  assert(queue->test[test].place == PLACE_READY && !queue->test[test].again);
-  queue_unready(queue, test);
-  if (queue->again_count == queue->again_room) {
-    queue->again_room = queue->again_room ? queue->again_room * 2 : 8;
-    queue->again = base_realloc(queue->again, queue->again_room, sizeof *queue->again);
-  }
-  queue->again[queue->again_count++] = (struct queue_again){test, avoid, alone};
-  queue->test[test].again = true;
 }
 
 // ---- states of the build
@@ -220,7 +267,8 @@ void queue_set_list(struct queue *queue, uint64_t now_us, const struct sched_lis
   queue->place_count[PLACE_READY] = list->count;
   for (uint32_t i = 0; i < list->count; i++) {
     queue->test[i].slot = QUEUE_NO_SLOT;
-    queue->test[i].decided = queue->test[i].lost_by = QUEUE_TEST_NOBODY;
+    queue->test[i].worker = QUEUE_TEST_NOBODY;
+    memset(queue->test[i].lost_by, 0xff, sizeof queue->test[i].lost_by);
     queue_ready(queue, i);
   }
   queue->by_verdict[VERDICT_NONE] = list->count;
@@ -243,7 +291,8 @@ void queue_pump(struct queue *queue, uint64_t now_us, struct effects *effects) {
     uint32_t next = queue->worker[worker].link[LIST_PARKED].next;
     bool got = queue_try_grant(queue, now_us, worker, effects);
     if (got) queue_list_remove(queue, LIST_PARKED, worker);
-    bool same = queue->again_count == 0 && queue->worker[worker].slot_count < LIMIT_LEASES_HELD;
+    const struct queue_worker *of = &queue->worker[worker];
+    bool same = queue->again_count == 0 && of->slot_count < LIMIT_LEASES_HELD && !queue_runs_alone(queue, of);
     if (!got && same) break;
     worker = next;
   }
@@ -368,8 +417,8 @@ enum queue_verdict queue_verdict(const struct queue *queue, uint32_t test) {
 uint32_t queue_decided_by(const struct queue *queue, uint32_t test) {
   assert(test < queue->total);
   const struct queue_test *of = &queue->test[test];
-  bool known = of->place == PLACE_DONE && of->decided != QUEUE_TEST_NOBODY;
-  return known ? of->decided : (uint32_t)QUEUE_NOBODY;
+  bool known = of->place == PLACE_DONE && of->worker != QUEUE_TEST_NOBODY;
+  return known ? of->worker : (uint32_t)QUEUE_NOBODY;
 }
 
 void queue_counts(const struct queue *queue, struct queue_counts *counts) {
@@ -389,8 +438,5 @@ void queue_counts(const struct queue *queue, struct queue_counts *counts) {
     counts->by_status[i] = queue->by_status[i];
   }
   if (!queue->sched) return;
-  counts->left_us = queue->leased_us + sched_free_us(queue->sched) + tokens_ready_us(queue->tokens);
-  for (uint32_t i = 0; i < queue->again_count; i++) {
-    counts->left_us += sched_expected_us(queue->sched, queue->again[i].test);
-  }
+  counts->left_us = queue->leased_us + sched_free_us(queue->sched) + tokens_ready_us(queue->tokens) + queue->again_us;
 }

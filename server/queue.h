@@ -155,7 +155,7 @@ uint64_t queue_deadline(const struct queue *queue);
 uint32_t queue_restore_worker(struct queue *queue, const struct queue_join *join, bool late_errors);
 void queue_restore_left(struct queue *queue, uint32_t worker);
 void queue_restore_result(struct queue *queue, uint32_t worker, uint32_t test, enum queue_status status,
-                          uint32_t attempt, bool settles, bool lost);
+                          uint32_t attempt, bool settles);
 // A stored EXTRA: only its number matters, which is not given again.
 void queue_restore_extra(struct queue *queue, uint32_t test, uint32_t attempt);
 void queue_restore_round(struct queue *queue, uint32_t round, const uint32_t *tests, uint32_t count);

@@ -12,7 +12,9 @@ static void queue_check_test(const struct queue *queue, uint32_t number) {
   assert(!test->again || (test->place == PLACE_READY && !free));
   assert(free == (test->place == PLACE_READY && !test->again));
   assert((test->place == PLACE_DONE) == (test->verdict != VERDICT_NONE));
-  assert((test->place == PLACE_LEASED) == (test->slot != QUEUE_NO_SLOT));
+  assert((test->place == PLACE_LEASED || test->again) == (test->slot != QUEUE_NO_SLOT));
+  assert(!test->again || queue->again[test->slot].test == number);
+  assert(!queue_is_suspect(test) || test->place != PLACE_READY || test->again);
   if (test->place != PLACE_LEASED) return;
   assert(test->slot < queue->lease_count && queue->lease[test->slot] && queue->lease[test->slot]->live);
   const struct queue_lease *lease = queue->lease[test->slot];
@@ -26,16 +28,17 @@ static void queue_check_test(const struct queue *queue, uint32_t number) {
 static void queue_check_tests(const struct queue *queue) {
   uint32_t place[PLACE_DONE + 1] = {0}, verdict[VERDICT_MUTED + 1] = {0}, again = 0;
   uint32_t retried = 0, settled = 0;
-  uint64_t leased_us = 0;
+  uint64_t leased_us = 0, again_us = 0;
   for (uint32_t i = 0; i < queue->total; i++) {
     queue_check_test(queue, i);
     place[queue->test[i].place]++;
     verdict[queue->test[i].verdict]++;
     again += queue->test[i].again;
+    if (queue->test[i].again) again_us += sched_expected_us(queue->sched, i);
     retried += queue->test[i].failures > 0;
     if (queue->test[i].place == PLACE_LEASED) leased_us += sched_expected_us(queue->sched, i);
   }
-  assert(again == queue->again_count && leased_us == queue->leased_us);
+  assert(again == queue->again_count && again_us == queue->again_us && leased_us == queue->leased_us);
   for (size_t i = 0; i < COUNT_OF(place); i++)
     assert(place[i] == queue->place_count[i]);
   for (size_t i = 0; i < COUNT_OF(verdict); i++)

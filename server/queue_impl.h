@@ -15,11 +15,11 @@ enum { QUEUE_TEST_NOBODY = UINT16_MAX };
 _Static_assert((int)LIMIT_WORKERS < (int)QUEUE_TEST_NOBODY, "a test cannot name each worker");
 
 struct queue_test {
-  uint32_t slot;     // LEASED: the live lease
-  uint16_t decided;  // DONE: the worker whose attempt settled the verdict
-  uint16_t lost_by;  // the worker that was last charged with it
+  uint32_t slot;                     // LEASED: the live lease; `again`: its place in that list
+  uint16_t worker;                   // DONE: whose attempt settled the verdict; else who had it last
+  uint16_t lost_by[LIMIT_LOST - 1];  // different workers that vanished with it in their hands
   uint16_t attempts;
-  uint8_t failures, crashes, lost;
+  uint8_t failures, crashes;
   uint8_t place : 4, verdict : 4;
   uint8_t status : 4;
   bool again : 1;  // READY: waits in the list of those to run again, not in the scheduler or among those with tokens
@@ -33,6 +33,7 @@ struct queue_lease {
   uint32_t worker;
   bool live;                   // some test is LEASED in it; false: kept so that late results are known
   bool claimed;                // of tests that were run without the server: none of it is ever LEASED
+  bool alone;                  // of suspects: its worker gets nothing beside it
   uint32_t count, open, held;  // tests; of those not reported by this lease; LEASED in it
   uint32_t hint;               // where the next result is looked for first
   uint32_t started;            // position in `test` begun last
@@ -75,10 +76,11 @@ struct queue_worker {
   uint32_t slot[LIMIT_LEASES_HELD], slot_count;
 };
 
-// READY tests that do not go back to the scheduler: to be retried, or suspected of killing workers.
+// READY tests that do not go back to the scheduler: to be retried, or suspected of killing workers. In order of time;
+// what has left the list leaves a hole.
 struct queue_again {
-  uint32_t test, avoid;
-  bool alone;
+  uint32_t test;   // QUEUE_NO_TEST: a hole
+  uint32_t avoid;  // goes to another node than this worker's, if one is connected
 };
 
 // A suspect's failure that is tried elsewhere.
@@ -99,8 +101,10 @@ struct queue {
   uint32_t worker_count, worker_room;
   struct queue_fifo fifo[LIST_COUNT];
   uint32_t connected, parked, left, declared, awaited, late_errors;
-  struct queue_again *again;
-  uint32_t again_count, again_room, retried;
+  struct queue_again *again;  // [again_first, again_end), with holes
+  uint32_t again_first, again_end, again_room, again_count;
+  uint64_t again_us;  // expected time of those
+  uint32_t retried;
   struct queue_probe *probe;
   uint32_t probe_count, probe_room, probed;  // open ones; ever
   uint32_t ran, ran_failed;                  // the workers' together
@@ -127,7 +131,12 @@ struct queue {
 // queue.c
 void queue_move(struct queue *queue, uint32_t test, enum queue_place to);
 void queue_hand_out(struct queue *queue, uint32_t test, uint32_t slot);  // to LEASED
-void queue_put_again(struct queue *queue, uint32_t test, uint32_t avoid, bool alone);
+void queue_put_again(struct queue *queue, uint32_t test, uint32_t avoid);
+// LEASED before, and not run: READY, among those to run again if it is a suspect.
+void queue_give_back(struct queue *queue, uint32_t test);
+// Workers vanished with it in their hands, or its interpreter crashed: it runs on a worker that holds nothing else.
+bool queue_is_suspect(const struct queue_test *test);
+uint32_t queue_lost(const struct queue_test *test);  // how many different workers vanished
 void queue_pump(struct queue *queue, uint64_t now_us, struct effects *effects);
 void queue_set_state(struct queue *queue, enum queue_state state, struct effects *effects);
 void queue_settle(struct queue *queue, uint64_t now_us, struct effects *effects);
@@ -148,11 +157,13 @@ void queue_go_on(struct queue *queue, bool rerun, struct effects *effects);
 struct queue_lease *queue_lease_new(struct queue *queue, uint64_t id, uint32_t worker, const uint32_t *tests,
                                     uint32_t count, uint32_t *slot);
 void queue_lease_drop(struct queue *queue, uint32_t slot);
-// Ends the worker's live leases: what was not reported is READY again. `lost`: it vanished, and the test it was in is
+// Ends the worker's live leases: what was not reported is READY again. `lost`: it vanished, and each test it held is
 // charged.
 void queue_lease_end_all(struct queue *queue, uint32_t worker, bool lost, struct effects *effects);
 struct queue_lease *queue_lease_find(struct queue *queue, uint32_t worker, uint64_t id, uint32_t *slot);
 uint32_t queue_lease_place(struct queue_lease *lease, uint32_t test);  // UINT32_MAX: not in it
+// It holds suspects, and gets nothing until they are run.
+bool queue_runs_alone(const struct queue *queue, const struct queue_worker *worker);
 // Grants what fits the worker; false: nothing.
 bool queue_try_grant(struct queue *queue, uint64_t now_us, uint32_t worker, struct effects *effects);
 

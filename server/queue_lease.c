@@ -80,65 +80,48 @@ uint32_t queue_lease_place(struct queue_lease *lease, uint32_t test) {
   return QUEUE_NO_TEST;
 }
 
-// The test a vanished worker was in: the one it began last, else the first it has not reported.
-static uint32_t queue_lease_suspect(const struct queue_lease *lease) {
-  if (lease->started != QUEUE_NO_TEST && !lease->reported[lease->started]) return lease->started;
-  uint32_t i = 0;
-  while (i < lease->count && lease->reported[i])
-    i++;
-  return i;
-}
-
-// Charges a test with a vanished worker: it is run alone next time; after too many it is held to have killed them. A
-// worker that vanishes again has come back from the first time: the test did not kill it, and is charged once.
+// Charges a test with a vanished worker that held it: it may have died of any of those, since what it said last may not
+// have arrived. Next time the test is run alone; when three different workers have vanished with it, the last two of
+// them with nothing else in their hands, it is held to have killed them. A worker that vanishes twice was not killed.
 static void queue_lease_charge(struct queue *queue, uint32_t number, uint32_t worker, struct effects *effects) {
   struct queue_test *test = &queue->test[number];
-  if (test->lost_by != worker) test->lost++;
-  test->lost_by = (uint16_t)worker;
-  if (test->lost < LIMIT_LOST) {
-    queue_put_again(queue, number, worker, true);
+  for (size_t i = 0; i < COUNT_OF(test->lost_by); i++) {
+    if (test->lost_by[i] != worker && test->lost_by[i] != QUEUE_TEST_NOBODY) continue;
+    test->lost_by[i] = (uint16_t)worker;
+    queue_put_again(queue, number, worker);
     return;
   }
   test->attempts++;
   queue_set_verdict(queue, number, worker, QUEUE_CRASHED);
-  effects_add(
-      effects,
-      (struct effect){
-          .kind = EFFECT_RESULT, .worker = worker, .test = number, .attempt = test->attempts, .round = queue->round});
+  struct effect effect = {
+      .kind = EFFECT_RESULT, .worker = worker, .test = number, .attempt = test->attempts, .round = queue->round};
+  for (size_t i = 0; i < COUNT_OF(effect.lost_by); i++)
+    effect.lost_by[i] = test->lost_by[i];
+  effects_add(effects, effect);
 }
 
 static void queue_lease_end(struct queue *queue, uint32_t slot, bool lost, struct effects *effects) {
   struct queue_lease *lease = queue->lease[slot];
   assert(lease->live);
   queue_recall_over(queue, lease);
-  uint32_t suspect = lost ? queue_lease_suspect(lease) : (uint32_t)QUEUE_NO_TEST;
   for (uint32_t i = 0; i < lease->count; i++) {
     uint32_t test = lease->test[i];
     if (queue->test[test].place != PLACE_LEASED || queue->test[test].slot != slot) continue;
+    if (!lost) {
+      queue_give_back(queue, test);
+      continue;
+    }
     queue_move(queue, test, PLACE_READY);
-    if (i == suspect) queue_lease_charge(queue, test, lease->worker, effects);
+    queue_lease_charge(queue, test, lease->worker, effects);
   }
   assert(!lease->live && lease->held == 0);
 }
 
-// The live lease a worker was in: the one with a begun test, else the oldest.
-static uint32_t queue_lease_current(const struct queue *queue, const struct queue_worker *worker) {
-  uint32_t oldest = QUEUE_NO_SLOT;
-  for (uint32_t i = 0; i < worker->slot_count; i++) {
-    const struct queue_lease *lease = queue->lease[worker->slot[i]];
-    if (!lease->live) continue;
-    if (lease->started != QUEUE_NO_TEST && !lease->reported[lease->started]) return worker->slot[i];
-    if (oldest == QUEUE_NO_SLOT) oldest = worker->slot[i];
-  }
-  return oldest;
-}
-
 void queue_lease_end_all(struct queue *queue, uint32_t number, bool lost, struct effects *effects) {
   const struct queue_worker *worker = &queue->worker[number];
-  uint32_t current = lost ? queue_lease_current(queue, worker) : (uint32_t)QUEUE_NO_SLOT;
   for (uint32_t i = 0; i < worker->slot_count; i++) {
     uint32_t slot = worker->slot[i];
-    if (queue->lease[slot]->live) queue_lease_end(queue, slot, slot == current, effects);
+    if (queue->lease[slot]->live) queue_lease_end(queue, slot, lost, effects);
   }
 }
 
@@ -150,19 +133,62 @@ uint32_t queue_at_work(const struct queue *queue) {
   return workers ? workers : 1;
 }
 
-// Tests to run again that this worker may have: another worker's failures, its own only when nobody else is there. One
-// that is suspected of killing workers goes alone.
-static uint32_t queue_pick_again(struct queue *queue, uint32_t worker, uint32_t *out, uint32_t room) {
+bool queue_runs_alone(const struct queue *queue, const struct queue_worker *worker) {
+  bool alone = false;
+  for (uint32_t i = 0; i < worker->slot_count && !alone; i++) {
+    const struct queue_lease *lease = queue->lease[worker->slot[i]];
+    alone = lease->live && lease->alone;
+  }
+  return alone;
+}
+
+static bool queue_holds(const struct queue *queue, const struct queue_worker *worker) {
+  bool live = false;
+  for (uint32_t i = 0; i < worker->slot_count && !live; i++)
+    live = queue->lease[worker->slot[i]]->live;
+  return live;
+}
+
+static bool queue_on_one_node(const struct queue *queue, uint32_t a, uint32_t b) {
+  const char *node = queue->worker[a].node;
+  return a == b || (node[0] && strcmp(node, queue->worker[b].node) == 0);
+}
+
+// It failed or vanished on the worker's node, and another node is there.
+static bool queue_elsewhere(const struct queue *queue, const struct queue_again *again, uint32_t number) {
+  if (again->avoid >= queue->worker_count || !queue_on_one_node(queue, again->avoid, number)) return false;
+  bool other = false;
+  for (uint32_t i = 0; i < queue->worker_count && !other; i++)
+    other = queue->worker[i].connected && !queue_on_one_node(queue, again->avoid, i);
+  return other;
+}
+
+// Singly, but for a first suspicion where each lease costs the start of a process: then in parts.
+static bool queue_goes_singly(const struct queue *queue, const struct queue_worker *worker, uint32_t number) {
+  const struct queue_test *test = &queue->test[number];
+  if (tokens_need(queue->tokens, number)) return true;
+  return queue_is_suspect(test) && (test->crashes || queue_lost(test) > 1 || !worker->sched.start_us);
+}
+
+// Tests to run again that this worker may have: another node's failures, its own only when no other is there. *alone:
+// they are suspects. For those it must hold nothing else: *waits, it gets nothing now.
+static uint32_t queue_pick_again(struct queue *queue, uint32_t number, uint32_t *out, uint32_t room, bool *alone,
+                                 bool *waits) {
+  const struct queue_worker *worker = &queue->worker[number];
   uint32_t n = 0, share = 1 + queue->again_count / queue_at_work(queue);
   if (share < room) room = share;
-  for (uint32_t i = 0; i < queue->again_count && n < room; i++) {
+  for (uint32_t i = queue->again_first; i < queue->again_end && n < room; i++) {
     const struct queue_again *again = &queue->again[i];
-    if (again->avoid == worker && queue->connected > 1) continue;
-    bool alone = again->alone || tokens_need(queue->tokens, again->test);
-    if (alone && n > 0) continue;
+    if (again->test == QUEUE_NO_TEST || queue_elsewhere(queue, again, number)) continue;
+    bool suspect = queue_is_suspect(&queue->test[again->test]);
+    bool singly = queue_goes_singly(queue, worker, again->test);
+    if (n > 0 && (singly || suspect != *alone)) continue;
     if (!tokens_free_for(queue->tokens, again->test, queue->place_count[PLACE_LEASED])) continue;
+    *waits = suspect && queue_holds(queue, worker);
+    if (*waits) break;
+    *alone = suspect;
     out[n++] = again->test;
-    if (alone) break;
+    if (singly) break;
   }
   return n;
 }
@@ -187,13 +213,14 @@ static uint64_t queue_long_us(const struct queue *queue) {
 
 // What the worker gets next: exclusive tests, tests that have to run again, those that wait for a critical token, what
 // the scheduler picks, and those that wait for other tokens.
-static uint32_t queue_pick(struct queue *queue, uint32_t number, uint32_t *out, uint32_t room) {
+static uint32_t queue_pick(struct queue *queue, uint32_t number, uint32_t *out, uint32_t room, bool *alone) {
   struct queue_worker *worker = &queue->worker[number];
+  bool waits = false;
   uint32_t n = 0;
   if (queue->tokens && queue_pick_exclusive(queue, out)) return 1;
   bool has_more = sched_worker_has_more(queue->sched, &worker->sched) && !queue->probe_count;  // probes do not wait
-  if (!has_more) n = queue_pick_again(queue, number, out, room);
-  if (n) return n;
+  if (!has_more) n = queue_pick_again(queue, number, out, room, alone, &waits);
+  if (n || waits) return n;
   if (queue->tokens && (*out = tokens_pick(queue->tokens, queue_long_us(queue), true)) != TOKENS_NONE) return 1;
   n = sched_grant(queue->sched, &worker->sched, queue_at_work(queue), out, room);
   if (n) return n;
@@ -211,12 +238,14 @@ bool queue_try_grant(struct queue *queue, uint64_t now_us, uint32_t number, stru
   struct queue_worker *worker = &queue->worker[number];
   if (queue->hold_until_us && queue->awaited && now_us < queue->hold_until_us) return false;
   if (queue->state != QUEUE_RUNNING || !queue_lease_make_room(queue, worker)) return false;
-  if (tokens_exclusive_runs(queue->tokens)) return false;
+  if (tokens_exclusive_runs(queue->tokens) || queue_runs_alone(queue, worker)) return false;
+  bool alone = false;
   uint32_t picked[LIMIT_LEASE], n, slot, room = worker->lease_max ? worker->lease_max : (uint32_t)LIMIT_LEASE;
   if (queue_suspects(queue, number)) room = 1;  // until it is known what its failures are worth
-  n = queue_pick(queue, number, picked, room);
+  n = queue_pick(queue, number, picked, room, &alone);
   if (n == 0) return false;
   struct queue_lease *lease = queue_lease_new(queue, queue->next_lease++, number, picked, n, &slot);
+  lease->alone = alone;
   for (uint32_t i = 0; i < n; i++) {
     queue_hand_out(queue, picked[i], slot);
   }
@@ -244,12 +273,12 @@ static bool queue_each_once(const struct queue *queue, const uint32_t *tests, ui
 }
 
 // The worker's own attempt failed and is on disk, though it has not heard so: the test is not in its hands any more.
-static bool queue_avoids(const struct queue *queue, uint32_t test, uint32_t worker) {
-  bool again = queue->test[test].again && queue->test[test].lost_by != worker;  // who only fell silent still runs it
-  for (uint32_t i = 0; again && i < queue->again_count; i++) {
-    if (queue->again[i].test == test) return queue->again[i].avoid == worker;
+static bool queue_avoids(const struct queue *queue, uint32_t number, uint32_t worker) {
+  const struct queue_test *test = &queue->test[number];
+  for (size_t i = 0; i < COUNT_OF(test->lost_by); i++) {
+    if (test->lost_by[i] == worker) return false;  // it only fell silent, and still runs it
   }
-  return false;
+  return test->again && queue->again[test->slot].avoid == worker;
 }
 
 bool queue_adopt(struct queue *queue, uint64_t now_us, uint32_t number, uint64_t id, const uint32_t *tests,

@@ -73,7 +73,7 @@ void queue_sick_learn(struct queue *queue, uint32_t number, uint32_t test, bool 
 // ---- fencing
 
 static bool sick_gives_back(const struct queue *queue, const struct queue_test *test) {
-  return test->place == PLACE_DONE && test->decided < queue->worker_count && queue->worker[test->decided].fencing &&
+  return test->place == PLACE_DONE && test->worker < queue->worker_count && queue->worker[test->worker].fencing &&
          queue_failing((enum queue_verdict)test->verdict);
 }
 

@@ -169,7 +169,8 @@ void queue_steal(struct queue *queue, uint64_t now_us, struct effects *effects) 
   if (!steal_is_wanted(queue) || now_us < queue->steal_pause_us) return;
   uint32_t thief = queue->fifo[LIST_PARKED].head;
   for (int n = 0; n < STEAL_MOST && thief != QUEUE_NOBODY && queue->parked > queue->recalls; n++) {
-    if (!steal_one(queue, now_us, &queue->worker[thief], effects)) break;
+    bool takes = !queue_runs_alone(queue, &queue->worker[thief]);
+    if (takes && !steal_one(queue, now_us, &queue->worker[thief], effects)) break;
     thief = queue->worker[thief].link[LIST_PARKED].next;
   }
   queue->steal_pause_us = now_us + (uint64_t)queue->worker_count * STEAL_PACE_US;
@@ -195,7 +196,7 @@ static void steal_give_back(struct queue *queue, struct queue_lease *lease, uint
   bool held = queue->test[test].place == PLACE_LEASED && queue->test[test].slot == slot;
   lease->reported[at] = true;
   lease->open--;
-  if (held) queue_move(queue, test, PLACE_READY);
+  if (held) queue_give_back(queue, test);
 }
 
 void queue_released(struct queue *queue, uint64_t now_us, uint32_t worker, uint64_t id, const uint32_t *tests,

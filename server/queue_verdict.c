@@ -42,7 +42,7 @@ void queue_set_verdict(struct queue *queue, uint32_t number, uint32_t worker, en
   queue->by_status[status]++;
   test->verdict = (uint8_t)verdict;
   test->status = (uint8_t)status;
-  test->decided = worker < QUEUE_TEST_NOBODY ? (uint16_t)worker : (uint16_t)QUEUE_TEST_NOBODY;
+  test->worker = worker < QUEUE_TEST_NOBODY ? (uint16_t)worker : (uint16_t)QUEUE_TEST_NOBODY;
   if (queue_failing(verdict) && worker < queue->worker_count) queue->worker[worker].own_failing++;
 }
 
@@ -50,13 +50,12 @@ void queue_clear_verdict(struct queue *queue, uint32_t number) {
   struct queue_test *test = &queue->test[number];
   assert(test->verdict != VERDICT_NONE);
   bool failing = queue_failing((enum queue_verdict)test->verdict);
-  if (failing && test->decided < queue->worker_count) queue->worker[test->decided].own_failing--;
+  if (failing && test->worker < queue->worker_count) queue->worker[test->worker].own_failing--;
   queue->by_verdict[test->verdict]--;
   queue->by_verdict[VERDICT_NONE]++;
   queue->by_status[test->status]--;
   test->verdict = VERDICT_NONE;
   test->status = 0;
-  test->decided = QUEUE_TEST_NOBODY;
   if (queue->forgiven > queue_failing_count(queue)) queue->forgiven = queue_failing_count(queue);
 }
 
@@ -95,10 +94,9 @@ static bool queue_is_final(const struct queue *queue, const struct queue_lease *
 
 // A worker that was charged with a test and reports it did not die of it, and has it no longer in its hands.
 static void queue_discharge(struct queue_test *test, uint32_t worker) {
-  if (test->lost_by != worker) return;
-  assert(test->lost > 0);
-  test->lost--;
-  test->lost_by = QUEUE_TEST_NOBODY;
+  for (size_t i = 0; i < COUNT_OF(test->lost_by); i++) {
+    if (test->lost_by[i] == worker) test->lost_by[i] = QUEUE_TEST_NOBODY;
+  }
 }
 
 static void queue_count(struct queue *queue, uint32_t number, uint32_t test, enum queue_status status) {
@@ -132,7 +130,7 @@ static void queue_apply(struct queue *queue, uint32_t worker, uint32_t number, e
     test->failures++;
   }
   if (test->place != PLACE_READY) queue_move(queue, number, PLACE_READY);
-  if (!test->again) queue_put_again(queue, number, worker, status == QUEUE_CRASHED);
+  if (!test->again) queue_put_again(queue, number, worker);
 }
 
 static void queue_teach(struct queue *queue, const struct queue_result *result) {
@@ -203,11 +201,10 @@ enum queue_accept queue_result(struct queue *queue, uint64_t now_us, const struc
 }
 
 void queue_restore_result(struct queue *queue, uint32_t worker, uint32_t number, enum queue_status status,
-                          uint32_t attempt, bool settles, bool lost) {
+                          uint32_t attempt, bool settles) {
   assert(number < queue->total);
   struct queue_test *test = &queue->test[number];
   queue_restore_extra(queue, number, attempt);
-  if (lost) test->lost = LIMIT_LOST;
   if (test->place != PLACE_DONE) queue_apply(queue, worker, number, status, settles);
 }
 

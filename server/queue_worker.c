@@ -86,7 +86,7 @@ struct queue_reopen {
 
 static bool queue_reopens(const struct queue *queue, const struct queue_reopen *reopen, const struct queue_test *test) {
   if (test->place != PLACE_DONE) return false;
-  bool own = test->decided < queue->worker_count && queue_same_node(&queue->worker[test->decided], reopen->join);
+  bool own = test->worker < queue->worker_count && queue_same_node(&queue->worker[test->worker], reopen->join);
   bool failing = queue_failing((enum queue_verdict)test->verdict);
   switch (queue->policy.on_retry) {
     case QUEUE_ALL: return reopen->ended;
@@ -100,8 +100,8 @@ void queue_reopen_test(struct queue *queue, uint32_t test) {
   queue->test[test].failed_before |= queue_failing((enum queue_verdict)queue->test[test].verdict);
   queue_clear_verdict(queue, test);
   if (queue->test[test].failures) queue->retried--;
-  queue->test[test].crashes = queue->test[test].lost = queue->test[test].failures = 0;
-  queue->test[test].lost_by = QUEUE_TEST_NOBODY;
+  queue->test[test].crashes = queue->test[test].failures = 0;
+  memset(queue->test[test].lost_by, 0xff, sizeof queue->test[test].lost_by);
   queue_move(queue, test, PLACE_READY);
 }
 
@@ -305,7 +305,8 @@ void queue_restore_left(struct queue *queue, uint32_t number) {
 static void queue_restore_late(struct queue *queue) {
   bool *decided = base_calloc(queue->worker_count + 1, sizeof *decided);
   for (uint32_t i = 0; i < queue->total; i++) {
-    if (queue->test[i].decided < queue->worker_count) decided[queue->test[i].decided] = true;
+    const struct queue_test *test = &queue->test[i];
+    if (test->place == PLACE_DONE && test->worker < queue->worker_count) decided[test->worker] = true;
   }
   for (uint32_t i = 0; i < queue->worker_count; i++) {
     queue->worker[i].late = !queue->worker[i].left && !decided[i];

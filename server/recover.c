@@ -95,7 +95,7 @@ static void on_result(void *arg, const struct store_result *result) {
     return;
   }
   queue_restore_result(recover->build->queue, result->worker, position, (enum queue_status)result->status,
-                       result->attempt, result->flags & STORE_SETTLES, result->flags & STORE_LOST);
+                       result->attempt, result->flags & STORE_SETTLES);
 }
 
 struct build *recover_build(struct server *server, uint64_t id) {

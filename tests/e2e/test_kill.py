@@ -2,6 +2,7 @@
 was acknowledged, nothing is counted twice."""
 import collections
 import os
+import re
 import signal
 
 import pytest
@@ -186,3 +187,28 @@ def test_a_long_test_keeps_its_lease(tmp_path, make_daemon):
     assert ran_counts(workers) == {"test_long.py::test_long": 1, "test_b.py::test_b": 1}
     assert {name: len(rows) for name, rows in attempts(daemon).items()} == {
         "test_long.py::test_long": 1, "test_b.py::test_b": 1}
+
+
+@pytest.mark.parametrize("place", ["at once", "once it is known to run"])
+def test_poison(tmp_path, make_daemon, place):
+    """A test that takes its worker with it costs three of five, and is crashed; what the three held beside it is not."""
+    daemon = make_daemon(**SHORT)
+    poison = """
+        import os, signal, time
+        def test_poison():
+            time.sleep(%s)
+            os.kill(os.getppid(), signal.SIGKILL)
+    """ % (0 if place == "at once" else 0.5)
+    fine = "import pytest\n@pytest.mark.parametrize('n', range(6))\ndef test_it(n): pass\n"
+    suite = make_suite(tmp_path, {"conftest.py": BARRIER, "test_b.py": poison,
+                                  **{"test_%s.py" % name: fine for name in "acdefgh"}})
+    workers = start_workers(5, daemon, suite, env=barrier(tmp_path, 5))
+    found = codes(workers)
+    dead = {worker.node for worker, code in zip(workers, found) if code == -signal.SIGKILL}
+    assert len(dead) == 3 and sorted(found)[3:] == [0, 0] and daemon.shard("wait").returncode == 1, outputs(workers)
+    outcomes = verdicts(daemon)
+    assert outcomes.pop("test_b.py::test_poison") == "crashed" and set(outcomes.values()) == {"passed"}
+    junit(daemon, tmp_path / "poison.xml")
+    text = (tmp_path / "poison.xml").read_text()
+    named = re.search("3 workers vanished with it: (node . on .*, node . on .* and node . on .*)", text)
+    assert named and set(re.findall("node (.)", named[1])) == dead, text

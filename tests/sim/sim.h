@@ -12,6 +12,7 @@
 
 enum {
   SIM_TESTS = 40,
+  SIM_START_US = 1000000,
   SIM_SLOTS = 36,  // processes in a build's life; SIM_STORM_SLOTS of them during faults
   SIM_STORM_SLOTS = 22,
   SIM_NUMBERS = 200,  // workers the server ever sees: who loses its welcome joins again
@@ -83,9 +84,11 @@ struct sim_session {
   bool left, goodbye_due, drained, offered;
   uint64_t applied, acked;  // numbers of its Results: taken, on disk
   uint64_t heard_us;
-  uint64_t told_lease;  // it began last
-  uint32_t told_test;
 };
+// Some workers pay the start of a process for each lease.
+static inline bool sim_starts_processes(uint32_t number) {
+  return number % 4 == 3;
+}
 
 enum sim_record_kind { SIM_REC_WORKER, SIM_REC_LIST, SIM_REC_ROUND, SIM_REC_RESULT, SIM_REC_LEFT, SIM_REC_STATE };
 struct sim_record {
@@ -125,7 +128,8 @@ struct sim_server {
   struct sim_wait wait[SIM_RECORDS];
   uint32_t wait_first, wait_count;
   struct sim_truth truth[SIM_TESTS];
-  uint32_t charged[SIM_TESTS], charged_by[SIM_TESTS];
+  uint32_t charged[SIM_TESTS], charged_by[SIM_TESTS][LIMIT_LOST];  // workers that vanished with it, each once
+  uint64_t alone[SIM_TESTS];                                       // the lease in which it went out as a suspect
 };
 
 // ---- workers

@@ -288,7 +288,6 @@ void sim_build(struct tape *tape, struct sim_counts *counts) {
   sim.tape = tape;
   sim.counts = counts;
   sim.now_us = 1000 * (uint64_t)SIM_SECOND;
-  memset(sim.server.charged_by, 0xff, sizeof sim.server.charged_by);
   build_suite(&sim);
   build_policy(&sim);
   build_rates(&sim);

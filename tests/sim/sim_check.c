@@ -7,8 +7,8 @@
 #include "tests/unit/token_rule.h"
 
 static uint64_t check_lease_of(const struct queue *queue, uint32_t test, uint32_t *holder) {
-  uint32_t slot = queue->total ? queue->test[test].slot : (uint32_t)QUEUE_NO_SLOT;
-  if (slot == QUEUE_NO_SLOT) return 0;
+  if (queue->total == 0 || queue->test[test].place != PLACE_LEASED) return 0;
+  uint32_t slot = queue->test[test].slot;
   *holder = queue->lease[slot]->worker;
   return queue->lease[slot]->id;
 }
@@ -61,13 +61,28 @@ static bool check_may_begin(const struct sim *sim, uint32_t test, uint64_t lease
   return message && message->kind == SIM_HELLO && sim->cause.number == holder && check_names(message, lease, test);
 }
 
-// A worker that fell silent in a test that it had begun: the test is charged, each worker once in a row (I9).
+// A worker that fell silent: each test that it held is charged, with each worker once (I9).
 static void check_charge(struct sim *sim, uint32_t test) {
-  uint32_t holder = sim->holder[test];
-  const struct sim_session *session = &sim->server.session[holder];
-  if (session->told_test != test || session->told_lease != sim->held[test]) return;
-  sim->server.charged[test] += sim->server.charged_by[test] != holder;
-  sim->server.charged_by[test] = holder;
+  uint32_t holder = sim->holder[test], *count = &sim->server.charged[test];
+  for (uint32_t i = 0; i < *count; i++) {
+    if (sim->server.charged_by[test][i] == holder) return;
+  }
+  if (*count == LIMIT_LOST) sim_broken("I9", "test %u was given to one more worker", test);
+  sim->server.charged_by[test][(*count)++] = holder;
+}
+
+// What may have killed a worker runs with nothing beside it.
+static void check_alone(struct sim *sim, const struct effect *effect, uint32_t test) {
+  uint32_t holder, charged = sim->server.charged[test];
+  for (uint32_t i = 0; i < sim->total; i++) {
+    uint64_t lease = check_lease_of(sim->server.queue, i, &holder);
+    if (!lease || lease == effect->lease || holder != effect->worker) continue;
+    if (charged || sim->server.alone[i] == lease)
+      sim_broken("I9", "worker %u holds test %u beside a suspect", holder, i);
+  }
+  if (charged) sim->server.alone[test] = effect->lease;
+  bool in_parts = charged == 1 && sim_starts_processes(effect->worker);
+  if (charged && effect->count > 1 && !in_parts) sim_broken("I9", "test %u is suspected and not leased alone", test);
 }
 
 static void check_leases(struct sim *sim) {
@@ -75,6 +90,7 @@ static void check_leases(struct sim *sim) {
     uint32_t holder = SIM_NOBODY;
     uint64_t lease = check_lease_of(sim->server.queue, i, &holder);
     bool ended = sim->held[i] && sim->held[i] != lease;
+    if (ended) sim->server.alone[i] = 0;
     if (ended && !check_may_end(sim, i))
       sim_broken("I2", "test %u leaves lease %llx without a cause", i, (unsigned long long)sim->held[i]);
     if (lease && lease != sim->held[i] && !check_may_begin(sim, i, lease, holder))
@@ -113,6 +129,7 @@ void sim_check_grant(struct sim *sim, const struct effect *effect) {
     bool reported = message && message->kind == SIM_RESULTS && check_holds(&message->lease, test);
     if (sim->granted[test] && !reported) sim_broken("I2", "test %u is leased twice at once", test);
     if (sim->server.charged[test] >= LIMIT_LOST) sim_broken("I9", "test %u goes to one more worker", test);
+    check_alone(sim, effect, test);
     if (!token_rule_allows(&rule, test)) sim_broken("tokens", "test %u is leased without its tokens", test);
     if (sim->need[test] && effect->count > 1) sim_broken("tokens", "test %u is not leased alone", test);
     sim->counts->with_tokens += sim->need[test] != 0;

@@ -20,6 +20,15 @@ static enum queue_verdict sim_verdict(const struct sim *sim, const struct sim_re
 
 // ---- the truth
 
+// It reports the test, and did not die of it.
+static void sim_discharge(struct sim *sim, uint32_t test, uint32_t worker) {
+  uint32_t *by = sim->server.charged_by[test], n = 0;
+  for (uint32_t i = 0; i < sim->server.charged[test]; i++) {
+    if (by[i] != worker) by[n++] = by[i];
+  }
+  sim->server.charged[test] = n;
+}
+
 static void sim_believe_result(struct sim *sim, struct sim_record *record, uint32_t index) {
   struct sim_truth *truth = &sim->server.truth[record->test];
   record->previous = truth->attempts ? truth->last : (uint32_t)SIM_NOBODY;
@@ -36,10 +45,7 @@ static void sim_believe_result(struct sim *sim, struct sim_record *record, uint3
   if (record->extra != settled)
     sim_broken("I1", "test %u: a result %s its verdict", record->test, settled ? "changes" : "misses");
   if (record->extra) return;
-  if (!record->lost && sim->server.charged_by[record->test] == record->worker) {  // it lives
-    sim->server.charged[record->test]--;
-    sim->server.charged_by[record->test] = SIM_NOBODY;
-  }
+  if (!record->lost) sim_discharge(sim, record->test, record->worker);
   if (!record->settles) {
     truth->bad++;
     if (!sim_is_bad(record->status))
@@ -63,7 +69,6 @@ static void sim_believe_round(struct sim *sim, const struct sim_record *record) 
     truth->decided = SIM_NOBODY;
     truth->bad = 0;
     sim->server.charged[record->tests[i]] = 0;
-    sim->server.charged_by[record->tests[i]] = SIM_NOBODY;
   }
 }
 
@@ -130,8 +135,7 @@ static void sim_recover_workers(struct sim *sim) {
     struct queue_join join = {.node = node, .attempt = attempt, .brings = record->brings};
     uint32_t number = queue_restore_worker(server->queue, &join, left && left->late_errors);
     if (number != server->sessions++) sim_broken("I12", "worker %u comes back as %u", record->worker, number);
-    server->session[number] = (struct sim_session){
-        .slot = SIM_NOBODY, .left = left != NULL, .heard_us = sim->now_us, .told_test = SIM_NOBODY};
+    server->session[number] = (struct sim_session){.slot = SIM_NOBODY, .left = left != NULL, .heard_us = sim->now_us};
     if (left) queue_restore_left(server->queue, number);
   }
   for (uint32_t i = 0; i < server->logged; i++) {
@@ -158,8 +162,7 @@ static void sim_recover_round(struct sim *sim, uint32_t round) {
       if (record->extra) {
         queue_restore_extra(server->queue, test, record->attempt);
       } else {
-        queue_restore_result(server->queue, record->worker, test, record->status, record->attempt, record->settles,
-                             record->lost);
+        queue_restore_result(server->queue, record->worker, test, record->status, record->attempt, record->settles);
       }
     }
   }
@@ -175,7 +178,7 @@ void sim_recover(struct sim *sim, uint32_t kept) {
   server->list = SIM_LIST_NONE;
   memset(server->truth, 0, sizeof server->truth);
   memset(server->charged, 0, sizeof server->charged);
-  memset(server->charged_by, 0xff, sizeof server->charged_by);
+  memset(server->alone, 0, sizeof server->alone);
   server->durable = kept;
   server->logged = 0;
   for (; server->logged < kept; server->logged++) {

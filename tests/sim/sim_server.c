@@ -131,7 +131,7 @@ static uint32_t sim_enter(struct sim *sim, const struct sim_worker *worker, bool
   uint32_t number = queue_join(server->queue, sim->now_us, &join, &reopened, &count, &server->effects);
   if (number != server->sessions++) sim_broken("I12", "a worker joins as number %u", number);
   if (count && brings) sim_broken("I12", "%u tests run again for worker %u, which only brings", count, number);
-  server->session[number] = (struct sim_session){.slot = SIM_NOBODY, .told_test = SIM_NOBODY, .heard_us = sim->now_us};
+  server->session[number] = (struct sim_session){.slot = SIM_NOBODY, .heard_us = sim->now_us};
   (void)sim_log(sim, (struct sim_record){.kind = SIM_REC_WORKER,
                                          .worker = number,
                                          .node = worker->node,
@@ -248,11 +248,8 @@ static void sim_bye(struct sim *sim, uint32_t number, bool late_errors) {
 }
 
 static void sim_started(struct sim *sim, uint32_t number, const struct sim_message *message) {
-  struct sim_session *session = &sim->server.session[number];
   if (!message->lease.count || sim->server.list != SIM_LIST_READY) return;
   queue_started(sim->server.queue, sim->now_us, number, message->lease.id, message->lease.test[0]);
-  session->told_lease = message->lease.id;
-  session->told_test = message->lease.test[0];
 }
 
 // ---- results from a time without the server
@@ -299,6 +296,7 @@ static void sim_handle(struct sim *sim, uint32_t number, const struct sim_messag
     case SIM_ASK:
       server->session[number].drained = false;
       if (message->reason) queue_limit_leases(server->queue, number, message->reason);
+      if (sim_starts_processes(number)) queue_starts_processes(server->queue, number, SIM_START_US);
       queue_lease(server->queue, sim->now_us, number, &server->effects);
       break;
     case SIM_STARTED:

@@ -65,8 +65,7 @@ static inline void model_replay(struct model *m, const struct model_record *reco
     case RECORD_RESULT:
     case RECORD_LOST: break;
   }
-  queue_restore_result(m->queue, record->worker, record->test, record->status, record->attempt, record->settles,
-                       record->kind == RECORD_LOST);
+  queue_restore_result(m->queue, record->worker, record->test, record->status, record->attempt, record->settles);
 }
 
 static inline void model_restore_workers(struct model *m) {
