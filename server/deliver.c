@@ -8,6 +8,7 @@
 
 #include "server/limits.h"
 #include "server/scope.h"
+#include "server/unrun.h"
 
 _Static_assert((int)SHARDD__STATUS__STATUS_TIMED_OUT == (int)QUEUE_TIMED_OUT, "statuses differ");
 _Static_assert((int)SHARDD__BUILD_STATE__BUILD_ABORTED == (int)QUEUE_ABORTED, "states differ");
@@ -188,20 +189,28 @@ void deliver_round(struct server *server, const struct build *build, uint32_t ro
   free(rows);
 }
 
-static const char *deliver_why(const struct build *build, char *out, size_t out_size) {
+// The caller frees it.
+static char *deliver_given_up(const struct build *build, const struct queue_counts *counts) {
+  char *unrun = unrun_tell(build), *why = NULL;
+  const char *colon = unrun ? ": " : "", *who = unrun ? unrun : "";
+  uint32_t open = counts->total - counts->done;
+  if (queue_few(build->queue)) {
+    why = base_printf("only %u workers came in time; %u of %u tests have no verdict%s%s", counts->workers, open,
+                      counts->total, colon, who);
+  } else {
+    why = base_printf("no workers for too long; %u of %u tests have no verdict%s%s", open, counts->total, colon, who);
+  }
+  free(unrun);
+  return why;
+}
+
+// The caller frees it.
+static char *deliver_why(const struct build *build) {
   struct queue_counts counts;
   queue_counts(build->queue, &counts);
   switch (queue_state(build->queue)) {
-    case QUEUE_INCOMPLETE:
-      if (queue_few(build->queue)) {
-        snprintf(out, out_size, "only %u workers came in time; %u of %u tests have no verdict", counts.workers,
-                 counts.total - counts.done, counts.total);
-        return out;
-      }
-      snprintf(out, out_size, "no workers for too long; %u of %u tests have no verdict", counts.total - counts.done,
-               counts.total);
-      return out;
-    case QUEUE_ABORTED: snprintf(out, out_size, "%u failing tests reached the bound", counts.failing); return out;
+    case QUEUE_INCOMPLETE: return deliver_given_up(build, &counts);
+    case QUEUE_ABORTED: return base_printf("%u failing tests reached the bound", counts.failing);
     case QUEUE_COLLECTING:
     case QUEUE_RUNNING:
     case QUEUE_COMPLETE: break;
@@ -218,11 +227,11 @@ static void deliver_end(struct server *server, struct build *build, enum effect_
 }
 
 static void deliver_state(struct server *server, struct build *build) {
-  char why[200];
   enum queue_state state = queue_state(build->queue);
   if (state == QUEUE_COLLECTING) return;
-  build->state_ticket =
-      store_put_state(server->store, build->id, state, server_wall_ms(), deliver_why(build, why, sizeof why));
+  char *why = deliver_why(build);
+  build->state_ticket = store_put_state(server->store, build->id, state, server_wall_ms(), why);
+  free(why);
   server->last_ticket = build->state_ticket;
   build->ended_us = state >= QUEUE_COMPLETE ? server->now_us : 0;
   static const char *const names[] = {[QUEUE_RUNNING] = "running",

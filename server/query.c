@@ -10,6 +10,7 @@
 #include "server/plan.h"
 #include "server/query_impl.h"
 #include "server/recover.h"
+#include "server/unrun.h"
 
 _Static_assert((int)SHARDD__COLUMN_TYPE__COLUMN_RATIO == (int)ROWS_RATIO_PPM, "column types differ");
 
@@ -133,6 +134,8 @@ static void query_wait_answer(struct conn *conn, uint64_t seq, const struct buil
   struct rows rows;
   const char *why;
   int code = queue_build_code(build->queue, &why);
+  bool given_up = queue_state(build->queue) == QUEUE_INCOMPLETE;
+  char *unrun = given_up ? unrun_tell(build) : NULL, *text = unrun ? base_printf("%s: %s", why, unrun) : NULL;
   queue_counts(build->queue, &counts);
   rows_init(&rows, query_wait_columns, COUNT_OF(query_wait_columns));
   rows_string(&rows, query_state_name(queue_state(build->queue)));
@@ -142,8 +145,10 @@ static void query_wait_answer(struct conn *conn, uint64_t seq, const struct buil
   rows_int(&rows, counts.failing);
   rows_int(&rows, counts.by_verdict[VERDICT_FLAKY]);
   rows_int(&rows, counts.total - counts.done);
-  rows_string(&rows, why);
+  rows_string(&rows, text ? text : why);
   rows_int(&rows, counts.by_verdict[VERDICT_MUTED]);
+  free(text);
+  free(unrun);
   query_send(conn, seq, &rows);
   rows_release(&rows);
 }

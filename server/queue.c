@@ -421,6 +421,13 @@ uint32_t queue_decided_by(const struct queue *queue, uint32_t test) {
   return known ? of->worker : (uint32_t)QUEUE_NOBODY;
 }
 
+uint32_t queue_last_held_by(const struct queue *queue, uint32_t test) {
+  assert(test < queue->total);
+  const struct queue_test *of = &queue->test[test];
+  bool known = of->place != PLACE_DONE && of->worker != QUEUE_TEST_NOBODY;
+  return known ? of->worker : (uint32_t)QUEUE_NOBODY;
+}
+
 void queue_counts(const struct queue *queue, struct queue_counts *counts) {
   *counts = (struct queue_counts){.total = queue->total,
                                   .ready = queue->place_count[PLACE_READY],

@@ -187,6 +187,8 @@ bool queue_worker_connected(const struct queue *queue, uint32_t worker);
 uint32_t queue_own_failing(const struct queue *queue, uint32_t worker);
 // The worker that settled a test's verdict, UINT32_MAX: none.
 uint32_t queue_decided_by(const struct queue *queue, uint32_t test);
+// The worker that a test without a verdict was leased to last, UINT32_MAX: none since the start.
+uint32_t queue_last_held_by(const struct queue *queue, uint32_t test);
 // The test that a worker began last and has not reported, UINT32_MAX: none.
 uint32_t queue_running_test(const struct queue *queue, uint32_t worker);
 // Exit code of a worker that leaves now (DESIGN 2), with a constant text that says why.

@@ -25,6 +25,7 @@ RANKS = [
     {"listing", "recover"},
     {"deliver"},
     {"server.h"},  # the context that handlers share; it knows the parts below
+    {"unrun"},
     {"net", "build.h"},
     {"scope"},
     {"conn", "store", "auth", "settings"},

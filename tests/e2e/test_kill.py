@@ -212,3 +212,24 @@ def test_poison(tmp_path, make_daemon, place):
     text = (tmp_path / "poison.xml").read_text()
     named = re.search("3 workers vanished with it: (node . on .*, node . on .* and node . on .*)", text)
     assert named and set(re.findall("node (.)", named[1])) == dead, text
+
+
+def test_given_up_names_what_did_not_run(tmp_path, make_daemon):
+    """Every worker was killed and none came back: the build says which tests have no verdict, and who had them."""
+    daemon = make_daemon(idle_timeout="1s", **SHORT)
+    slow = "import pytest, time\n@pytest.mark.parametrize('n', range(9))\ndef test_it(n): time.sleep(%d)\n"
+    suite = make_suite(tmp_path, {"conftest.py": BARRIER, "test_a.py": slow % 600, "test_b.py": slow % 600})
+    workers = start_workers(2, daemon, suite, env=barrier(tmp_path, 2))
+    eventually(lambda: all(worker.ran() for worker in workers), what="both run a test")
+    for worker in workers:
+        worker.kill()
+    done = daemon.shard("wait")
+    assert done.returncode == 16, done.stdout
+    told = re.match(r"incomplete: 0 of 18 settled, .* 18 missing: (.*)", done.stdout)[1]
+    held = dict(re.findall(r"(?:were|was) with node (.) on \S+ \((test_[^)]*)\)", told))
+    assert set(held) == {"0", "1"} and all(worker.ran()[0] in held[worker.node] for worker in workers), told
+    assert sum(map(int, re.findall(r"(\d+) w(?:ere|as) with", told) + re.findall(r"to have had (\d+)", told))) == 18
+    listed = daemon.shard("report").stdout
+    assert all("test_%s.py::test_it[%d]" % (name, n) in listed for name in "ab" for n in range(9)), listed
+    shown = daemon.shard("build").stdout
+    assert "18 of 18 tests have no verdict" in shown and "with node 0 on" in shown, shown
