@@ -263,6 +263,7 @@ void build_list_ready(struct server *server, struct build *build, const struct s
   queue_set_list(build->queue, server->now_us, &scope.list, scope.tokens, &server->effects);
   for (uint32_t i = 0; i < list->count; i++) {
     if (listed->muted[i]) queue_mute(build->queue, i);
+    if (listed->puzzles[i]) queue_puzzle(build->queue, i);
   }
   scope_release(&scope);
 }

@@ -129,7 +129,7 @@ void queue_put_again(struct queue *queue, uint32_t number, uint32_t avoid) {
     queue->again = base_realloc(queue->again, queue->again_room, sizeof *queue->again);
   }
   test->slot = queue->again_end++;
-  queue->again[test->slot] = (struct queue_again){number, avoid};
+  queue->again[test->slot] = (struct queue_again){.test = number, .avoid = avoid};
   queue->again_count++;
   queue->again_us += sched_expected_us(queue->sched, number);
   test->again = true;

@@ -185,6 +185,9 @@ uint32_t queue_worker_count(const struct queue *queue);
 uint32_t queue_at_work(const struct queue *queue);
 bool queue_worker_connected(const struct queue *queue, uint32_t worker);
 uint32_t queue_own_failing(const struct queue *queue, uint32_t worker);
+// Its history calls the test flaky and cannot tell how (flaky_kind_of): where the policy allows retries, its first
+// failure is tried once more on the worker that it failed on, and the policy's retries come after that.
+void queue_puzzle(struct queue *queue, uint32_t test);
 // The worker that settled a test's verdict, UINT32_MAX: none.
 uint32_t queue_decided_by(const struct queue *queue, uint32_t test);
 // The worker that a test without a verdict was leased to last, UINT32_MAX: none since the start.

@@ -25,6 +25,7 @@ struct queue_test {
   bool again : 1;  // READY: waits in the list of those to run again, not in the scheduler or among those with tokens
   bool muted : 1;  // its failing verdict is VERDICT_MUTED
   bool failed_before : 1;  // in an earlier round
+  bool puzzles : 1;        // it is flaky, and not known how
 };
 _Static_assert(sizeof(struct queue_test) == 16, "a test grew");
 
@@ -81,6 +82,7 @@ struct queue_worker {
 struct queue_again {
   uint32_t test;   // QUEUE_NO_TEST: a hole
   uint32_t avoid;  // goes to another node than this worker's, if one is connected
+  bool stays;      // goes to that very worker, while it is connected
 };
 
 // A suspect's failure that is tried elsewhere.

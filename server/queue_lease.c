@@ -154,9 +154,14 @@ static bool queue_on_one_node(const struct queue *queue, uint32_t a, uint32_t b)
   return a == b || (node[0] && strcmp(node, queue->worker[b].node) == 0);
 }
 
-// It failed or vanished on the worker's node, and another node is there.
+// Not for this worker: the test failed or vanished on its node and another node is there, or it is to be looked at on
+// another worker, which is there and not held to be sick.
 static bool queue_elsewhere(const struct queue *queue, const struct queue_again *again, uint32_t number) {
-  if (again->avoid >= queue->worker_count || !queue_on_one_node(queue, again->avoid, number)) return false;
+  if (again->avoid >= queue->worker_count) return false;
+  const struct queue_worker *before = &queue->worker[again->avoid];
+  if (again->stays && before->connected && !before->brings && !queue_suspects(queue, again->avoid))
+    return number != again->avoid;
+  if (!queue_on_one_node(queue, again->avoid, number)) return false;
   bool other = false;
   for (uint32_t i = 0; i < queue->worker_count && !other; i++)
     other = queue->worker[i].connected && !queue_on_one_node(queue, again->avoid, i);

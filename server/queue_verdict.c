@@ -64,12 +64,18 @@ void queue_mute(struct queue *queue, uint32_t number) {
   queue->test[number].muted = true;
 }
 
+void queue_puzzle(struct queue *queue, uint32_t number) {
+  assert(number < queue->total && queue->test[number].verdict == VERDICT_NONE);
+  queue->test[number].puzzles = true;
+}
+
 // ---- deciding
 
 // Retries stop when the build is plainly broken: at most 10 % of the tests, but always ten, are tried again.
 static bool queue_may_retry(const struct queue *queue, const struct queue_test *test) {
-  uint32_t budget = queue->total / 10 > 10 ? queue->total / 10 : 10;
-  return test->failures < queue->policy.retries && queue->retried < budget + queue->probed;
+  uint32_t budget = queue->total / 10 > 10 ? queue->total / 10 : 10, retries = queue->policy.retries;
+  if (retries > 0 && test->puzzles) retries++;
+  return test->failures < retries && queue->retried < budget + queue->probed;
 }
 
 // A crash is tried once more whatever the policy, and never oftener: a poison test costs few workers.
@@ -131,6 +137,8 @@ static void queue_apply(struct queue *queue, uint32_t worker, uint32_t number, e
   }
   if (test->place != PLACE_READY) queue_move(queue, number, PLACE_READY);
   if (!test->again) queue_put_again(queue, number, worker);
+  bool first = test->failures == 1 && !queue_is_suspect(test);
+  if (test->puzzles && first && queue->policy.retries > 0) queue->again[test->slot].stays = true;
 }
 
 static void queue_teach(struct queue *queue, const struct queue_result *result) {

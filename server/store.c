@@ -111,6 +111,7 @@ void store_listed_free(struct store_listed *listed) {
   free(listed->file_setup_us);
   free(listed->muted);
   free(listed->failed_last);
+  free(listed->puzzles);
   free(listed);
 }
 

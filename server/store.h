@@ -176,6 +176,7 @@ struct store_listed {
   bool *failed_last;                 // per test: it failed last time on the build's branch; only for ORDER_FAILED_FIRST
   uint64_t *file_setup_us;           // per file: learned cost of its set-up; 0: unknown
   bool *muted;                       // per test: in quarantine when the build's list came
+  bool *puzzles;                     // per test: suspect or flaky, and of no known kind
 };
 
 // Reads the eventfd empty; returns the next finished list, or NULL.

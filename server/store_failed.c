@@ -1,5 +1,6 @@
-// Which tests of a list failed the last time on the build's branch: for builds that want those first. Called with the
-// list by store_list.c and store_read.c. It must not know what order comes of it.
+// Which tests of a list failed the last time on the build's branch, for builds that want those first; and which are
+// flaky in a way that is not known. Called with the list by store_list.c and store_read.c. It must not know what comes
+// of it.
 #include <stdlib.h>
 
 #include "server/store_impl.h"
@@ -21,15 +22,22 @@ static struct failed_row *sorted_rows(const struct store_listed *listed) {
   return rows;
 }
 
-void store_failed_recall(struct store_db *db, struct store_listed *listed) {
-  uint64_t last = store_sql_number(db, SQL_LAST_OF_BRANCH, STORE_ARGS(store_int(listed->build)));
-  if (last == 0 || listed->count == 0) return;
-  struct failed_row *rows = sorted_rows(listed);
-  sqlite3_stmt *stmt = store_sql_start(db, SQL_FAILED_OF_BUILD, STORE_ARGS(store_int(last)));
-  while (store_sql_row(db, SQL_FAILED_OF_BUILD)) {
+// Marks the list's tests that the statement names. *rows: sorted_rows, made when it names any.
+static void mark(struct store_db *db, enum store_sql which, uint64_t build, const struct store_listed *listed,
+                 struct failed_row **rows, bool *marked) {
+  sqlite3_stmt *stmt = store_sql_start(db, which, STORE_ARGS(store_int(build)));
+  while (store_sql_row(db, which)) {
+    if (*rows == NULL) *rows = sorted_rows(listed);
     struct failed_row key = {.row = (uint32_t)store_sql_int(stmt, 0)};
-    const struct failed_row *found = bsearch(&key, rows, listed->count, sizeof key, compare_rows);
-    if (found) listed->failed_last[found->position] = true;
+    const struct failed_row *found = bsearch(&key, *rows, listed->count, sizeof key, compare_rows);
+    if (found) marked[found->position] = true;
   }
+}
+
+void store_failed_recall(struct store_db *db, struct store_listed *listed) {
+  struct failed_row *rows = NULL;
+  uint64_t last = store_sql_number(db, SQL_LAST_OF_BRANCH, STORE_ARGS(store_int(listed->build)));
+  if (last) mark(db, SQL_FAILED_OF_BUILD, last, listed, &rows, listed->failed_last);
+  mark(db, SQL_PUZZLES, listed->build, listed, &rows, listed->puzzles);
   free(rows);
 }

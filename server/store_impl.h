@@ -305,7 +305,7 @@ struct store_listed *store_list_write(struct store_db *db, const struct store_li
 // Fills history and file_setup_us of a listed whose test ids are set; files: row ids, 0: unknown.
 void store_list_recall(struct store_db *db, struct store_listed *listed, const uint32_t *files);
 struct store_listed *store_list_new(uint64_t build, uint32_t count, uint32_t file_count);
-// store_failed.c: sets failed_last of a list's tests, when its build wants those first.
+// store_failed.c: sets failed_last of a list's tests, when its build wants those first, and `puzzles`.
 void store_failed_recall(struct store_db *db, struct store_listed *listed);
 
 uint64_t store_write_suite(struct store_db *db, const char *project, const char *suite);  // made if need be

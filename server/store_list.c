@@ -53,6 +53,7 @@ struct store_listed *store_list_new(uint64_t build, uint32_t count, uint32_t fil
       .file_setup_us = base_calloc(file_count, sizeof *listed->file_setup_us),
       .muted = base_calloc(count, sizeof *listed->muted),
       .failed_last = base_calloc(count, sizeof *listed->failed_last),
+      .puzzles = base_calloc(count, sizeof *listed->puzzles),
   };
   return listed;
 }

@@ -44,6 +44,7 @@ enum store_sql {
   // store_failed.c
   SQL_LAST_OF_BRANCH,
   SQL_FAILED_OF_BUILD,
+  SQL_PUZZLES,
   // store_learn.c
   SQL_LEARN_NEXT,
   SQL_LEARN_ROWS,

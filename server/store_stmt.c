@@ -96,6 +96,9 @@ static const char *const texts[] = {
         "SELECT b.id FROM build own CROSS JOIN build b INDEXED BY build_suite ON b.suite=own.suite WHERE own.id=?1"
         " AND own.ord=1 AND own.branch<>'' AND b.branch=own.branch AND b.id<?1 AND b.state>=3 AND b.tests>0"
         " ORDER BY b.id DESC LIMIT 1",
+    [SQL_PUZZLES] =
+        "SELECT k.test FROM build b CROSS JOIN flake_stat k INDEXED BY flake_stat_state WHERE b.id=?1"
+        " AND k.suite=b.suite AND k.state>=2 AND k.state IN (2, 3) AND k.kind=0",
     [SQL_FAILED_OF_BUILD] = "SELECT test FROM result WHERE build=?1 AND flags&1<>0 AND status IN (2, 3, 7, 8)",
     [SQL_BUILD_SUITE] = "SELECT suite FROM build WHERE id=?1",
     [SQL_BUILD_LIST] = "UPDATE build SET list=?2, tests=?3 WHERE id=?1",

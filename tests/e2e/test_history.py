@@ -4,7 +4,7 @@ import re
 import time
 
 import pytest
-from shardlib import PROJECT, Worker, codes, make_suite
+from shardlib import BARRIER, PROJECT, Worker, attempts, barrier, codes, make_suite, outputs, start_workers
 
 SUITE = {"list": "a\nb\n", "run.sh": "exit 0\n"}
 
@@ -162,3 +162,35 @@ def test_owners(served):
     (served.suite / "CODEOWNERS").unlink()
     assert "CODEOWNERS" in ask(served, "owners", code=2).stderr
     assert "owner" not in rows(served, "flaky")[0]
+
+
+KINDS = {"conftest.py": BARRIER, "test_kinds.py": """
+    import os, pathlib
+    def mark(name):
+        path = pathlib.Path(name + os.environ["SHARD_BUILD"])
+        first = not path.exists()
+        if first:
+            path.write_text(str(os.getpid()))
+        return first, path.read_text() == str(os.getpid())
+    def test_order():  # fails in the first process that runs it, and in no other
+        assert not mark("order")[1]
+    def test_random():  # fails the first time
+        assert not mark("random")[0]
+"""}
+
+
+def test_kinds(tmp_path, make_daemon):
+    """What fails again where it failed, and passes elsewhere, depends on the order; what passes there is random."""
+    daemon = make_daemon()
+    suite = make_suite(tmp_path, KINDS)
+    for number in range(5):
+        env = dict(barrier(tmp_path, 2), SHARD_COMMIT=str(number), SHARD_BRANCH="main")
+        workers = start_workers(2, daemon, suite, build="k%d" % number, args=["--retries", "1"], env=env)
+        assert codes(workers) == [0, 0], outputs(workers)
+    found = {row["test"].split("::")[1]: row["kind"] for row in daemon.json("flaky", "--project", PROJECT)}
+    assert found == {"test_order": "order", "test_random": "random"}
+    tries = attempts(daemon, "k4")["test_kinds.py::test_order"]
+    assert [row["status"] for row in tries] == ["failed", "passed"]  # its kind is known: straight to the other
+    tries = attempts(daemon, "k3")["test_kinds.py::test_order"]
+    assert [row["status"] for row in tries] == ["failed", "failed", "passed"]
+    assert tries[0]["worker"] == tries[1]["worker"] != tries[2]["worker"]

@@ -191,7 +191,7 @@ def test_a_long_test_keeps_its_lease(tmp_path, make_daemon):
 
 @pytest.mark.parametrize("place", ["at once", "once it is known to run"])
 def test_poison(tmp_path, make_daemon, place):
-    """A test that takes its worker with it costs three of five, and is crashed; what the three held beside it is not."""
+    """A test that takes its worker with it costs three of five and is crashed; what they held beside it is not."""
     daemon = make_daemon(**SHORT)
     poison = """
         import os, signal, time

@@ -110,6 +110,7 @@ void sim_set_list(struct sim *sim) {
   queue_set_list(queue, sim->now_us, &list, tokens_new(&tokens), &sim->server.effects);
   for (uint32_t i = 0; i < sim->total; i++) {
     if (sim->muted[i]) queue_mute(queue, i);
+    if (i % 4 == 1) queue_puzzle(queue, i);
   }
 }
 
