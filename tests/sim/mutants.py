@@ -35,6 +35,8 @@ def killer(kill, build):
         return [build / f"obj/tests/unit/test_{name}.o"], [], []
     if word == "sim":
         return sorted((build / "obj/tests/sim").glob("*.o")), [], ["--steps", "30000000", "--seed", "1"]
+    if word == "tape":
+        return sorted((build / "obj/tests/sim").glob("*.o")), [], [ROOT / f"tests/sim/tapes/{name}.tape"]
     if word == "powercut":
         parts = [build / "obj/tests/chaos" / f"{part}.o" for part in ("powercut", "clock")]
         cuts = sorted((build / "obj/tests/chaos").glob("cut*.o"))
@@ -64,6 +66,7 @@ class Mutant:
         packages = subprocess.run(["pkg-config", "--libs", *PACKAGES], stdout=subprocess.PIPE, check=True,
                                   universal_newlines=True).stdout.split()
         copy = (self.place / self.row["file"]).with_suffix(".o")
+        objects = [path for path in objects if path != self.build / "obj" / copy.relative_to(self.place)]
         done = self.run([*self.compiler, *more, "-o", self.place / "killer", copy, *objects, *libs, *libs, *packages,
                          "-lpthread", "-lm"])
         return done.stdout if done.returncode else ""

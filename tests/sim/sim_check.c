@@ -1,6 +1,6 @@
 // What must be true, seen from outside: each event may change only what it is the cause of, and the queue must agree
-// with the truth of the records (sim_disk.c). The names I1 to I14 are those of docs/reliability.md; queue_check asserts
-// the inside of the core besides.
+// with the truth of the records (sim_disk.c). I1 to I14 are the promises 1 to 14 of docs/reliability.md, of which 4, 5,
+// 8, 10, 11 and 13 are the daemon's and the worker's around the core; queue_check asserts the core's inside besides.
 #include <string.h>
 
 #include "tests/sim/sim.h"
