@@ -80,7 +80,7 @@ bool flaky_learn(struct flaky_memory *memory, const struct flaky_trial *trial, s
   decay(memory, trial->at_ms);
   if (trial->before == 0 && memory->trials < UINT32_MAX) memory->trials++;
   if (!((trial->now | trial->other) & FLAKY_SAW_PASS)) {
-    if (trial->trusted) fail_all(memory, trial);
+    if (trial->trunk) fail_all(memory, trial);
     return false;
   }
   bool counted = trial->before != 0 && ((trial->before | trial->other) & FLAKY_SAW_PASS);
@@ -100,7 +100,7 @@ bool flaky_learn(struct flaky_memory *memory, const struct flaky_trial *trial, s
   else if (!counted && memory->clean < UINT32_MAX)
     memory->clean++;
   if (flips || isolated) memory->last_event_ms = event->at_ms;
-  if (trial->trusted && (trial->now & FLAKY_SAW_PASS)) {
+  if (trial->trunk && (trial->now & FLAKY_SAW_PASS)) {
     memory->last_good = trial->build;
     memory->first_bad = memory->bad_commit = 0;
     memory->streak = memory->streak_attempts = memory->streak_workers = 0;
@@ -201,7 +201,7 @@ static void fail_all(struct flaky_memory *memory, const struct flaky_trial *tria
 }
 
 static bool is_isolated(const struct flaky_memory *memory, const struct flaky_trial *trial) {
-  return trial->trusted && memory->streak == 1 && memory->streak_attempts == 1 && memory->last_good != 0 &&
+  return trial->trunk && memory->streak == 1 && memory->streak_attempts == 1 && memory->last_good != 0 &&
          memory->bad_commit != trial->commit;
 }
 

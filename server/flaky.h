@@ -28,8 +28,8 @@ struct flaky_first {
 // and ρ = (X−x+1)/(N−n+1) the rate of the rest of the build. `build` counts the worker as well. Its rows are no
 // evidence of anything.
 bool flaky_worker_sick(const struct flaky_first *worker, const struct flaky_first *build);
-// A build is sick when at least 20 % of at least 20 tests failed and the last trusted build had less than 5 %. `build`
-// is without the sick workers' rows; last->n = 0: there was none, and nothing is sick.
+// A build is sick when at least 20 % of at least 20 tests failed and the last build that taught had less than 5 %.
+// `build` is without the sick workers' rows; last->n = 0: there was none, and nothing is sick.
 bool flaky_build_sick(const struct flaky_first *build, const struct flaky_first *last);
 
 // ---- Step 2: a trial is one test in one build, sick rows left out.
@@ -56,7 +56,7 @@ struct flaky_trial {
   uint64_t host;           // its host, as a number; 0: unknown
   unsigned flags;          // flaky_flags, without FLAKY_ISOLATED
   uint32_t cluster;        // k: flips of this build on that worker, this one included
-  bool trusted;            // a failure without a pass may count as broken
+  bool trunk;              // of the trunk: elsewhere a failure without a pass says nothing of the code that all share
 };
 
 // A failure of code that is good, which is what a flip is.
@@ -93,15 +93,16 @@ bool flaky_flips(const struct flaky_trial *trial);
 // Takes a trial in. With G good trials, R counts those and F the flips among them; each is halved in FLAKY_WINDOW_MS.
 //   good:     passed here or in another build of the commit: R+1; if it failed as well: F+1, weight min(1, 5/k)
 //   resolved: passed here, and only failed in the commit's other builds: their trial is a flip after all, F+1, R+1
-//   all-fail: neither; on trusted builds the streak of failing commits grows
-//   isolated: a pass, after exactly one failing attempt, of another commit, after a pass: F+1, R+1, weight 0.5
-// A trusted pass ends the streak. True, and *event: it was a flip; the caller keeps the event for flaky_judge.
+//   all-fail: neither; on the trunk the streak of failing commits grows
+//   isolated: on the trunk, a pass, after exactly one failing attempt, of another commit, after a pass: F+1, R+1,
+//             weight 0.5
+// A pass on the trunk ends the streak. True, and *event: it was a flip; the caller keeps the event for flaky_judge.
 bool flaky_learn(struct flaky_memory *memory, const struct flaky_trial *trial, struct flaky_event *event);
 
 // The state after the trial, and why; true when it changed. events: those of the test, in any order, at most
 // FLAKY_EVENTS_MAX. The first that holds:
 //   broken:  a·ln(0.98 / clamp(θ̂, 0.005, 0.9)) ≥ 6.9 with a failing attempts in the streak, over ≥ 2 commits, or
-//            a ≥ 3 on ≥ 2 workers. Until the first trusted pass.
+//            a ≥ 3 on ≥ 2 workers. Until the first pass on the trunk.
 //   flaky:   Σ weight ≥ 2 within FLAKY_WINDOW_MS over ≥ 2 commits. Until `clean` reaches clamp(5/θ̂, 50, 500), or 100
 //            when no event came for FLAKY_WINDOW_MS: then F is divided by 4 and the events so far are forgiven.
 //   suspect: Σ weight > 0.   new: fewer than FLAKY_NEW_TRIALS.   healthy: otherwise.

@@ -90,7 +90,8 @@ static struct build *session_new_build(struct server *server, const struct sessi
                                .tokens = tokens,
                                .min_workers = hello->brings ? 0 : policy.min_workers,
                                .min_workers_us = policy.min_workers_us,
-                               .untrusted = hello->untrusted || !settings_protects(&server->settings, key->branch)};
+                               .untrusted = hello->untrusted || !settings_protects(&server->settings, key->branch),
+                               .trunk = settings_trunk(&server->settings, key->branch)};
   store_put_build(server->store, &record);
   char name[200];
   base_log(LOG_LEVEL_INFO, "build", "build=%llu ext=%s", (unsigned long long)record.build,

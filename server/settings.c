@@ -19,13 +19,6 @@ static int read_file(struct settings *settings, struct conf_error *error);
 static void print_help(void);
 static int check_listen(const struct settings *settings, struct conf_error *error);
 static int check_beats(const struct settings *settings, struct conf_error *error);
-bool settings_protects(const struct settings *settings, const char *branch) {
-  const struct conf_list *list = &settings->protected_refs;
-  for (size_t i = 0; i < list->count; i++)
-    if (fnmatch(list->item[i], branch, 0) == 0 && branch[0] != '\0') return true;
-  return list->count == 0;
-}
-
 static int parse_mode(const char *text, mode_t *out);
 static void keep_fixed(const struct settings *old, struct settings *fresh);
 
@@ -58,6 +51,23 @@ int settings_reload(const struct settings *old, struct settings *fresh, struct c
   keep_fixed(old, &loaded);
   *fresh = loaded;
   return 0;
+}
+
+bool settings_protects(const struct settings *settings, const char *branch) {
+  const struct conf_list *list = &settings->protected_refs;
+  for (size_t i = 0; i < list->count; i++)
+    if (fnmatch(list->item[i], branch, 0) == 0 && branch[0] != '\0') return true;
+  return list->count == 0;
+}
+
+bool settings_trunk(const struct settings *settings, const char *branch) {
+  static const char *const usual[] = {"", "main", "master", "trunk"}, *const before[] = {"refs/heads/", "origin/"};
+  if (settings->protected_refs.count > 0) return settings_protects(settings, branch);
+  for (size_t i = 0; i < COUNT_OF(before); i++)
+    if (strncmp(branch, before[i], strlen(before[i])) == 0) branch += strlen(before[i]);
+  for (size_t i = 0; i < COUNT_OF(usual); i++)
+    if (strcmp(usual[i], branch) == 0) return true;
+  return false;
 }
 
 int settings_check(const struct settings *settings, struct conf_error *error) {

@@ -33,7 +33,7 @@ struct settings {
   uint64_t ballast_bytes;
   uint64_t keep_results_us;         // 0: for ever
   int quarantine;                   // enum store_quarantine
-  struct conf_list protected_refs;  // patterns of the branches whose builds teach; none: all teach
+  struct conf_list protected_refs;  // patterns of the trunk's branches, whose builds alone teach; none: all teach
   int log_level;                    // settings_log_level reads it
   bool exit_with_parent;
 
@@ -76,6 +76,10 @@ int settings_address(const char *text, struct settings_address *out, struct conf
 // Whether builds of this branch may teach: when it matches a pattern of protected-refs (fnmatch, * also over slashes),
 // or there is none. An unknown branch ("") matches none.
 bool settings_protects(const struct settings *settings, const char *branch);
+// Whether this branch is of the trunk, where a failure is nobody's experiment: only there it counts towards broken, or
+// as a lone failure between passes. It matches a pattern of protected-refs; when there is none: "", main, master and
+// trunk, which some CIs write refs/heads/main or origin/main.
+bool settings_trunk(const struct settings *settings, const char *branch);
 
 mode_t settings_socket_mode(const struct settings *settings);
 enum log_level settings_log_level(const struct settings *settings);

@@ -57,6 +57,7 @@ struct store_build {
   uint32_t min_workers;     // that must have come
   uint64_t min_workers_us;  // within this time
   bool untrusted;           // it teaches nothing; not read back
+  bool trunk;               // its failures count towards broken; not read back
 };
 
 struct store_worker {

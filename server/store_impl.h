@@ -207,7 +207,7 @@ struct store_learn {
   uint64_t suite, at_ms;
   uint32_t round, cursor;
   char *commit;
-  bool trusted, loaded, judged, gathered;
+  bool trusted, trunk, loaded, judged, gathered;
   struct store_learn_row *row;  // by test and attempt
   size_t count, room;
   struct store_learn_test *test;

@@ -159,7 +159,8 @@ static uint64_t whole_us(const struct store_learn_row *row) {
 }
 
 static struct flaky_trial trial_of(const struct store_learn *learn, const struct store_learn_test *test) {
-  struct flaky_trial trial = {.at_ms = learn->at_ms, .build = learn->build, .other = test->other, .trusted = true};
+  struct flaky_trial trial = {
+      .at_ms = learn->at_ms, .build = learn->build, .other = test->other, .trunk = learn->trunk};
   size_t first = test->to;
   for (size_t i = test->from; i < test->to; i++) {
     const struct store_learn_row *row = &learn->row[i];
@@ -340,7 +341,7 @@ static void put_event(struct judging *judging, const struct flaky_event *event) 
 static void write_memory(struct judging *judging, bool hit) {
   const struct flaky_memory *m = &judging->memory;
   const struct flaky_trial *t = &judging->trial;
-  bool blocked = t->before == 0 && t->now == FLAKY_SAW_FAILURE;
+  bool blocked = t->trunk && t->before == 0 && t->now == FLAKY_SAW_FAILURE;
   store_sql_run(
       judging->db, SQL_FLAKE_PUT,
       STORE_ARGS(store_int(test_id(judging)), store_int(judging->learn->suite), store_real(m->f), store_real(m->r),

@@ -71,6 +71,7 @@ static bool pick(struct store *store) {
         .commit = base_strdup(store_sql_text(stmt, 4)),
         .at_ms = store_sql_int(stmt, 5),
         .trusted = store_sql_int(stmt, 6) != 0,
+        .trunk = store_sql_int(stmt, 7) != 0,
     };
   }
   if (!store_thread_commit(store)) store_learn_release(learn);

@@ -90,8 +90,8 @@ static const char *const texts[] = {
     [SQL_SUITE_ADD] = "INSERT INTO suite(project, name) VALUES(?1, ?2) RETURNING id",
     [SQL_BUILD_ADD] =
         "INSERT INTO build(id, suite, ext, commit_sha, branch, state, started_ms, retries, max_failures,"
-        " on_retry, by_file, linger_us, timeout_per_test_us, ord, by_class, tokens, min_workers, min_workers_us)"
-        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+        " on_retry, by_file, linger_us, timeout_per_test_us, ord, by_class, tokens, min_workers, min_workers_us, trunk)"
+        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
     [SQL_LAST_OF_BRANCH] =
         "SELECT b.id FROM build own CROSS JOIN build b INDEXED BY build_suite ON b.suite=own.suite WHERE own.id=?1"
         " AND own.ord=1 AND own.branch<>'' AND b.branch=own.branch AND b.id<?1 AND b.state>=3 AND b.tests>0"
@@ -142,7 +142,7 @@ static const char *const texts[] = {
     [SQL_FILE_SETUP] = "SELECT setup_us FROM file_stat WHERE id=?1",
 
     [SQL_LEARN_NEXT] =
-        "SELECT id, suite, learned_round+1, learned, commit_sha, coalesce(ended_ms, started_ms), trusted"
+        "SELECT id, suite, learned_round+1, learned, commit_sha, coalesce(ended_ms, started_ms), trusted, trunk"
         " FROM build INDEXED BY build_unlearned WHERE round > learned_round + (state < 3)"
         " ORDER BY learned=0, id LIMIT 1",
     [SQL_LEARN_ROWS] =

@@ -75,7 +75,7 @@ static void write_build(struct writing *to, const unsigned char *at) {
                  store_int(STORE_COLLECTING), store_int(b.started_ms), store_int(b.retries), store_int(b.max_failures),
                  store_int(b.on_retry), store_int(b.by_file), store_int(b.linger_us), store_int(b.timeout_per_test_us),
                  store_int(b.order), store_int(b.by_class), store_text(b.tokens ? b.tokens : ""),
-                 store_int(b.min_workers), store_int(b.min_workers_us)));
+                 store_int(b.min_workers), store_int(b.min_workers_us), store_int(b.trunk)));
   if (b.untrusted) store_sql_run(to->db, SQL_BUILD_UNTRUSTED, STORE_ARGS(store_int(b.build)));
 }
 

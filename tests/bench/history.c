@@ -81,7 +81,8 @@ static void put_build(struct history *history, uint64_t build, uint32_t number, 
                                      .ext = ext,
                                      .commit = commit,
                                      .branch = number % 4 ? "topic" : "main",
-                                     .started_ms = at_ms};
+                                     .started_ms = at_ms,
+                                     .trunk = number % 4 == 0};
   store_put_build(history->store, &record);
   for (uint32_t i = 0; i < HISTORY_WORKERS; i++) {
     char node[8];

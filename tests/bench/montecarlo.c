@@ -63,6 +63,8 @@ int main(int argc, char **argv) {
     struct sim_outcome out;
     sim_all(&options, &out);
     print(&out, retries);
+    // Whatever the retries: what pull requests broke is never taken for the tests' own failing.
+    bound("sound tests called flaky", share(out.of[0].flagged, out.of[0].tests), 0, 0.5);
     if (retries == 2) check(&out);
     sim_release(&out);
   }

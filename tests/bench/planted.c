@@ -197,7 +197,8 @@ static void begin_build(struct history *h, uint32_t build, uint64_t at_ms) {
                                   .commit = commit,
                                   .branch = "main",
                                   .started_ms = at_ms,
-                                  .retries = ATTEMPTS - 1};
+                                  .retries = ATTEMPTS - 1,
+                                  .trunk = true};
   (void)store_put_build(h->store, &row);
   for (uint32_t i = 0; i < WORKERS; i++) {
     char node[8];

@@ -69,7 +69,8 @@ static uint64_t put_build(struct store *store, struct model *model, struct rng *
                                     .ext = ext,
                                     .commit = commit,
                                     .branch = "main",
-                                    .started_ms = clock_wall_ms()};
+                                    .started_ms = clock_wall_ms(),
+                                    .trunk = true};
   return store_put_build(store, &build);
 }
 

@@ -4,7 +4,8 @@ import re
 import time
 
 import pytest
-from shardlib import BARRIER, PROJECT, Worker, attempts, barrier, codes, make_suite, outputs, start_workers
+from shardlib import (BARRIER, PROJECT, Worker, attempts, barrier, codes, eventually, make_suite, outputs,
+                      start_workers)
 
 SUITE = {"list": "a\nb\n", "run.sh": "exit 0\n"}
 
@@ -32,6 +33,32 @@ def test_who_teaches(tmp_path, make_daemon):
     assert run_build(daemon, suite, "6", "release/7") == [0]
     assert runs(daemon) == {"a": 2, "b": 2}
     assert len(daemon.json("builds")) == 6
+
+
+BROKEN = {"list": "a\nb\n", "run.sh": 'test ! -e "bad.$1"\n'}
+
+
+def test_only_the_trunk_breaks_tests(tmp_path, make_daemon):
+    """Six attempts over two commits: on branches that is their own affair, on the trunk it is everybody's."""
+    suite = make_suite(tmp_path, BROKEN)
+    daemon = make_daemon()
+    assert run_build(daemon, suite, "0") == [0]
+    (suite / "bad.a").touch()
+    for build, branch, broken in (("1", "feature", []), ("2", "topic", []), ("3", "", None), ("4", "master", ["a"])):
+        assert max(run_build(daemon, suite, build, branch, workers=2, args=["--retries", "2"])) == 1
+        eventually(lambda build=build: runs(daemon)["b"] == int(build) + 1, what="the build to teach")
+        assert broken is None or [row["test"] for row in daemon.json("broken")] == broken
+    assert [(row["last_good"], row["first_bad"], row["builds"]) for row in daemon.json("broken")] == [("0", "3", 2)]
+
+
+def test_the_trunk_by_another_name(tmp_path, make_daemon):
+    suite = make_suite(tmp_path, BROKEN)
+    daemon = make_daemon(protected_refs=["develop"])
+    (suite / "bad.a").touch()
+    for build in "12":
+        assert run_build(daemon, suite, build, "develop", args=["--retries", "1"]) == [1]
+    eventually(lambda: runs(daemon).get("b") == 2, what="two builds to teach")
+    assert [row["branch"] for row in daemon.json("broken")] == ["develop"]
 
 
 SCRIPT = """

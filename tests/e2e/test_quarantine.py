@@ -15,8 +15,8 @@ esac
 SUITE = {"list": "flaky\nbroken\nok\n", "run.sh": SCRIPT}
 
 
-def run_build(daemon, suite, build, retries=0):
-    env = {"SHARD_COMMIT": build, "SHARD_BRANCH": "main"}
+def run_build(daemon, suite, build, retries=0, branch="main"):
+    env = {"SHARD_COMMIT": build, "SHARD_BRANCH": branch}
     return codes([Worker(daemon, suite, build=build, command=["sh", "run.sh", "{}"], env=env,
                          args=["--runner", "command", "--list-file", "list", "--retries", str(retries)])])
 
@@ -78,6 +78,23 @@ def test_auto(make_daemon, suite):
         assert run_build(daemon, suite, build, retries=2) == [1], "a broken one is never muted"
     assert listed(daemon) == {"flaky": ("muted", "auto")}
     assert "broken" in mute(daemon, "add", "broken", "--reason", "x", code=2).stderr
+
+
+def test_what_pull_requests_break_is_not_flaky(make_daemon, suite):
+    """Four of them break a sound test, once each, between green builds of main; then main breaks it itself."""
+    daemon = make_daemon(quarantine="auto")
+    (suite / "n").write_text("2")
+    (suite / "list").write_text("broken\nok\n")
+    assert run_build(daemon, suite, "m0") == [0]
+    for number in range(1, 5):
+        (suite / "bad").touch()
+        assert run_build(daemon, suite, "f%d" % number, branch="feature-%d" % number) == [1]
+        (suite / "bad").unlink()
+        assert run_build(daemon, suite, "m%d" % number) == [0]
+    eventually(lambda: {row["test"]: row["runs"] for row in daemon.json("slow")}.get("ok") == 9, what="nine builds")
+    assert daemon.json("flaky") == [] and listed(daemon) == {} and daemon.json("log") == []
+    (suite / "bad").touch()
+    assert run_build(daemon, suite, "bad") == [1]
 
 
 def test_a_restart_keeps_what_is_muted(daemon, tmp_path):

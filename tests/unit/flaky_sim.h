@@ -1,6 +1,7 @@
 // A team's CI in virtual time, seeded: what the flaky model makes of tests whose true nature is known. Days of builds
 // on eight workers; sound tests and tests that fail at random with a known chance; now and then a sick worker, an
-// outage, pull requests that break tests, and commits that break the trusted branch until they are fixed. Shared by
+// outage, pull requests that break tests, and commits that break the trunk until they are fixed. All of
+// them teach, and the daemon's own rule says which are of the trunk. Shared by
 // tests/bench/montecarlo.c (the whole table) and tests/unit/test_flaky_sim.c (a short run).
 #ifndef TESTS_UNIT_FLAKY_SIM_H
 #define TESTS_UNIT_FLAKY_SIM_H
@@ -10,10 +11,11 @@
 #include <string.h>
 
 #include "server/flaky.h"
+#include "server/settings.h"
 
 #define SIM_UNUSED __attribute__((unused))
 
-enum { SIM_WORKERS = 8, SIM_CLASSES = 6, SIM_EVENTS = 64, SIM_ATTEMPTS = 3, SIM_CLEAR_BUILDS = 400 };
+enum { SIM_WORKERS = 8, SIM_CLASSES = 6, SIM_EVENTS = 64, SIM_ATTEMPTS = 3, SIM_CLEAR_BUILDS = 400, SIM_BUSY = 16 };
 
 static const double sim_theta[SIM_CLASSES] = {0, 0.003, 0.01, 0.03, 0.1, 0.3};
 
@@ -33,7 +35,7 @@ struct sim_class {
 struct sim_outcome {
   struct sim_class of[SIM_CLASSES];
   uint32_t sick, sick_found, sick_false;         // workers
-  uint32_t broken, broken_found, *broken_after;  // trusted builds until the state said so
+  uint32_t broken, broken_found, *broken_after;  // builds of the trunk until the state said so
 };
 
 struct sim_test {
@@ -42,7 +44,7 @@ struct sim_test {
   size_t events;
   uint8_t class;
   bool ever, naive;
-  uint32_t broken_since;  // trusted builds that it has been broken for; 0: it is not
+  uint32_t broken_since;  // builds of the trunk that it has been broken for; 0: it is not
   uint32_t broken_left;   // builds until somebody fixes it
   bool broken_told;
 };
@@ -59,8 +61,8 @@ struct sim {
   struct sim_test *test;
   struct sim_row *row;
   uint32_t tests;
-  bool trusted, outage, pull_breaks[512];  // pull_breaks: by a hash of the test
-  int sick;                                // worker, -1: none
+  bool trunk, outage, pull_breaks[512];  // pull_breaks: by a hash of the test
+  int sick;                              // worker, -1: none
   struct flaky_first last;
   struct sim_outcome *out;
 };
@@ -80,18 +82,22 @@ static uint32_t sim_below(struct sim *sim, uint32_t n) {
   return (uint32_t)(sim_next(sim) % n);
 }
 
-// What befalls this build: half are pull requests, a fifth of those break up to ten tests; 2 % have a sick worker,
-// 0.5 % an outage; three in ten trusted ones begin with a commit that breaks a sound test for one to six builds.
+// What befalls this build: half are pull requests, a fifth of those break up to ten tests, and every other of these
+// does so where all work at the moment, in one of sixteen; 2 % have a sick worker, 0.5 % an outage; three in ten of the
+// trunk begin with a commit that breaks a sound test for one to six builds.
 static void sim_weather(struct sim *sim) {
-  sim->trusted = sim_real(sim) < 0.5;
+  static const struct settings defaults;  // as of protected-refs
+  sim->trunk = settings_trunk(&defaults, sim_real(sim) < 0.5 ? "main" : "feature");
   sim->sick = sim_real(sim) < 0.02 ? (int)sim_below(sim, SIM_WORKERS) : -1;
   sim->outage = sim_real(sim) < 0.005;
   memset(sim->pull_breaks, 0, sizeof sim->pull_breaks);
-  if (!sim->trusted && sim_real(sim) < 0.2)
+  if (!sim->trunk && sim_real(sim) < 0.2) {
+    uint32_t among = sim_real(sim) < 0.5 ? SIM_BUSY : COUNT_OF(sim->pull_breaks);
     for (uint32_t n = 1 + sim_below(sim, 10); n > 0; n--)
-      sim->pull_breaks[sim_below(sim, COUNT_OF(sim->pull_breaks))] = true;
+      sim->pull_breaks[sim_below(sim, among)] = true;
+  }
   sim->out->sick += sim->sick >= 0;
-  if (!sim->trusted || sim_real(sim) >= 0.3) return;
+  if (!sim->trunk || sim_real(sim) >= 0.3) return;
   struct sim_test *test = &sim->test[sim_below(sim, sim->options.sound)];
   if (test->broken_left > 0) return;
   test->broken_left = 1 + sim_below(sim, 6);
@@ -102,8 +108,8 @@ static void sim_weather(struct sim *sim) {
 
 static bool sim_fails(struct sim *sim, uint32_t index, uint32_t worker) {
   const struct sim_test *test = &sim->test[index];
-  if (test->broken_left > 0 && sim->trusted) return true;
-  if (!sim->trusted && index % 7 == 0 && sim->pull_breaks[index / 7 % COUNT_OF(sim->pull_breaks)]) return true;
+  if (test->broken_left > 0 && sim->trunk) return true;
+  if (!sim->trunk && index % 7 == 0 && sim->pull_breaks[index / 7 % COUNT_OF(sim->pull_breaks)]) return true;
   if (sim->outage && index % 3 == 0 && sim_real(sim) < 0.9) return true;
   if (sim->sick == (int)worker && sim_real(sim) < 0.6) return true;
   return sim_real(sim) < sim_theta[test->class];
@@ -141,7 +147,7 @@ static unsigned sim_sick(struct sim *sim) {
     sound.failed += worker[w].failed;
   }
   if (flaky_build_sick(&sound, &sim->last)) sick = (1u << SIM_WORKERS) - 1;
-  if (sim->trusted) sim->last = sound;
+  sim->last = sound;
   return sick;
 }
 
@@ -149,7 +155,7 @@ static struct flaky_trial sim_trial(const struct sim *sim, uint32_t index, unsig
   const struct sim_row *row = &sim->row[index];
   struct flaky_trial trial = {.at_ms = sim->now_ms, .build = sim->build, .commit = sim->build};
   unsigned failed_on = 0;
-  trial.trusted = sim->trusted;
+  trial.trunk = sim->trunk;
   for (uint32_t a = row->count; a-- > 0;) {
     if (sick & (1u << row->worker[a])) continue;
     trial.now |= row->failed[a] ? FLAKY_SAW_FAILURE : FLAKY_SAW_PASS;
@@ -182,7 +188,7 @@ static void sim_note(struct sim *sim, uint32_t index) {
     test->ever = true;
     class->flag_at[class->flagged++] = (uint32_t)sim->build;
   }
-  if (!sim->trusted || test->broken_left == 0) return;
+  if (!sim->trunk || test->broken_left == 0) return;
   test->broken_since++;
   if (!test->broken_told && test->memory.state == FLAKY_BROKEN) {
     test->broken_told = true;
@@ -222,7 +228,7 @@ static void sim_fix(struct sim *sim) {
     class->theta += flaky_theta(test->memory.f, test->memory.r);
     for (uint64_t n = 0; flaky && n < SIM_CLEAR_BUILDS; n++) {
       uint64_t at_ms = sim->now_ms + (n + 1) * FLAKY_DAY_MS / sim->options.per_day;
-      struct flaky_trial trial = {.at_ms = at_ms, .build = fixed_at + n, .now = FLAKY_SAW_PASS, .trusted = true};
+      struct flaky_trial trial = {.at_ms = at_ms, .build = fixed_at + n, .now = FLAKY_SAW_PASS, .trunk = true};
       trial.commit = trial.build;
       struct flaky_event none;
       (void)flaky_learn(&test->memory, &trial, &none);

@@ -134,6 +134,7 @@ UNUSED static uint64_t fx_build(struct store *store, uint64_t id, const char *ex
       .linger_us = 60000000,
       .timeout_per_test_us = 5,
       .by_file = true,
+      .trunk = true,
   };
   return store_put_build(store, &build);
 }

@@ -39,7 +39,7 @@ static struct flaky_trial trial_of(struct life *life, unsigned now) {
       .fails = now & FAIL ? 1 : 0,
       .fail_workers = now & FAIL ? 1 : 0,
       .cluster = 1,
-      .trusted = true,
+      .trunk = true,
   };
 }
 
@@ -181,7 +181,7 @@ static void test_isolated(void **state) {
   assert_false(live(life, PASS));  // so are two attempts
   (void)live(life, FAIL);
   struct flaky_trial branch = trial_of(life, PASS);
-  branch.trusted = false;
+  branch.trunk = false;
   assert_false(take(life, &branch));  // a pass elsewhere proves nothing
   assert_true(live(life, PASS));
   (void)live(life, FAIL);
@@ -290,7 +290,7 @@ static void test_leaves_flaky_when_quiet(void **state) {
   live_long(life, PASS, 99);
   life->now_ms += FLAKY_WINDOW_MS;
   struct flaky_trial fail = trial_of(life, FAIL);
-  fail.trusted = false;
+  fail.trunk = false;
   (void)take(life, &fail);
   assert_int_equal(life->memory.state, FLAKY_FLAKY);  // quiet, but only 99 clean
   (void)live(life, PASS);
@@ -340,13 +340,13 @@ static void test_broken_takes_more_of_a_flaky_test(void **state) {
   }
 }
 
-static void test_untrusted_failures_break_nothing(void **state) {
+static void test_failures_off_the_trunk_break_nothing(void **state) {
   (void)state;
   struct life *life = born();
   live_long(life, PASS, 30);
   for (int i = 0; i < 5; i++) {
     struct flaky_trial trial = trial_of(life, FAIL);
-    trial.trusted = false;
+    trial.trunk = false;
     trial.fails = 3;
     (void)take(life, &trial);
   }
@@ -431,7 +431,7 @@ int main(void) {
       cmocka_unit_test(test_leaves_flaky_when_quiet),
       cmocka_unit_test(test_broken),
       cmocka_unit_test(test_broken_takes_more_of_a_flaky_test),
-      cmocka_unit_test(test_untrusted_failures_break_nothing),
+      cmocka_unit_test(test_failures_off_the_trunk_break_nothing),
       cmocka_unit_test(test_streak_counts_commits),
       cmocka_unit_test(test_kinds),
       cmocka_unit_test(test_words),

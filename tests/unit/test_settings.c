@@ -359,21 +359,31 @@ static void test_reload_of_broken_files(void **state) {
 static void test_protected_refs(void **state) {
   static const struct {
     const char *line, *branch;
-    bool protects;
+    bool protects, trunk;
   } cases[] = {
-      {"", "any", true},
-      {"", "", true},
-      {"--protected-refs main --protected-refs release/*", "main", true},
-      {"--protected-refs main --protected-refs release/*", "release/1/2", true},
-      {"--protected-refs main --protected-refs release/*", "maintenance", false},
-      {"--protected-refs main", "", false},
-      {"--protected-refs *", "", false},
+      {"", "any", true, false},
+      {"", "", true, true},
+      {"", "main", true, true},
+      {"", "master", true, true},
+      {"", "trunk", true, true},
+      {"", "refs/heads/main", true, true},
+      {"", "origin/master", true, true},
+      {"", "refs/pull/7/merge", true, false},
+      {"", "mainline", true, false},
+      {"", "feature/main", true, false},
+      {"--protected-refs main --protected-refs release/*", "main", true, true},
+      {"--protected-refs main --protected-refs release/*", "release/1/2", true, true},
+      {"--protected-refs main --protected-refs release/*", "maintenance", false, false},
+      {"--protected-refs develop", "main", false, false},
+      {"--protected-refs main", "", false, false},
+      {"--protected-refs *", "", false, false},
   };
   (void)state;
   for (size_t i = 0; i < COUNT_OF(cases); i++) {
     struct settings settings;
     assert_int_equal(load(cases[i].line, &settings), 0);
     if (settings_protects(&settings, cases[i].branch) != cases[i].protects) fail_msg("case %zu", i);
+    if (settings_trunk(&settings, cases[i].branch) != cases[i].trunk) fail_msg("case %zu: trunk", i);
     settings_release(&settings);
   }
 }
