@@ -26,9 +26,12 @@ struct window {  // events that still count
   bool commits;  // of two commits at least
 };
 
+static bool has_key(const struct flaky_keys *keys, uint64_t key);
+static void drop_key(struct flaky_keys *keys, uint64_t key);
 static void decay(struct flaky_memory *memory, uint64_t now_ms);
 static void fail_all(struct flaky_memory *memory, const struct flaky_trial *trial);
 static bool is_isolated(const struct flaky_memory *memory, const struct flaky_trial *trial);
+static void pass_on_trunk(struct flaky_memory *memory, const struct flaky_trial *trial);
 static void make_event(const struct flaky_trial *trial, struct flaky_event *event);
 static struct window look_back(const struct flaky_memory *memory, const struct flaky_event *events, size_t count,
                                uint64_t now_ms);
@@ -53,12 +56,35 @@ bool flaky_build_sick(const struct flaky_first *build, const struct flaky_first 
   return last->n > 0 && last->failed * 20.0 < last->n;
 }
 
-uint64_t flaky_name(const char *name) {
-  uint64_t hash = UINT64_C(14695981039346656037);
-  if (name[0] == '\0') return 0;
+static uint64_t hash_on(uint64_t hash, const char *name) {
   for (; *name != '\0'; name++)
     hash = (hash ^ (unsigned char)*name) * UINT64_C(1099511628211);
   return hash ? hash : 1;
+}
+
+uint64_t flaky_name(const char *name) {
+  return name[0] == '\0' ? 0 : hash_on(UINT64_C(14695981039346656037), name);
+}
+
+uint64_t flaky_worker(const char *host, const char *node, uint32_t number) {
+  uint64_t hash = hash_on(hash_on(UINT64_C(14695981039346656037), host), "\n");
+  return node[0] == '\0' ? hash_on(hash, "\n") + number : hash_on(hash, node);
+}
+
+void flaky_keys_add(struct flaky_keys *keys, uint64_t key) {
+  assert(keys->n <= FLAKY_KEYS);
+  if (key != 0 && keys->n < FLAKY_KEYS && !has_key(keys, key)) keys->key[keys->n++] = key;
+}
+
+static bool has_key(const struct flaky_keys *keys, uint64_t key) {
+  for (uint32_t i = 0; i < keys->n; i++)
+    if (keys->key[i] == key) return true;
+  return false;
+}
+
+static void drop_key(struct flaky_keys *keys, uint64_t key) {
+  for (uint32_t i = 0; i < keys->n; i++)
+    if (keys->key[i] == key) keys->key[i] = keys->key[--keys->n];
 }
 
 uint64_t flaky_commit(const char *commit, uint64_t build) {
@@ -100,11 +126,7 @@ bool flaky_learn(struct flaky_memory *memory, const struct flaky_trial *trial, s
   else if (!counted && memory->clean < UINT32_MAX)
     memory->clean++;
   if (flips || isolated) memory->last_event_ms = event->at_ms;
-  if (trial->trunk && (trial->now & FLAKY_SAW_PASS)) {
-    memory->last_good = trial->build;
-    memory->first_bad = memory->bad_commit = 0;
-    memory->streak = memory->streak_attempts = memory->streak_workers = 0;
-  }
+  if (trial->trunk && (trial->now & FLAKY_SAW_PASS)) pass_on_trunk(memory, trial);
   return flips || isolated;
 }
 
@@ -197,12 +219,33 @@ static void fail_all(struct flaky_memory *memory, const struct flaky_trial *tria
   memory->bad_commit = trial->commit;
   memory->bad_worker = trial->worker;
   memory->streak_attempts += trial->fails;
-  memory->streak_workers += trial->fail_workers;
+  memory->bad_ms = memory->bad_ms > trial->at_ms ? memory->bad_ms : trial->at_ms;
+  for (uint32_t i = 0; i < trial->fail_workers.n; i++)
+    flaky_keys_add(&memory->streak_workers, trial->fail_workers.key[i]);
+  flaky_keys_add(&memory->streak_branches, trial->branch);
+}
+
+// Whether a pass on this branch answers the streak's failures, as far as the branches are known.
+static bool failed_here(const struct flaky_memory *memory, const struct flaky_trial *trial) {
+  const struct flaky_keys *branches = &memory->streak_branches;
+  return trial->branch == 0 || branches->n == 0 || has_key(branches, trial->branch);
 }
 
 static bool is_isolated(const struct flaky_memory *memory, const struct flaky_trial *trial) {
   return trial->trunk && memory->streak == 1 && memory->streak_attempts == 1 && memory->last_good != 0 &&
-         memory->bad_commit != trial->commit;
+         memory->bad_commit != trial->commit && failed_here(memory, trial);
+}
+
+// While one branch still fails, another one's pass says nothing of it.
+static void pass_on_trunk(struct flaky_memory *memory, const struct flaky_trial *trial) {
+  bool one_commit = memory->streak == 1 && memory->bad_commit == trial->commit;
+  bool old = trial->at_ms >= memory->bad_ms + FLAKY_WINDOW_MS;
+  drop_key(&memory->streak_branches, trial->branch);
+  if (memory->streak_branches.n > 0 && trial->branch != 0 && !one_commit && !old) return;
+  memory->last_good = trial->build;
+  memory->first_bad = memory->bad_commit = memory->bad_ms = 0;
+  memory->streak = memory->streak_attempts = 0;
+  memory->streak_workers = memory->streak_branches = (struct flaky_keys){0};
 }
 
 static void make_event(const struct flaky_trial *trial, struct flaky_event *event) {
@@ -242,7 +285,7 @@ static bool is_broken(const struct flaky_memory *memory, double theta) {
   double fails = memory->streak_attempts, chance = theta < 0.005 ? 0.005 : theta > 0.9 ? 0.9 : theta;
   if (fails * log(BROKEN_PASS / chance) < BROKEN_EVIDENCE) return false;
   return memory->streak >= BROKEN_COMMITS ||
-         (memory->streak_attempts >= BROKEN_ATTEMPTS && memory->streak_workers >= 2);
+         (memory->streak_attempts >= BROKEN_ATTEMPTS && memory->streak_workers.n >= 2);
 }
 
 static bool is_clean(const struct flaky_memory *memory, double theta, uint64_t now_ms) {

@@ -11,6 +11,7 @@ enum {
   FLAKY_EVENTS_MAX = 512,  // newest events of one test that are judged
   FLAKY_NEW_TRIALS = 20,   // with fewer a test is new
   FLAKY_CLUSTER = 5,       // flips of one worker and build that count in full together
+  FLAKY_KEYS = 16,         // members of a set that are told apart
 };
 #define FLAKY_DAY_MS UINT64_C(86400000)
 #define FLAKY_WINDOW_MS (14 * FLAKY_DAY_MS)  // events older than this prove nothing; also the half-life of F and R
@@ -44,19 +45,25 @@ enum flaky_flags {        // of an event; numbers stand in the database
   FLAKY_ISOLATED = 32,  // a lone failure between passes of other commits
 };
 
+struct flaky_keys {  // a small set of names as numbers; what comes when it is full is not kept
+  uint64_t key[FLAKY_KEYS];
+  uint32_t n;
+};
+
 struct flaky_trial {
   uint64_t at_ms;
-  uint64_t build, commit;  // commit: flaky_commit
-  unsigned before;         // flaky_saw of the build's earlier rounds
-  unsigned now;            // flaky_saw of this round and the earlier ones
-  unsigned other;          // flaky_saw of other builds of the commit
-  uint32_t fails;          // failing attempts of this round
-  uint32_t fail_workers;   // different workers among them
-  uint32_t worker;         // of the build's first failing attempt
-  uint64_t host;           // its host, as a number; 0: unknown
-  unsigned flags;          // flaky_flags, without FLAKY_ISOLATED
-  uint32_t cluster;        // k: flips of this build on that worker, this one included
-  bool trunk;              // of the trunk: elsewhere a failure without a pass says nothing of the code that all share
+  uint64_t build, commit;          // commit: flaky_commit
+  unsigned before;                 // flaky_saw of the build's earlier rounds
+  unsigned now;                    // flaky_saw of this round and the earlier ones
+  unsigned other;                  // flaky_saw of other builds of the commit
+  uint32_t fails;                  // failing attempts of this round
+  struct flaky_keys fail_workers;  // flaky_worker of those, each once
+  uint32_t worker;                 // of the build's first failing attempt
+  uint64_t host;                   // its host, as a number; 0: unknown
+  unsigned flags;                  // flaky_flags, without FLAKY_ISOLATED
+  uint32_t cluster;                // k: flips of this build on that worker, this one included
+  uint64_t branch;                 // flaky_name
+  bool trunk;  // of the trunk: elsewhere a failure without a pass says nothing of the code that all share
 };
 
 // A failure of code that is good, which is what a flip is.
@@ -74,10 +81,12 @@ struct flaky_memory {
   uint64_t cleared_ms;       // events up to here were forgiven
   uint64_t last_event_ms;
   uint64_t last_good, first_bad;  // builds; first_bad 0: no failures without a pass since last_good
-  uint64_t bad_commit;            // of the newest failure since then
+  uint64_t bad_commit, bad_ms;    // of the newest failure since then
   uint32_t bad_worker;
-  uint32_t trials, clean;                            // clean: good trials without failure since the last event
-  uint32_t streak, streak_attempts, streak_workers;  // commits, attempts, workers that failed since last_good
+  uint32_t trials, clean;             // clean: good trials without failure since the last event
+  uint32_t streak, streak_attempts;   // commits and attempts that failed since last_good
+  struct flaky_keys streak_workers;   // flaky_worker of those
+  struct flaky_keys streak_branches;  // where it failed, and did not pass since
   enum flaky_state state;
   bool flagged;  // flaky, and not clean for long enough since
 };
@@ -86,6 +95,10 @@ struct flaky_memory {
 uint64_t flaky_commit(const char *commit, uint64_t build);
 // A number for any name; 0 for the empty one.
 uint64_t flaky_name(const char *name);
+// A number for a worker as far as builds can tell them apart: a node on a host. One without a name goes by its number
+// in the build.
+uint64_t flaky_worker(const char *host, const char *node, uint32_t number);
+void flaky_keys_add(struct flaky_keys *keys, uint64_t key);  // 0 is nobody
 
 // True when this trial is a flip: it failed although the commit is good, and earlier rounds had not shown it yet.
 bool flaky_flips(const struct flaky_trial *trial);
@@ -96,13 +109,15 @@ bool flaky_flips(const struct flaky_trial *trial);
 //   all-fail: neither; on the trunk the streak of failing commits grows
 //   isolated: on the trunk, a pass, after exactly one failing attempt, of another commit, after a pass: F+1, R+1,
 //             weight 0.5
-// A pass on the trunk ends the streak. True, and *event: it was a flip; the caller keeps the event for flaky_judge.
+// A pass on each of the trunk's branches on which it failed ends the streak; a pass on any of them when the failures
+// are of that one commit, are older than FLAKY_WINDOW_MS, or when a branch is unknown. True, and *event: it was a flip;
+// the caller keeps the event for flaky_judge.
 bool flaky_learn(struct flaky_memory *memory, const struct flaky_trial *trial, struct flaky_event *event);
 
 // The state after the trial, and why; true when it changed. events: those of the test, in any order, at most
 // FLAKY_EVENTS_MAX. The first that holds:
 //   broken:  a·ln(0.98 / clamp(θ̂, 0.005, 0.9)) ≥ 6.9 with a failing attempts in the streak, over ≥ 2 commits, or
-//            a ≥ 3 on ≥ 2 workers. Until the first pass on the trunk.
+//            a ≥ 3 on ≥ 2 workers. Until the streak ends.
 //   flaky:   Σ weight ≥ 2 within FLAKY_WINDOW_MS over ≥ 2 commits. Until `clean` reaches clamp(5/θ̂, 50, 500), or 100
 //            when no event came for FLAKY_WINDOW_MS: then F is divided by 4 and the events so far are forgiven.
 //   suspect: Σ weight > 0.   new: fewer than FLAKY_NEW_TRIALS.   healthy: otherwise.

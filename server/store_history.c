@@ -116,15 +116,24 @@ static void ask_flaky(struct store_asking *ask) {
   }
 }
 
+// As it stands in the sets of branches where a test fails or is slow.
+static uint64_t branch_key(const struct store_asking *ask) {
+  return flaky_name(ask->query->branch ? ask->query->branch : "");
+}
+
 static void ask_broken(struct store_asking *ask) {
-  enum store_sql which = store_query_suites(ask, SQL_QUERY_BROKEN, SQL_QUERY_BROKEN_ALL, store_int(0));
+  uint64_t branch = branch_key(ask);
+  enum store_sql which =
+      store_query_suites(ask, SQL_QUERY_BROKEN, SQL_QUERY_BROKEN_ALL, store_blob(&branch, sizeof branch));
   if (which == SQL_COUNT) return;
   while (!store_query_full(ask) && store_sql_row(ask->db, which))
     store_query_cells(ask->rows, ask->db->stmt[which], 0, COUNT_OF(broken_columns));
 }
 
 static void ask_slower(struct store_asking *ask) {
-  enum store_sql which = store_query_suites(ask, SQL_QUERY_SLOWER, SQL_QUERY_SLOWER_ALL, store_int(0));
+  uint64_t branch = branch_key(ask);
+  enum store_sql which =
+      store_query_suites(ask, SQL_QUERY_SLOWER, SQL_QUERY_SLOWER_ALL, store_blob(&branch, sizeof branch));
   if (which == SQL_COUNT) return;
   while (!store_query_full(ask) && store_sql_row(ask->db, which))
     store_query_cells(ask->rows, ask->db->stmt[which], 0, COUNT_OF(slower_columns));

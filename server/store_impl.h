@@ -189,7 +189,7 @@ struct store_learn_test {
 };
 
 struct store_learn_worker {
-  uint64_t host;  // as a number; 0: unknown
+  uint64_t host, key;  // flaky_name of its host, 0: unknown; flaky_worker
   uint64_t observed_us, expected_us;
   struct flaky_first first;
   uint32_t flips;
@@ -207,6 +207,7 @@ struct store_learn {
   uint64_t suite, at_ms;
   uint32_t round, cursor;
   char *commit;
+  uint64_t branch;  // flaky_name
   bool trusted, trunk, loaded, judged, gathered;
   struct store_learn_row *row;  // by test and attempt
   size_t count, room;
@@ -339,6 +340,9 @@ bool store_judge_gather(struct store *store) MUST_CHECK;  // a slice of what the
 void store_judge_test(struct store *store, const struct store_learn_test *test);  // inside the caller's transaction
 // flaky_saw of a row; 0 when it proves nothing.
 unsigned store_judge_evidence(const struct store_learn *learn, const struct store_learn_row *row);
+// A set of numbers in a column: eight bytes each, NULL when it is empty.
+struct store_arg store_judge_keys(const struct flaky_keys *keys);
+void store_judge_read_keys(sqlite3_stmt *stmt, int column, struct flaky_keys *keys);
 bool store_keep_slice(struct store *store);
 
 // ---- store_query.c: what the tables share. A query of suites binds 1 the suite or the project, 2 the limit, 3 the

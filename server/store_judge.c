@@ -46,6 +46,17 @@ unsigned store_judge_evidence(const struct store_learn *learn, const struct stor
   return row->status == STORE_PASSED ? FLAKY_SAW_PASS : 0;
 }
 
+struct store_arg store_judge_keys(const struct flaky_keys *keys) {
+  return store_blob(keys->n > 0 ? keys->key : NULL, keys->n * sizeof keys->key[0]);
+}
+
+void store_judge_read_keys(sqlite3_stmt *stmt, int column, struct flaky_keys *keys) {
+  const void *bytes = sqlite3_column_blob(stmt, column);
+  size_t n = (size_t)sqlite3_column_bytes(stmt, column) / sizeof keys->key[0];
+  keys->n = (uint32_t)(n < FLAKY_KEYS ? n : FLAKY_KEYS);
+  if (keys->n > 0) memcpy(keys->key, bytes, keys->n * sizeof keys->key[0]);
+}
+
 // ---- other builds of the commit
 
 // The first of the others is this build itself, in its earlier rounds: what it took until the last of their tests
@@ -159,8 +170,11 @@ static uint64_t whole_us(const struct store_learn_row *row) {
 }
 
 static struct flaky_trial trial_of(const struct store_learn *learn, const struct store_learn_test *test) {
-  struct flaky_trial trial = {
-      .at_ms = learn->at_ms, .build = learn->build, .other = test->other, .trunk = learn->trunk};
+  struct flaky_trial trial = {.at_ms = learn->at_ms,
+                              .build = learn->build,
+                              .other = test->other,
+                              .branch = learn->branch,
+                              .trunk = learn->trunk};
   size_t first = test->to;
   for (size_t i = test->from; i < test->to; i++) {
     const struct store_learn_row *row = &learn->row[i];
@@ -173,11 +187,7 @@ static struct flaky_trial trial_of(const struct store_learn *learn, const struct
     if ((row->flags & STORE_SETTLES) && !(row->flags & STORE_MUTED)) trial.flags |= FLAKY_HIT;
     if (row->round < learn->round) continue;
     trial.fails++;
-    bool counted = false;
-    for (size_t j = test->from; j < i; j++)
-      counted |= learn->row[j].worker == row->worker && learn->row[j].round == learn->round &&
-                 store_judge_evidence(learn, &learn->row[j]) == FLAKY_SAW_FAILURE;
-    trial.fail_workers += !counted;
+    flaky_keys_add(&trial.fail_workers, learn->worker[row->worker].key);
   }
   trial.commit = flaky_commit(learn->commit, learn->build);
   if (first < test->to) follow(learn, test, first, &trial);
@@ -271,11 +281,13 @@ static void read_memory(struct judging *judging) {
   m->clean = (uint32_t)store_sql_int(stmt, 11);
   m->streak = (uint32_t)store_sql_int(stmt, 12);
   m->streak_attempts = (uint32_t)store_sql_int(stmt, 13);
-  m->streak_workers = (uint32_t)store_sql_int(stmt, 14);
+  store_judge_read_keys(stmt, 14, &m->streak_workers);
   m->state = (enum flaky_state)store_sql_int(stmt, 15);
   m->flagged = store_sql_int(stmt, 16) != 0;
   judging->kind = (enum flaky_kind)store_sql_int(stmt, 17);
   judging->hits = store_sql_int(stmt, 18);
+  m->bad_ms = store_sql_int(stmt, 19);
+  store_judge_read_keys(stmt, 20, &m->streak_branches);
   sqlite3_reset(stmt);
   if (m->f < 0 || m->r < 0 || m->state > FLAKY_BROKEN) store_sql_damaged(judging->db, "a test's memory cannot be read");
 }
@@ -341,18 +353,19 @@ static void put_event(struct judging *judging, const struct flaky_event *event) 
 static void write_memory(struct judging *judging, bool hit) {
   const struct flaky_memory *m = &judging->memory;
   const struct flaky_trial *t = &judging->trial;
-  bool blocked = t->trunk && t->before == 0 && t->now == FLAKY_SAW_FAILURE;
+  bool blocked = t->trunk && t->before == 0 && t->now == FLAKY_SAW_FAILURE && !(t->other & FLAKY_SAW_PASS);
   store_sql_run(
       judging->db, SQL_FLAKE_PUT,
       STORE_ARGS(store_int(test_id(judging)), store_int(judging->learn->suite), store_real(m->f), store_real(m->r),
                  store_int(m->at_ms), store_int(m->since_ms), store_int(m->cleared_ms), store_int(m->last_event_ms),
                  store_int(m->last_good), store_int(m->first_bad), store_int(m->bad_commit), store_int(m->bad_worker),
                  store_int(m->trials), store_int(m->clean), store_int(m->streak), store_int(m->streak_attempts),
-                 store_int(m->streak_workers), store_int(m->state), store_int(m->flagged), store_int(judging->kind),
+                 store_int(m->streak_workers.n), store_int(m->state), store_int(m->flagged), store_int(judging->kind),
                  store_int(judging->flips), store_int(judging->runs), store_int(judging->fails),
                  store_int(t->before == 0), store_int(judging->flips ? t->at_ms : 0),
                  store_int(judging->fails ? t->at_ms : 0), store_int(blocked), store_int(hit),
-                 store_int(judging->lost_us)));
+                 store_int(judging->lost_us), store_int(m->bad_ms), store_judge_keys(&m->streak_workers),
+                 store_judge_keys(&m->streak_branches)));
 }
 
 static void log_state(struct judging *judging, enum flaky_state before) {

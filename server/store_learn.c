@@ -16,6 +16,7 @@ struct durations {  // what is remembered of a test's durations beside its ring
   uint64_t build[ESTIMATE_RING];
   double runs7, cost7;
   uint64_t cost_ms, base_us, step_us, step_ms, step_from, step_to;
+  struct flaky_keys step_branches;  // where it was slow since
 };
 
 static bool pick(struct store *store);
@@ -27,7 +28,8 @@ static void teach_durations(struct store_db *db, const struct store_learn *learn
 static void read_durations(struct store_db *db, uint32_t test, struct durations *more);
 static uint64_t at_usual_speed(const struct store_learn *learn, const struct store_learn_row *row, uint64_t us);
 static void count_cost(struct durations *more, const struct store_learn *learn, uint64_t us);
-static void find_step(struct durations *more, const struct store_learn *learn, const struct estimate_history *history);
+static void find_step(struct store_db *db, struct durations *more, const struct store_learn *learn,
+                      const struct estimate_history *history);
 static void teach_file(struct store_db *db, const struct store_learn_row *row, uint64_t excess_us);
 static bool teaches(const struct store_learn *learn, const struct store_learn_row *row);
 
@@ -72,6 +74,7 @@ static bool pick(struct store *store) {
         .at_ms = store_sql_int(stmt, 5),
         .trusted = store_sql_int(stmt, 6) != 0,
         .trunk = store_sql_int(stmt, 7) != 0,
+        .branch = flaky_name(store_sql_text(stmt, 8)),
     };
   }
   if (!store_thread_commit(store)) store_learn_release(learn);
@@ -202,7 +205,7 @@ static void teach_durations(struct store_db *db, const struct store_learn *learn
                                      row->first || process);
     more.build[(history.n - 1) % ESTIMATE_RING] = learn->build;
     count_cost(&more, learn, (uint64_t)history.ring[(history.n - 1) % ESTIMATE_RING]);
-    find_step(&more, learn, &history);
+    find_step(db, &more, learn, &history);
     if (row->first && !process) teach_file(db, row, excess);  // a process' own start is no file's set-up
   }
   if (!known) return;
@@ -214,7 +217,7 @@ static void teach_durations(struct store_db *db, const struct store_learn *learn
                  store_int(last_us), store_int(estimate_expected(&history)), store_int(estimate_high(&history)),
                  store_blob(more.build, sizeof more.build), store_real(more.runs7), store_real(more.cost7),
                  store_int(more.cost_ms), store_int(more.base_us), store_int(more.step_us), store_int(more.step_ms),
-                 store_int(more.step_from), store_int(more.step_to)));
+                 store_int(more.step_from), store_int(more.step_to), store_judge_keys(&more.step_branches)));
 }
 
 static void read_durations(struct store_db *db, uint32_t test, struct durations *more) {
@@ -231,6 +234,7 @@ static void read_durations(struct store_db *db, uint32_t test, struct durations 
   more->step_ms = store_sql_int(stmt, 6);
   more->step_from = store_sql_int(stmt, 7);
   more->step_to = store_sql_int(stmt, 8);
+  store_judge_read_keys(stmt, 9, &more->step_branches);
   sqlite3_reset(stmt);
 }
 
@@ -253,18 +257,28 @@ static void count_cost(struct durations *more, const struct store_learn *learn, 
 }
 
 // The step stands until the test takes no more than 1.2 times what it did before.
-static void find_step(struct durations *more, const struct store_learn *learn, const struct estimate_history *history) {
-  uint64_t before_us, after_us;
+static void find_step(struct store_db *db, struct durations *more, const struct store_learn *learn,
+                      const struct estimate_history *history) {
+  uint64_t before_us, after_us, last_us = (uint64_t)history->ring[(history->n - 1) % ESTIMATE_RING];
   if (more->step_ms != 0) {
     more->step_us = estimate_recent(history);
-    if (more->step_us * 5 <= more->base_us * 6)
-      more->base_us = more->step_us = more->step_ms = more->step_from = more->step_to = 0;
+    if (last_us * 5 > more->base_us * 6) flaky_keys_add(&more->step_branches, learn->branch);
+    if (more->step_us * 5 > more->base_us * 6) return;
+    more->base_us = more->step_us = more->step_ms = more->step_from = more->step_to = 0;
+    more->step_branches = (struct flaky_keys){0};
   } else if (estimate_slower(history, &before_us, &after_us)) {
     more->base_us = before_us;
     more->step_us = after_us;
     more->step_ms = learn->at_ms;
     more->step_from = more->build[(history->n - 1 - ESTIMATE_RECENT) % ESTIMATE_RING];
     more->step_to = more->build[(history->n - ESTIMATE_RECENT) % ESTIMATE_RING];
+    for (uint32_t i = 1; i <= ESTIMATE_RECENT; i++) {
+      uint64_t build = more->build[(history->n - i) % ESTIMATE_RING];
+      sqlite3_stmt *stmt = store_sql_start(db, SQL_BUILD_BRANCH, STORE_ARGS(store_int(build)));
+      if (!store_sql_row(db, SQL_BUILD_BRANCH)) continue;
+      flaky_keys_add(&more->step_branches, flaky_name(store_sql_text(stmt, 0)));
+      sqlite3_reset(stmt);
+    }
   }
 }
 

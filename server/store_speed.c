@@ -55,6 +55,7 @@ static void read_workers(struct store_db *db, struct store_learn *learn, uint64_
     if (idx >= learn->worker_count) continue;
     learn->worker[idx].host = flaky_name(store_sql_text(stmt, 1));
     stored_ppm[idx] = store_sql_int(stmt, 2);
+    learn->worker[idx].key = flaky_worker(store_sql_text(stmt, 1), store_sql_text(stmt, 3), (uint32_t)idx);
   }
 }
 

@@ -40,13 +40,15 @@
   " ORDER BY k.state DESC, hits7 DESC, k.lost_us DESC, (k.f+0.02)/(k.r+20.02) DESC, k.test LIMIT ?2 OFFSET ?3) x" \
   " ORDER BY x.state DESC, x.hits7 DESC, x.lost_us DESC, (x.f+0.02)/(x.r+20.02) DESC, x.test"
 
+// ?6, here and in SLOWER: the number of the branch. Without a set, a test fails where it began to.
 #define BROKEN(suite)                                                                                    \
   "SELECT t.node, f.path, k.since_ms, nullif(good.commit_sha, ''), nullif(bad.commit_sha, ''), bad.ext," \
   " bad.branch, k.streak, k.streak_attempts, k.streak_workers, k.streak_builds, k.last_fail_ms"          \
   " FROM flake_stat k INDEXED BY flake_stat_state CROSS JOIN test t ON t.id=k.test"                      \
   " LEFT JOIN file_stat f ON f.id=t.file LEFT JOIN build good ON good.id=k.last_good"                    \
   " LEFT JOIN build bad ON bad.id=k.first_bad WHERE k.state=4 AND k.state>=2 AND k.suite" suite          \
-  " AND k.last_fail_ms>=?4 AND (?5='' OR bad.branch=?5)"                                                 \
+  " AND k.last_fail_ms>=?4"                                                                              \
+  " AND (?5='' OR iif(k.bad_branches IS NULL, bad.branch=?5, instr(k.bad_branches, ?6)))"                \
   " ORDER BY k.streak_builds DESC, k.since_ms, k.test LIMIT ?2 OFFSET ?3"
 
 #define SLOWER(suite)                                                                    \
@@ -56,8 +58,8 @@
   " FROM dur_stat d INDEXED BY dur_stat_step CROSS JOIN test t ON t.id=d.test"           \
   " LEFT JOIN file_stat f ON f.id=t.file LEFT JOIN build a ON a.id=d.step_from"          \
   " LEFT JOIN build z ON z.id=d.step_to WHERE d.step_ms>0 AND d.suite" suite             \
-  " AND d.step_ms>=?4"                                                                   \
-  " AND (?5='' OR z.branch=?5) ORDER BY cost DESC, d.test LIMIT ?2 OFFSET ?3"
+  " AND d.step_ms>=?4 AND (?5='' OR z.branch=?5 OR instr(d.step_branches, ?6))"          \
+  " ORDER BY cost DESC, d.test LIMIT ?2 OFFSET ?3"
 
 #define TOTAL(suite) "SELECT sum(est_us) FROM dur_stat INDEXED BY dur_stat_slow WHERE suite" suite
 
@@ -107,6 +109,7 @@ static const char *const texts[] = {
     [SQL_BUILD_COUNTS] =
         "UPDATE build SET passed=passed+?2, failed=failed+?3, skipped=skipped+?4, muted=muted+?5 WHERE id=?1",
     [SQL_BUILD_UNTRUSTED] = "UPDATE build SET trusted=0 WHERE id=?1",
+    [SQL_BUILD_BRANCH] = "SELECT branch FROM build WHERE id=?1",
     [SQL_BUILD_WORKER] = "UPDATE build SET workers=workers+1 WHERE id=?1",
     [SQL_WORKER_UPDATE] =
         "UPDATE worker SET node=?3, attempt=?4, host=?5, session=?6, joined_ms=?7, left_ms=NULL,"
@@ -142,7 +145,8 @@ static const char *const texts[] = {
     [SQL_FILE_SETUP] = "SELECT setup_us FROM file_stat WHERE id=?1",
 
     [SQL_LEARN_NEXT] =
-        "SELECT id, suite, learned_round+1, learned, commit_sha, coalesce(ended_ms, started_ms), trusted, trunk"
+        "SELECT id, suite, learned_round+1, learned, commit_sha, coalesce(ended_ms, started_ms), trusted, trunk,"
+        " branch"
         " FROM build INDEXED BY build_unlearned WHERE round > learned_round + (state < 3)"
         " ORDER BY learned=0, id LIMIT 1",
     [SQL_LEARN_ROWS] =
@@ -158,21 +162,22 @@ static const char *const texts[] = {
         "SELECT test, status, flags FROM result r WHERE build=?1 AND test BETWEEN ?2 AND ?3 AND NOT EXISTS"
         " (SELECT 1 FROM worker w WHERE w.build=r.build AND w.idx=r.worker AND w.sick) ORDER BY test, attempt",
     [SQL_DURATION_MORE] =
-        "SELECT builds, runs7, cost7, cost_ms, base_us, step_us, step_ms, step_from, step_to FROM dur_stat"
-        " WHERE test=?1",
+        "SELECT builds, runs7, cost7, cost_ms, base_us, step_us, step_ms, step_from, step_to,"
+        " step_branches FROM dur_stat WHERE test=?1",
     [SQL_DURATION_PUT] =
         "INSERT INTO dur_stat(test, suite, n, ring, setup_us, last_us, est_us, high_us, builds, runs7, cost7, cost_ms,"
-        " base_us, step_us, step_ms, step_from, step_to)"
-        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"
+        " base_us, step_us, step_ms, step_from, step_to, step_branches)"
+        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)"
         " ON CONFLICT DO UPDATE SET n=excluded.n, ring=excluded.ring, setup_us=excluded.setup_us,"
         " last_us=excluded.last_us, est_us=excluded.est_us, high_us=excluded.high_us, builds=excluded.builds,"
         " runs7=excluded.runs7, cost7=excluded.cost7, cost_ms=excluded.cost_ms, base_us=excluded.base_us,"
-        " step_us=excluded.step_us, step_ms=excluded.step_ms, step_from=excluded.step_from, step_to=excluded.step_to",
+        " step_us=excluded.step_us, step_ms=excluded.step_ms, step_from=excluded.step_from, step_to=excluded.step_to,"
+        " step_branches=excluded.step_branches",
     [SQL_FILE_SETUP_PUT] = "UPDATE file_stat SET setup_us=?2, n=n+1 WHERE id=?1",
     [SQL_LEARN_CURSOR] = "UPDATE build SET learned=?2 WHERE id=?1",
     [SQL_LEARN_DONE] = "UPDATE build SET learned=0, learned_round=?2 WHERE id=?1",
 
-    [SQL_JUDGE_WORKERS] = "SELECT idx, host, coalesce(speed_ppm, 0) FROM worker WHERE build=?1",
+    [SQL_JUDGE_WORKERS] = "SELECT idx, host, coalesce(speed_ppm, 0), node FROM worker WHERE build=?1",
     [SQL_JUDGE_LAST] =
         "SELECT first_n, first_failed FROM build INDEXED BY build_suite WHERE suite=?1 AND id<?2 AND learned_round>0"
         " AND trusted ORDER BY id DESC LIMIT 1",
@@ -182,19 +187,21 @@ static const char *const texts[] = {
         " longest_test=?8, last_test=?9 WHERE id=?1",
     [SQL_FLAKE_READ] =
         "SELECT f, r, at_ms, since_ms, cleared_ms, last_event_ms, last_good, first_bad, bad_commit, bad_worker,"
-        " trials, clean, streak, streak_attempts, streak_workers, state, flagged, kind, hits"
+        " trials, clean, streak, streak_attempts, bad_workers, state, flagged, kind, hits, bad_ms, bad_branches"
         " FROM flake_stat WHERE test=?1",
     [SQL_FLAKE_PUT] =
         "INSERT INTO flake_stat(test, suite, f, r, at_ms, since_ms, cleared_ms, last_event_ms, last_good, first_bad,"
         " bad_commit, bad_worker, trials, clean, streak, streak_attempts, streak_workers, state, flagged, kind,"
-        " flips, runs, fails, builds, last_flip_ms, last_fail_ms, streak_builds, hits, lost_us)"
+        " flips, runs, fails, builds, last_flip_ms, last_fail_ms, streak_builds, hits, lost_us, bad_ms, bad_workers,"
+        " bad_branches)"
         " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22,"
-        " ?23, ?24, ?25, ?26, ?27, ?28, ?29) ON CONFLICT DO UPDATE SET f=excluded.f, r=excluded.r,"
+        " ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32) ON CONFLICT DO UPDATE SET f=excluded.f, r=excluded.r,"
         " at_ms=excluded.at_ms, since_ms=excluded.since_ms, cleared_ms=excluded.cleared_ms,"
         " last_event_ms=excluded.last_event_ms, last_good=excluded.last_good, first_bad=excluded.first_bad,"
         " bad_commit=excluded.bad_commit, bad_worker=excluded.bad_worker, trials=excluded.trials,"
         " clean=excluded.clean, streak=excluded.streak, streak_attempts=excluded.streak_attempts,"
-        " streak_workers=excluded.streak_workers, state=excluded.state, flagged=excluded.flagged, kind=excluded.kind,"
+        " streak_workers=excluded.streak_workers, bad_ms=excluded.bad_ms, bad_workers=excluded.bad_workers,"
+        " bad_branches=excluded.bad_branches, state=excluded.state, flagged=excluded.flagged, kind=excluded.kind,"
         " flips=flips+excluded.flips, runs=runs+excluded.runs, fails=fails+excluded.fails,"
         " builds=builds+excluded.builds, last_flip_ms=max(last_flip_ms, excluded.last_flip_ms),"
         " last_fail_ms=max(last_fail_ms, excluded.last_fail_ms),"

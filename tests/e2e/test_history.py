@@ -61,6 +61,36 @@ def test_the_trunk_by_another_name(tmp_path, make_daemon):
     assert [row["branch"] for row in daemon.json("broken")] == ["develop"]
 
 
+def test_broken_on_a_branch(tmp_path, make_daemon):
+    """A gate on main sees what fails there, wherever it failed first."""
+    suite = make_suite(tmp_path, BROKEN)
+    daemon = make_daemon(protected_refs=["*"])
+    assert run_build(daemon, suite, "0") == [0]
+    (suite / "bad.a").touch()
+    for number, branch in enumerate(("feature", "feature", "main", "main"), 1):
+        assert run_build(daemon, suite, str(number), branch) == [1]
+    eventually(lambda: runs(daemon)["b"] == 5, what="five builds to teach")
+    for branch, code in (("main", 1), ("feature", 1), ("other", 0)):
+        done = daemon.shard("broken", "--branch", branch, "--fail-if", "rows>0")
+        assert done.returncode == code, (branch, done.stdout, done.stderr)
+    (suite / "bad.a").unlink()
+    assert run_build(daemon, suite, "5", "feature") == [0]
+    eventually(lambda: runs(daemon)["b"] == 6, what="the sixth to teach")
+    assert [row["test"] for row in daemon.json("broken", "--branch", "main")] == ["a"]
+    assert daemon.json("broken", "--branch", "feature") == []
+
+
+def test_one_node_is_one_worker(tmp_path, daemon):
+    """One job, run three times on one commit without retries: no second worker has tried the test."""
+    suite = make_suite(tmp_path, BROKEN)
+    assert run_build(daemon, suite, "0") == [0]
+    (suite / "bad.a").touch()
+    for number in range(3):
+        assert run_build(daemon, suite, "again-%d" % number, SHARD_COMMIT="c") == [1]
+    eventually(lambda: runs(daemon)["b"] == 4, what="four builds to teach")
+    assert daemon.json("broken") == []
+
+
 SCRIPT = """
 case "$1" in
   t/flaky.sh) test -e "seen.$SHARD_BUILD" || { touch "seen.$SHARD_BUILD"; echo "the first time"; exit 1; } ;;

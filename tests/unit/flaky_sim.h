@@ -154,15 +154,13 @@ static unsigned sim_sick(struct sim *sim) {
 static struct flaky_trial sim_trial(const struct sim *sim, uint32_t index, unsigned sick) {
   const struct sim_row *row = &sim->row[index];
   struct flaky_trial trial = {.at_ms = sim->now_ms, .build = sim->build, .commit = sim->build};
-  unsigned failed_on = 0;
   trial.trunk = sim->trunk;
   for (uint32_t a = row->count; a-- > 0;) {
     if (sick & (1u << row->worker[a])) continue;
     trial.now |= row->failed[a] ? FLAKY_SAW_FAILURE : FLAKY_SAW_PASS;
     if (!row->failed[a]) continue;
     trial.fails++;
-    trial.fail_workers += (failed_on & (1u << row->worker[a])) == 0;
-    failed_on |= 1u << row->worker[a];
+    flaky_keys_add(&trial.fail_workers, 1u + row->worker[a]);
     trial.worker = row->worker[a];
   }
   return trial;

@@ -119,14 +119,16 @@ UNUSED static void fx_learned(struct store *store) {
     fx_wake(store);
 }
 
-UNUSED static uint64_t fx_build(struct store *store, uint64_t id, const char *ext, const char *commit) {
+// Of the trunk, on one of its branches.
+UNUSED static uint64_t fx_build_on(struct store *store, uint64_t id, const char *ext, const char *commit,
+                                   const char *branch) {
   const struct store_build build = {
       .build = id,
       .project = "shop",
       .suite = "unit",
       .ext = ext,
       .commit = commit,
-      .branch = "main",
+      .branch = branch,
       .started_ms = 1000000 + id,
       .retries = 1,
       .max_failures = 7,
@@ -137,6 +139,10 @@ UNUSED static uint64_t fx_build(struct store *store, uint64_t id, const char *ex
       .trunk = true,
   };
   return store_put_build(store, &build);
+}
+
+UNUSED static uint64_t fx_build(struct store *store, uint64_t id, const char *ext, const char *commit) {
+  return fx_build_on(store, id, ext, commit, "main");
 }
 
 UNUSED static uint64_t fx_worker(struct store *store, uint64_t build, uint32_t number, const char *node) {

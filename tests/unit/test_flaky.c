@@ -28,6 +28,13 @@ static struct life *born(void) {
   return &life;
 }
 
+static struct flaky_keys workers(uint32_t n) {
+  struct flaky_keys keys = {0};
+  for (uint32_t i = 1; i <= n; i++)
+    flaky_keys_add(&keys, i);
+  return keys;
+}
+
 static struct flaky_trial trial_of(struct life *life, unsigned now) {
   life->build++;
   life->now_ms += FLAKY_DAY_MS / 20;
@@ -37,7 +44,7 @@ static struct flaky_trial trial_of(struct life *life, unsigned now) {
       .commit = life->build,
       .now = now,
       .fails = now & FAIL ? 1 : 0,
-      .fail_workers = now & FAIL ? 1 : 0,
+      .fail_workers = workers(now & FAIL ? 1 : 0),
       .cluster = 1,
       .trunk = true,
   };
@@ -107,6 +114,15 @@ static void test_names(void **state) {
   assert_true(flaky_commit("c0ffee", 1) == flaky_commit("c0ffee", 2));
   assert_true(flaky_commit("", 1) != flaky_commit("", 2));
   assert_true(flaky_commit("", 0) != 0);
+  assert_true(flaky_worker("h", "0", 1) == flaky_worker("h", "0", 2));
+  assert_true(flaky_worker("h", "0", 1) != flaky_worker("i", "0", 1));
+  assert_true(flaky_worker("h", "0", 1) != flaky_worker("h", "1", 1));
+  assert_true(flaky_worker("h", "", 1) != flaky_worker("h", "", 2));
+  assert_true(flaky_worker("h", "", 1) == flaky_worker("h", "", 1));
+  struct flaky_keys keys = workers(FLAKY_KEYS + 5);
+  flaky_keys_add(&keys, 1);
+  flaky_keys_add(&keys, 0);
+  assert_int_equal(keys.n, FLAKY_KEYS);
 }
 
 // What counts for R and F: before, now and other say what the build's earlier rounds, all its rounds, and other builds
@@ -311,7 +327,7 @@ static void test_broken(void **state) {
     for (uint32_t build = 0; build < cases[i].builds; build++) {
       struct flaky_trial trial = trial_of(life, FAIL);
       trial.fails = cases[i].fails;
-      trial.fail_workers = cases[i].workers;
+      trial.fail_workers = workers(cases[i].workers);
       (void)take(life, &trial);
     }
     if ((life->memory.state == FLAKY_BROKEN) != cases[i].broken) fail_msg("case %zu", i);
@@ -332,7 +348,7 @@ static void test_broken_takes_more_of_a_flaky_test(void **state) {
     live_long(life, BOTH, 2);
     struct flaky_trial trial = trial_of(life, FAIL);
     trial.fails = fails;
-    trial.fail_workers = 2;
+    trial.fail_workers = workers(2);
     (void)take(life, &trial);
     assert_int_equal(life->memory.state, fails == 6 ? FLAKY_BROKEN : FLAKY_FLAKY);
     (void)live(life, PASS);
@@ -354,22 +370,64 @@ static void test_failures_off_the_trunk_break_nothing(void **state) {
   assert_int_equal(life->memory.streak, 0);
 }
 
-// Re-runs of one commit are one commit, whatever the number of builds.
+// Re-runs of one commit are one commit, whatever the number of builds, and one node is one worker.
 static void test_streak_counts_commits(void **state) {
   (void)state;
   struct life *life = born();
   for (int i = 0; i < 4; i++) {
     struct flaky_trial trial = trial_of(life, FAIL);
     trial.commit = 9;
-    trial.fail_workers = 0;
     (void)take(life, &trial);
   }
   assert_int_equal(life->memory.streak, 1);
   assert_int_equal(life->memory.streak_attempts, 4);
+  assert_int_equal(life->memory.streak_workers.n, 1);
   assert_true(life->memory.state != FLAKY_BROKEN);
   (void)live(life, FAIL);
   assert_int_equal(life->memory.streak, 2);
   assert_int_equal(life->memory.state, FLAKY_BROKEN);
+}
+
+static bool live_on(struct life *life, uint64_t branch, unsigned now) {
+  struct flaky_trial trial = trial_of(life, now);
+  trial.branch = branch;
+  return take(life, &trial);
+}
+
+// Of two branches of the trunk, one's passes neither end nor explain what fails on the other.
+static void test_branches_apart(void **state) {
+  enum { MAIN = 1, RELEASE };
+  (void)state;
+  struct life *life = born();
+  (void)live_on(life, MAIN, PASS);
+  for (int i = 0; i < 2; i++) {
+    (void)live_on(life, MAIN, FAIL);
+    assert_false(live_on(life, RELEASE, PASS));
+  }
+  assert_int_equal(life->memory.state, FLAKY_BROKEN);
+  assert_true(life->memory.last_good == 1 && life->memory.first_bad == 2 && life->events == 0);
+  (void)live_on(life, RELEASE, FAIL);
+  (void)live_on(life, MAIN, PASS);
+  assert_int_equal(life->memory.state, FLAKY_BROKEN);
+  (void)live_on(life, RELEASE, PASS);
+  assert_int_equal(life->memory.streak, 0);
+  assert_int_equal(life->memory.state, FLAKY_NEW);
+  (void)live_on(life, MAIN, FAIL);
+  assert_true(live_on(life, MAIN, PASS));  // between passes of its own branch
+  // A branch that is given up holds nothing for ever, and no failure outlives a pass of its commit.
+  (void)live_on(life, RELEASE, FAIL);
+  (void)live_on(life, MAIN, PASS);
+  assert_int_equal(life->memory.streak, 1);
+  life->now_ms += FLAKY_WINDOW_MS;
+  assert_false(live_on(life, MAIN, PASS));
+  assert_int_equal(life->memory.streak, 0);
+  (void)live_on(life, RELEASE, FAIL);
+  struct flaky_trial same = trial_of(life, PASS);
+  same.branch = MAIN;
+  same.commit = same.build - 1;
+  same.other = FAIL;
+  assert_true(take(life, &same));
+  assert_int_equal(life->memory.streak, 0);
 }
 
 static void test_kinds(void **state) {
@@ -433,6 +491,7 @@ int main(void) {
       cmocka_unit_test(test_broken_takes_more_of_a_flaky_test),
       cmocka_unit_test(test_failures_off_the_trunk_break_nothing),
       cmocka_unit_test(test_streak_counts_commits),
+      cmocka_unit_test(test_branches_apart),
       cmocka_unit_test(test_kinds),
       cmocka_unit_test(test_words),
   };

@@ -33,16 +33,22 @@ static void assert_row(const struct rows *rows, size_t row, const char *want) {
 }
 
 // Tests 1 and 2 of four on two workers; statuses of their only attempts.
-static void build_of(struct store *store, uint64_t build, const char *commit, uint32_t one, uint32_t two) {
+static void build_on(struct store *store, uint64_t build, const char *commit, const char *branch, uint32_t one,
+                     uint32_t two) {
   char ext[16];
   (void)snprintf(ext, sizeof ext, "b%ju", (uintmax_t)build);
-  fx_build(store, build, ext, commit);
+  fx_build_on(store, build, ext, commit, branch);
+  fx_worker(store, build, 0, "0");
   struct store_listed *listed = fx_list(store, build, 4, 2);
   fx_put(store, build, listed->test[0], one, 1, true);
   fx_put(store, build, listed->test[1], two, 1, true);
   store_listed_free(listed);
   fx_end(store, build);
   fx_learned(store);
+}
+
+static void build_of(struct store *store, uint64_t build, const char *commit, uint32_t one, uint32_t two) {
+  build_on(store, build, commit, "main", one, two);
 }
 
 static void test_broken(void **state) {
@@ -55,8 +61,8 @@ static void test_broken(void **state) {
   struct store_query query = query_of(0, 10);
   struct rows rows = ask(store, store_query_broken, &query);
   assert_int_equal(rows_count(&rows), 2);  // the longest first
-  assert_row(&rows, 0, "t/test_0.py::test_0|t/test_0.py|5000003|c1|c2|b2|main|3|3|3|3|5000004");
-  assert_row(&rows, 1, "t/test_0.py::test_1|t/test_0.py|5000004|c2|c3|b3|main|2|2|2|2|5000004");
+  assert_row(&rows, 0, "t/test_0.py::test_0|t/test_0.py|5000003|c1|c2|b2|main|3|3|1|3|5000004");
+  assert_row(&rows, 1, "t/test_0.py::test_1|t/test_0.py|5000004|c2|c3|b3|main|2|2|1|2|5000004");
   rows_release(&rows);
   query.branch = "main";
   query.since_ms = 5000004;
@@ -80,6 +86,42 @@ static void test_broken(void **state) {
   rows_release(&rows);
   query.test = "";
   assert_int_equal(count(store, store_query_log, &query), 2);
+  store_close(store);
+}
+
+static size_t on_branch(struct store *store, query_fn *fn, const char *branch) {
+  struct store_query query = query_of(0, 10);
+  query.branch = branch;
+  return count(store, fn, &query);
+}
+
+// A test is broken on each branch on which it failed and did not pass since, wherever that began.
+static void test_broken_by_branch(void **state) {
+  (void)state;
+  struct store *store = fx_open();
+  build_on(store, 1, "c1", "main", FX_PASSED, FX_PASSED);
+  build_on(store, 2, "c2", "release", FX_FAILED, FX_PASSED);
+  build_on(store, 3, "c3", "main", FX_FAILED, FX_PASSED);
+  assert_int_equal(on_branch(store, store_query_broken, "release"), 1);
+  assert_int_equal(on_branch(store, store_query_broken, "main"), 1);
+  assert_int_equal(on_branch(store, store_query_broken, "other"), 0);
+  build_on(store, 4, "c4", "release", FX_PASSED, FX_PASSED);
+  assert_int_equal(on_branch(store, store_query_broken, "release"), 0);
+  assert_int_equal(on_branch(store, store_query_broken, "main"), 1);
+  build_on(store, 5, "c5", "main", FX_PASSED, FX_PASSED);
+  assert_int_equal(on_branch(store, store_query_broken, ""), 0);
+  store_close(store);
+}
+
+// The same node, commit and test, three times without a retry: no other worker has tried it.
+static void test_one_node_is_one_worker(void **state) {
+  (void)state;
+  struct store *store = fx_open();
+  build_of(store, 1, "c1", FX_PASSED, FX_PASSED);
+  for (uint64_t build = 2; build <= 4; build++)
+    build_of(store, build, "c2", FX_FAILED, FX_PASSED);
+  assert_int_equal(on_branch(store, store_query_broken, ""), 0);
+  assert_int_equal(fx_number("SELECT streak_workers FROM flake_stat WHERE streak_attempts=3"), 1);
   store_close(store);
 }
 
@@ -120,20 +162,21 @@ static void test_builds_filtered(void **state) {
   store_close(store);
 }
 
-// One test of 1 s that takes 3 s from build 6 on; the other becomes slower by less, in total.
+// One test of 1 s that takes 3 s from build 6 on; the other becomes slower by less, in total. On the branch the first
+// is slow as on main, the second is not.
 static void test_slower(void **state) {
   (void)state;
   struct store *store = fx_open();
-  for (uint64_t build = 1; build <= 8; build++) {
+  for (uint64_t build = 1; build <= 9; build++) {
     char ext[16];
     (void)snprintf(ext, sizeof ext, "b%ju", (uintmax_t)build);
-    fx_build(store, build, ext, ext);
+    fx_build_on(store, build, ext, ext, build == 7 ? "topic" : build == 9 ? "late" : "main");
     struct store_listed *listed = fx_list(store, build, 2, 2);
     for (uint32_t i = 0; i < 2; i++) {
       struct store_result r = fx_result(build, listed->test[i], FX_PASSED);
       r.setup_us = r.teardown_us = 0;
       r.worker = i;  // each alone, so that neither makes the other's worker slow
-      r.call_us = build < 6 ? 1000000 : i == 0 ? 3000000 : 2000000;
+      r.call_us = build < 6 || (build == 9 && i == 1) ? 1000000 : i == 0 ? 3000000 : 2000000;
       store_put_result(store, &r);
     }
     store_listed_free(listed);
@@ -143,11 +186,15 @@ static void test_slower(void **state) {
   struct store_query query = query_of(0, 10);
   struct rows rows = ask(store, store_query_slower, &query);
   assert_int_equal(rows_count(&rows), 2);
-  assert_row(&rows, 0, "t/test_0.py::test_0|t/test_0.py|1000000|3000000|3000000|2285714|b5|b6|b6|main|5000008");
+  assert_row(&rows, 0, "t/test_0.py::test_0|t/test_0.py|1000000|3000000|3000000|2571428|b5|b6|b6|main|5000008");
   assert_string_equal(fx_cell(&rows, 1, "after"), "2000000");
   rows_release(&rows);
   query.since_ms = 5000009;
   assert_int_equal(count(store, store_query_slower, &query), 0);
+  assert_int_equal(on_branch(store, store_query_slower, "main"), 2);
+  assert_int_equal(on_branch(store, store_query_slower, "topic"), 2);
+  assert_int_equal(on_branch(store, store_query_slower, "late"), 1);
+  assert_int_equal(on_branch(store, store_query_slower, "other"), 0);
   store_close(store);
 }
 
@@ -219,6 +266,8 @@ static void test_build_and_timeline(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_broken, fx_setup, fx_teardown),
+      cmocka_unit_test_setup_teardown(test_broken_by_branch, fx_setup, fx_teardown),
+      cmocka_unit_test_setup_teardown(test_one_node_is_one_worker, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_flaky_by_branch, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_builds_filtered, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_slower, fx_setup, fx_teardown),
