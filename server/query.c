@@ -372,6 +372,7 @@ static void query_run(const struct query_call *call, Shardd__QueryKind kind) {
     case SHARDD__QUERY_KIND__QUERY_MUTE: query_mute(call, true); return;
     case SHARDD__QUERY_KIND__QUERY_UNMUTE: query_mute(call, false); return;
     case SHARDD__QUERY_KIND__QUERY_LOG: query_store(call, store_query_log, false); return;
+    case SHARDD__QUERY_KIND__QUERY_STATE: query_store(call, store_query_state_of, false); return;
     case SHARDD__QUERY_KIND__QUERY_DURATIONS: query_store(call, store_query_durations, false); return;
     case SHARDD__QUERY_KIND__QUERY_IMPORT: query_import(call); return;
     case SHARDD__QUERY_KIND__QUERY_BACKUP: query_backup(call); return;

@@ -270,6 +270,9 @@ int store_query_slower(struct store *store, const struct store_query *query, str
                        struct store_error *error);
 // Changes of states and of quarantine, newest first; of one test when query->test is not "".
 int store_query_log(struct store *store, const struct store_query *query, struct rows *rows, struct store_error *error);
+// What one test is taken for, in each suite that has it; neither age nor branch narrow it.
+int store_query_state_of(struct store *store, const struct store_query *query, struct rows *rows,
+                         struct store_error *error);
 // Muted tests, expired ones first; and unless the quarantine is off, those that would enter it (candidate).
 int store_query_quarantine(struct store *store, const struct store_query *query, struct rows *rows,
                            struct store_error *error);

@@ -2,7 +2,6 @@
 // read-only connection. Each query walks an index that holds only the tests it is about, and stops at its limit or at a
 // full page. Must not know the wire or who asks. The columns and their formulas: docs/history.md.
 #include <stdio.h>
-#include <string.h>
 
 #include "server/store_impl.h"
 
@@ -44,12 +43,24 @@ static const struct rows_column log_columns[] = {
     {"new", ROWS_TEXT},     {"who", ROWS_TEXT},  {"why", ROWS_TEXT},
 };
 
+static const struct rows_column state_columns[] = {
+    {"test", ROWS_TEXT},          {"file", ROWS_TEXT},
+    {"suite", ROWS_TEXT},         {"state", ROWS_TEXT},
+    {"since", ROWS_TIME_MS},      {"rate", ROWS_RATIO_PPM},
+    {"rate_low", ROWS_RATIO_PPM}, {"rate_high", ROWS_RATIO_PPM},
+    {"flips", ROWS_INT},          {"runs", ROWS_INT},
+    {"builds", ROWS_INT},         {"kind", ROWS_TEXT},
+    {"last_flip", ROWS_TIME_MS},  {"last_failure", ROWS_TIME_MS},
+    {"lost", ROWS_DURATION_US},   {"muted_until", ROWS_TIME_MS},
+};
+
 static void ask_slow(struct store_asking *ask);
 static void ask_flaky(struct store_asking *ask);
 static void ask_broken(struct store_asking *ask);
 static void ask_slower(struct store_asking *ask);
 static void ask_log(struct store_asking *ask);
 static void ask_log_of_test(struct store_asking *ask);
+static void ask_state(struct store_asking *ask);
 
 int store_query_slow(struct store *store, const struct store_query *query, struct rows *rows,
                      struct store_error *error) {
@@ -75,6 +86,11 @@ int store_query_log(struct store *store, const struct store_query *query, struct
                     struct store_error *error) {
   return store_query_ask(store, query, rows, error, log_columns, COUNT_OF(log_columns),
                          query->test != NULL && query->test[0] != '\0' ? ask_log_of_test : ask_log);
+}
+
+int store_query_state_of(struct store *store, const struct store_query *query, struct rows *rows,
+                         struct store_error *error) {
+  return store_query_ask(store, query, rows, error, state_columns, COUNT_OF(state_columns), ask_state);
 }
 
 // Shares are of the sum of all expectations: that many workers could share it, if this test were not alone longer.
@@ -148,22 +164,34 @@ static void ask_log(struct store_asking *ask) {
 
 // A test of one name may stand in several suites: the newest changes of the first of them that has any.
 static void ask_log_of_test(struct store_asking *ask) {
-  enum { SUITES = 64 };
   const struct store_query *query = ask->query;
-  uint64_t suite[SUITES];
-  size_t suites = 0;
-  uint64_t project = store_sql_number(ask->db, SQL_PROJECT_FIND, STORE_ARGS(store_text(query->project)));
-  sqlite3_stmt *stmt =
-      store_sql_start(ask->db, SQL_QUERY_SUITES, STORE_ARGS(store_int(project), store_text(query->suite)));
-  while (suites < SUITES && store_sql_row(ask->db, SQL_QUERY_SUITES))
-    suite[suites++] = store_sql_int(stmt, 0);
-  for (size_t i = 0; i < suites && rows_count(ask->rows) == 0; i++) {
-    uint64_t test = store_sql_number(ask->db, SQL_TEST_FIND,
-                                     STORE_ARGS(store_int(suite[i]), store_blob(query->test, strlen(query->test))));
-    stmt = store_sql_start(
-        ask->db, SQL_QUERY_LOG_TEST,
-        STORE_ARGS(store_int(test), store_int(query->limit), store_int(query->after), store_int(query->since_ms)));
+  struct store_place place[STORE_TEST_SUITES];
+  size_t places = store_query_places(ask, place);
+  for (size_t i = 0; i < places && rows_count(ask->rows) == 0; i++) {
+    sqlite3_stmt *stmt = store_sql_start(ask->db, SQL_QUERY_LOG_TEST,
+                                         STORE_ARGS(store_int(place[i].test), store_int(query->limit),
+                                                    store_int(query->after), store_int(query->since_ms)));
     while (!store_query_full(ask) && store_sql_row(ask->db, SQL_QUERY_LOG_TEST))
       store_query_cells(ask->rows, stmt, 0, COUNT_OF(log_columns));
+  }
+}
+
+static void ask_state(struct store_asking *ask) {
+  struct store_place place[STORE_TEST_SUITES];
+  size_t places = store_query_places(ask, place);
+  for (size_t i = 0; i < places; i++) {
+    sqlite3_stmt *stmt = store_sql_start(ask->db, SQL_QUERY_STATE, STORE_ARGS(store_int(place[i].test)));
+    if (!store_sql_row(ask->db, SQL_QUERY_STATE)) continue;
+    struct flaky_rate rate = flaky_rate(sqlite3_column_double(stmt, 5), sqlite3_column_double(stmt, 6));
+    store_query_cells(ask->rows, stmt, 0, 3);
+    rows_string(ask->rows, flaky_state_name((enum flaky_state)store_sql_int(stmt, 3)));
+    store_query_cells(ask->rows, stmt, 4, 1);
+    rows_int(ask->rows, (int64_t)(rate.theta * PPM));
+    rows_int(ask->rows, (int64_t)(rate.lo * PPM));
+    rows_int(ask->rows, (int64_t)(rate.hi * PPM));
+    store_query_cells(ask->rows, stmt, 7, 3);
+    rows_string(ask->rows, flaky_kind_name((enum flaky_kind)store_sql_int(stmt, 10)));
+    store_query_cells(ask->rows, stmt, 11, 4);
+    sqlite3_reset(stmt);
   }
 }

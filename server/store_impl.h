@@ -358,6 +358,12 @@ int store_query_ask(struct store *store, const struct store_query *query, struct
 // Starts `one` when the query means one suite, else `all`; SQL_COUNT when there is none, and the error says so.
 enum store_sql store_query_suites(struct store_asking *ask, enum store_sql one, enum store_sql all,
                                   struct store_arg more);
+// The test in the suites that know it, by suite; STORE_TEST_SUITES at most. 0: none does, and the error says so.
+enum { STORE_TEST_SUITES = 64 };
+struct store_place {
+  uint64_t suite, test;
+};
+size_t store_query_places(struct store_asking *ask, struct store_place *place);
 bool store_query_full(struct store_asking *ask);                                     // of a page; sets rows->next
 void store_query_cells(struct rows *rows, sqlite3_stmt *stmt, int from, int count);  // columns as they are
 const char *store_query_state(uint64_t state);

@@ -22,6 +22,7 @@ static const struct rows_column test_columns[] = {
     {"build", ROWS_TEXT},        {"commit", ROWS_TEXT},      {"branch", ROWS_TEXT},          {"when", ROWS_TIME_MS},
     {"worker", ROWS_INT},        {"node", ROWS_TEXT},        {"attempt", ROWS_INT},          {"status", ROWS_TEXT},
     {"setup", ROWS_DURATION_US}, {"call", ROWS_DURATION_US}, {"teardown", ROWS_DURATION_US}, {"text", ROWS_TEXT},
+    {"suite", ROWS_TEXT},
 };
 
 static void ask_builds(struct store_asking *ask);
@@ -89,27 +90,32 @@ static void ask_workers(struct store_asking *ask) {
     store_query_cells(ask->rows, stmt, 0, COUNT_OF(worker_columns));
 }
 
-// The suites that know the test, one after the other; in each, the newest runs first.
-static void ask_test(struct store_asking *ask) {
-  enum { SUITES = 64 };
+size_t store_query_places(struct store_asking *ask, struct store_place *place) {
   const struct store_query *query = ask->query;
-  uint64_t suite[SUITES];
+  uint64_t suite[STORE_TEST_SUITES];
   size_t suites = 0, known = 0;
   uint64_t project = store_sql_number(ask->db, SQL_PROJECT_FIND, STORE_ARGS(store_text(query->project)));
   sqlite3_stmt *stmt =
       store_sql_start(ask->db, SQL_QUERY_SUITES, STORE_ARGS(store_int(project), store_text(query->suite)));
-  while (suites < SUITES && store_sql_row(ask->db, SQL_QUERY_SUITES))
+  while (suites < STORE_TEST_SUITES && store_sql_row(ask->db, SQL_QUERY_SUITES))
     suite[suites++] = store_sql_int(stmt, 0);
   for (size_t i = 0; i < suites; i++) {
     uint64_t test = store_sql_number(ask->db, SQL_TEST_FIND,
                                      STORE_ARGS(store_int(suite[i]), store_blob(query->test, strlen(query->test))));
-    if (test == 0) continue;
-    known++;
-    ask_runs(ask, suite[i], test);
+    if (test != 0) place[known++] = (struct store_place){suite[i], test};
   }
   if (known == 0)
     (void)snprintf(ask->error->text, sizeof ask->error->text, "no such test is known in project \"%.100s\"%s%.100s",
                    query->project, query->suite[0] ? ", suite " : "", query->suite);
+  return known;
+}
+
+// In each suite, the newest runs first.
+static void ask_test(struct store_asking *ask) {
+  struct store_place place[STORE_TEST_SUITES];
+  size_t places = store_query_places(ask, place);
+  for (size_t i = 0; i < places; i++)
+    ask_runs(ask, place[i].suite, place[i].test);
 }
 
 static void ask_runs(struct store_asking *ask, uint64_t suite, uint64_t test) {
@@ -122,7 +128,7 @@ static void ask_runs(struct store_asking *ask, uint64_t suite, uint64_t test) {
   while (rows_count(ask->rows) < query->limit && !store_query_full(ask) && store_sql_row(ask->db, SQL_QUERY_RUNS)) {
     store_query_cells(ask->rows, stmt, 0, 7);
     rows_string(ask->rows, status_name(store_sql_int(stmt, 7)));
-    store_query_cells(ask->rows, stmt, 8, 4);
+    store_query_cells(ask->rows, stmt, 8, 5);
   }
 }
 

@@ -294,6 +294,12 @@ static const char *const texts[] = {
     [SQL_QUERY_LOG] = LOG("suite" SUITE_ONE),
     [SQL_QUERY_LOG_ALL] = LOG("suite" SUITES_ALL),
     [SQL_QUERY_LOG_TEST] = LOG("test" SUITE_ONE),
+    [SQL_QUERY_STATE] =
+        "SELECT t.node, f.path, s.name, coalesce(k.state, 0), nullif(k.since_ms, 0), coalesce(k.f, 0),"
+        " coalesce(k.r, 0), coalesce(k.flips, 0), coalesce(k.runs, 0), coalesce(k.builds, 0), coalesce(k.kind, 0),"
+        " nullif(k.last_event_ms, 0), nullif(k.last_fail_ms, 0), coalesce(k.lost_us, 0), q.expires_ms FROM test t"
+        " CROSS JOIN suite s ON s.id=t.suite LEFT JOIN file_stat f ON f.id=t.file"
+        " LEFT JOIN flake_stat k ON k.test=t.id LEFT JOIN quarantine q ON q.test=t.id WHERE t.id=?1",
     [SQL_QUERY_BUILD] =
         "SELECT b.ext, s.name, b.commit_sha, b.branch, b.state, b.started_ms, b.ended_ms, b.predicted_us, b.tests,"
         " b.passed, b.failed, b.skipped, b.workers, b.setups, b.setup_us, l.node, z.node, b.trusted, b.sick, b.text"
@@ -304,7 +310,7 @@ static const char *const texts[] = {
     [SQL_QUERY_SUITES] = "SELECT id FROM suite WHERE project=?1 AND (?2='' OR name=?2) ORDER BY id",
     [SQL_QUERY_RUNS] =
         "SELECT b.ext, b.commit_sha, b.branch, r.start_ms, r.worker, w.node, r.attempt, r.status, r.setup_us,"
-        " r.call_us, r.teardown_us, o.text FROM build b INDEXED BY build_suite"
+        " r.call_us, r.teardown_us, o.text, s.name FROM build b INDEXED BY build_suite CROSS JOIN suite s ON s.id=?1"
         " CROSS JOIN result r ON r.build=b.id AND r.test=?2"
         " LEFT JOIN worker w ON w.build=r.build AND w.idx=r.worker"
         " LEFT JOIN output o ON o.build=r.build AND o.test=r.test AND o.attempt=r.attempt"

@@ -1,4 +1,4 @@
-// The history's subcommands: each one question and one table, but for `test` and `build`, which draw. Called by main.c.
+// The history's subcommands: each one question and one table, but for `build`, which draws. Called by main.c.
 // Must not know how the server came to its answers.
 #include "worker/history.h"
 
@@ -12,16 +12,9 @@
 #include "worker/show.h"
 #include "worker/table.h"
 
-enum { EIGHTHS = 8, LINE_COLUMNS = 60, OUTPUT_LINES = 40, ROWS_ALL = 10000, WHY_BYTES = 512 };
+enum { ROWS_ALL = 10000, WHY_BYTES = 512 };
 
 static const char *const bars[] = {" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
-
-struct line {  // of one test, oldest last, as they come
-  int64_t us[LINE_COLUMNS];
-  char outcome[LINE_COLUMNS];  // . passed, x failed, s skipped
-  size_t count;
-  char *output;  // of the newest failure
-};
 
 struct drawing {
   const struct options *options;
@@ -32,9 +25,6 @@ struct drawing {
 };
 
 static int run(const struct options *options, Shardd__QueryKind kind, const char *empty);
-static int on_runs(void *arg, const struct answer *answer);
-static int on_log(void *arg, const struct answer *answer);
-static void draw_line(const struct line *line);
 static int on_build(void *arg, const struct answer *answer);
 static int on_timeline(void *arg, const struct answer *answer);
 static void draw_bar(const char *bar, bool color);
@@ -80,87 +70,6 @@ int history_log(struct options *options, char **words, size_t count, char **comm
 static int run(const struct options *options, Shardd__QueryKind kind, const char *empty) {
   const struct show show = {.kind = kind, .empty = empty, .any_suite = true};
   return show_run(options, &show);
-}
-
-// ---- one test
-
-int history_test(struct options *options, char **words, size_t count, char **command) {
-  struct line line = {.output = NULL};
-  struct show show = {
-      .kind = SHARDD__QUERY_KIND__QUERY_TEST, .test = words[0], .empty = "this test never ran", .any_suite = true};
-  (void)command;
-  if (count != 1 || !msg_id_valid(words[0], strlen(words[0]))) {
-    fprintf(stderr, "shard test: give the id of one test, as `shard slow` and the reports print it\n");
-    return EXIT_USAGE;
-  }
-  int code = show_run(options, &show);
-  if (options->json || options->csv || (code != EXIT_OK && code != EXIT_TESTS_FAILED)) return code;
-  struct ask *ask;
-  int drawn = admin_open(options, &ask);
-  if (drawn != EXIT_OK) return drawn;
-  show.limit = LINE_COLUMNS;
-  show.on_page = on_runs;
-  show.arg = &line;
-  drawn = show_ask(ask, options, &show);
-  if (drawn == EXIT_OK && line.count > 0) draw_line(&line);
-  show = (struct show){
-      .kind = SHARDD__QUERY_KIND__QUERY_LOG, .test = words[0], .any_suite = true, .limit = 5, .on_page = on_log};
-  if (drawn == EXIT_OK) drawn = show_ask(ask, options, &show);
-  if (line.output != NULL && drawn == EXIT_OK) printf("\nlast failure:\n%s\n", line.output);
-  free(line.output);
-  ask_close(ask);
-  if (drawn == EXIT_OK && fflush(stdout) != 0) drawn = admin_fail_output();
-  return drawn == EXIT_OK ? code : drawn;
-}
-
-static int on_runs(void *arg, const struct answer *answer) {
-  struct line *line = arg;
-  for (size_t row = 0; row < answer->row_count && line->count < LINE_COLUMNS; row++) {
-    char *status = answer_get_text(answer, row, "status");
-    bool passed = strcmp(status, "passed") == 0 || strcmp(status, "xfailed") == 0 || strcmp(status, "xpassed") == 0;
-    bool skipped = strcmp(status, "skipped") == 0;
-    line->us[line->count] = answer_get_number(answer, row, "setup", 0) + answer_get_number(answer, row, "call", 0) +
-                            answer_get_number(answer, row, "teardown", 0);
-    line->outcome[line->count++] = passed ? '.' : skipped ? 's' : 'x';
-    ProtobufCBinaryData text = answer_cell(answer, row, answer_column(answer, "text"));
-    if (!passed && !skipped && line->output == NULL && text.len > 0)
-      line->output = human_safe(text.data, text.len, ESCAPE_TEXT);
-    free(status);
-  }
-  return EXIT_OK;
-}
-
-// From the oldest to the newest, as far as they were asked for.
-static void draw_line(const struct line *line) {
-  int64_t longest = 1;
-  char text[HUMAN_BYTES];
-  for (size_t i = 0; i < line->count; i++)
-    longest = line->us[i] > longest ? line->us[i] : longest;
-  fputs("\ndurations  ", stdout);
-  for (size_t i = line->count; i-- > 0;)
-    fputs(bars[1 + line->us[i] * (EIGHTHS - 1) / longest], stdout);
-  printf("  longest %s\noutcomes   ", human_duration((uint64_t)longest, text));
-  for (size_t i = line->count; i-- > 0;)
-    fputc(line->outcome[i], stdout);
-  fputs("  the newest is the last\n", stdout);
-}
-
-static int on_log(void *arg, const struct answer *answer) {
-  (void)arg;
-  for (size_t row = 0; row < answer->row_count; row++) {
-    char when[HUMAN_BYTES], *old = answer_get_text(answer, row, "old"), *new = answer_get_text(answer, row, "new");
-    char *why = answer_get_text(answer, row, "why"), *who = answer_get_text(answer, row, "who");
-    char *safe_why = human_safe(why, strlen(why), ESCAPE_LINE), *safe_who = human_safe(who, strlen(who), ESCAPE_LINE);
-    printf("%s  %s -> %s: %s%s%s\n", human_time((uint64_t)answer_get_number(answer, row, "when", 0), when), old, new,
-           safe_why, who[0] ? ", by " : "", safe_who);
-    free(old);
-    free(new);
-    free(why);
-    free(who);
-    free(safe_why);
-    free(safe_who);
-  }
-  return EXIT_OK;
 }
 
 // ---- one build

@@ -124,7 +124,9 @@ def test_flaky_over_two_builds_of_a_commit(daemon, tmp_path):
 
 
 def test_test(served):
-    rows, _ = both(served, "test", "flaky.sh")
+    rows, shown = served.json("test", "flaky.sh"), cells(table(served, "test", "flaky.sh"))
+    assert len(shown) == 3 and [name.replace("_us", "") for name in rows[0]] == list(shown[0]) + [
+        "state", "state_since", "rate", "rate_low", "rate_high", "kind", "muted_until"], "told once, below"
     assert [(row["build"], row["status"], row["attempt"]) for row in rows] == [
         (BUILD, "passed", 1), ("b0", "passed", 2), ("b0", "failed", 1)], "newest first"
     assert rows[2]["text"].startswith("the first time") and rows[0]["text"] is None

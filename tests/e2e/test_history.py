@@ -187,7 +187,27 @@ def test_csv(served):
 def test_one_test(served):
     text = ask(served, "test", "t/flaky.sh").stdout
     assert "outcomes   x.x.x.x." in text and "durations  " in text and "suspect -> flaky: " in text
-    assert "\nlast failure:\nthe first time\n" in text
+    assert "\nlast failure:\nthe first time\n" in text and re.search(r"^state +flaky$", text, re.MULTILINE)
+    text = ask(served, "test", "t/ok.sh").stdout  # it never changed its state
+    assert re.search(r"^state +new\n", text, re.MULTILINE) and re.search(r"^rate +0\.", text, re.MULTILINE)
+    text = ask(served, "test", "t/flaky.sh", "--branch", "none").stdout
+    assert text.startswith("none of its runs") and re.search(r"^state +flaky$", text, re.MULTILINE)
+    assert "durations" not in text and "->" not in text and "never" not in text
+
+
+def test_one_test_for_programs(served):
+    flaky, = rows(served, "flaky")
+    told = rows(served, "test", "t/flaky.sh")
+    assert {(row["suite"], row["state"], row["rate"], row["kind"]) for row in told} == {
+        ("default", "flaky", flaky["rate"], flaky["kind"])}
+    assert {row["muted_until"] for row in told} == {None}
+    assert served.shard("quarantine", "add", "t/flaky.sh", "--reason", "x").returncode == 0
+    assert {row["muted_until"][:2] for row in rows(served, "test", "t/flaky.sh")} == {"20"}
+    lines = ask(served, "test", "t/ok.sh", "--csv").stdout.splitlines()
+    assert lines[0].endswith(",suite,state,state_since,rate,rate_low,rate_high,kind,muted_until")
+    assert ",default,new," in lines[1]
+    ask(served, "test", "t/flaky.sh", "--fail-if", "state=flaky", code=1)
+    ask(served, "test", "t/flaky.sh", "--fail-if", "rate<1%")
 
 
 def test_one_build(served):

@@ -125,6 +125,35 @@ static void test_one_node_is_one_worker(void **state) {
   store_close(store);
 }
 
+// What a test is taken for stands there whether or not that ever changed, or its runs are asked for.
+static void test_state_of_a_test(void **state) {
+  (void)state;
+  struct store *store = fx_open();
+  build_of(store, 1, "c1", FX_PASSED, FX_PASSED);
+  build_of(store, 2, "c2", FX_FAILED, FX_PASSED);
+  build_of(store, 3, "c3", FX_FAILED, FX_PASSED);
+  struct store_query query = query_of(0, 10);
+  query.branch = "none";
+  query.since_ms = UINT64_C(9000000000000);
+  query.test = "t/test_0.py::test_0";
+  struct rows rows = ask(store, store_query_state_of, &query);
+  assert_int_equal(rows_count(&rows), 1);
+  assert_string_equal(fx_cell(&rows, 0, "state"), "broken");
+  assert_string_equal(fx_cell(&rows, 0, "runs"), "3");
+  assert_string_equal(fx_cell(&rows, 0, "last_failure"), "5000003");
+  rows_release(&rows);
+  query.test = "t/test_0.py::test_1";
+  rows = ask(store, store_query_state_of, &query);
+  assert_row(&rows, 0, "t/test_0.py::test_1|t/test_0.py|unit|new|5000001|868|0|2037|0|3|3||||0|");
+  rows_release(&rows);
+  query.test = "t/test_1.py::test_3";  // known, and never run
+  rows = ask(store, store_query_state_of, &query);
+  assert_string_equal(fx_cell(&rows, 0, "state"), "new");
+  assert_string_equal(fx_cell(&rows, 0, "since"), "");
+  rows_release(&rows);
+  store_close(store);
+}
+
 static void test_flaky_by_branch(void **state) {
   (void)state;
   struct store *store = fx_open();
@@ -268,6 +297,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_broken, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_broken_by_branch, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_one_node_is_one_worker, fx_setup, fx_teardown),
+      cmocka_unit_test_setup_teardown(test_state_of_a_test, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_flaky_by_branch, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_builds_filtered, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_slower, fx_setup, fx_teardown),

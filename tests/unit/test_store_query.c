@@ -174,9 +174,9 @@ static void test_test(void **state) {
   query.test = "t/test_0.py::test_1";
   struct rows rows = ask(store, store_query_test, &query);
   assert_int_equal(rows_count(&rows), 3);
-  assert_row(&rows, 0, "seven|beef|main|3000000|0||1|timed_out|100|800|100|");  // a worker that nobody recorded
-  assert_row(&rows, 1, "one|c0ffee|main|12|1|2/2|2|passed|100|2000|100|");
-  assert_row(&rows, 2, "one|c0ffee|main|11|0|1/2|1|failed|100|1000|100|first");
+  assert_row(&rows, 0, "seven|beef|main|3000000|0||1|timed_out|100|800|100||unit");  // a worker that nobody recorded
+  assert_row(&rows, 1, "one|c0ffee|main|12|1|2/2|2|passed|100|2000|100||unit");
+  assert_row(&rows, 2, "one|c0ffee|main|11|0|1/2|1|failed|100|1000|100|first|unit");
   rows_release(&rows);
   query.limit = 2;
   rows = ask(store, store_query_test, &query);
