@@ -5,14 +5,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "config/yaml.h"
 #include "worker/admin.h"
 #include "worker/human.h"
+#include "worker/quarantine_file.h"
 #include "worker/show.h"
 
-enum { ENTRIES_MAX = 10000, DAY_S = 86400, NAME_BYTES = 1024 };
+enum { ENTRIES_MAX = 10000, NAME_BYTES = 1024 };
+enum { EXPORTED_TEST, EXPORTED_REASON, EXPORTED_WHO, EXPORTED_TICKET, EXPORTED_STATUS, EXPORTED };
+static const char *const exported[] = {"test", "reason", "who", "ticket", "status"};
 
 struct entry {
   const char *test, *reason, *who, *ticket;
@@ -46,15 +47,9 @@ static const struct action {
 
 static int ask_mute(struct ask *ask, const struct options *options, Shardd__QueryKind kind, const struct entry *entry);
 static int on_export(void *arg, const struct answer *answer);
-static void print_quoted(const char *before, const char *key, const char *text);
 static int on_known(void *arg, const struct answer *answer);
-static int import_all(struct ask *ask, const struct options *options, const struct yaml_tree *tree);
-static int read_entry(const struct yaml_tree *tree, const struct yaml_node *node, struct entry *entry,
-                      struct yaml_error *error);
-static int read_until(const struct yaml_tree *tree, const struct yaml_node *node, uint64_t *life_ms,
-                      struct yaml_error *error);
-static int drop_others(struct ask *ask, const struct options *options, const struct yaml_node *root);
-static const char *told(const struct yaml_node *map, const char *key);
+static int import_all(struct ask *ask, const struct options *options, const struct quarantine_file *file);
+static int drop_others(struct ask *ask, const struct options *options, const struct quarantine_file *file);
 
 int quarantine_main(struct options *options, char **words, size_t count, char **command) {
   (void)command;
@@ -147,120 +142,57 @@ static int export_entries(const struct options *options) {
 static int on_export(void *arg, const struct answer *answer) {
   (void)arg;
   for (size_t row = 0; row < answer->row_count; row++) {
-    static const char *const keys[] = {"test", "reason", "who", "ticket"};
-    char *status = answer_get_text(answer, row, "status"), day[32] = "";
-    time_t until = (time_t)(answer_get_number(answer, row, "expires", 0) / 1000) - 1;
-    struct tm tm;
-    bool muted = strcmp(status, "muted") == 0;
-    free(status);
-    if (!muted) continue;
-    for (size_t i = 0; i < COUNT_OF(keys); i++) {
-      char *text = answer_get_text(answer, row, keys[i]);
-      if (text[0] != '\0') print_quoted(i == 0 ? "- " : "  ", keys[i], text);
-      free(text);
-    }
-    if (gmtime_r(&until, &tm) != NULL) (void)strftime(day, sizeof day, "%Y-%m-%d", &tm);
-    printf("  until: %s\n", day);
+    char *text[EXPORTED];
+    for (int i = 0; i < EXPORTED; i++)
+      text[i] = answer_get_text(answer, row, exported[i]);
+    const struct quarantine_entry entry = {.test = text[EXPORTED_TEST],
+                                           .reason = text[EXPORTED_REASON],
+                                           .who = text[EXPORTED_WHO],
+                                           .ticket = text[EXPORTED_TICKET],
+                                           .until_ms = (uint64_t)answer_get_number(answer, row, "expires", 0)};
+    if (strcmp(text[EXPORTED_STATUS], "muted") == 0) quarantine_file_print(stdout, &entry);
+    for (int i = 0; i < EXPORTED; i++)
+      free(text[i]);
   }
   return ferror(stdout) ? admin_fail_output() : EXIT_OK;
 }
 
-static void print_quoted(const char *before, const char *key, const char *text) {
-  char *safe = human_safe(text, strlen(text), ESCAPE_YAML);
-  printf("%s%s: \"%s\"\n", before, key, safe);
-  free(safe);
-}
-
 static int import_entries(const struct options *options, const char *path) {
+  struct quarantine_file file;
   struct yaml_error error;
-  struct yaml_tree *tree = yaml_load(path, &error);
   struct ask *ask = NULL;
-  if (tree == NULL) {
+  if (quarantine_file_read(&file, path, &error) != 0) {
     fprintf(stderr, "shard quarantine: %s\n", error.text);
     return EXIT_USAGE;
   }
-  const struct yaml_node *root = yaml_root(tree);
-  int code = EXIT_OK;
-  if (root->kind != YAML_NODE_SEQ && root->count > 0) {
-    fprintf(stderr, "shard quarantine: %s: this is no list of tests\n", path);
-    code = EXIT_USAGE;
-  }
-  if (code == EXIT_OK) code = admin_open(options, &ask);
-  if (code == EXIT_OK) code = import_all(ask, options, tree);
-  if (code == EXIT_OK) code = drop_others(ask, options, root);
+  int code = admin_open(options, &ask);
+  if (code == EXIT_OK) code = import_all(ask, options, &file);
+  if (code == EXIT_OK) code = drop_others(ask, options, &file);
   ask_close(ask);
-  yaml_tree_free(tree);
+  quarantine_file_release(&file);
   return code;
 }
 
-// The whole file is read before anything is changed.
-static int import_all(struct ask *ask, const struct options *options, const struct yaml_tree *tree) {
-  const struct yaml_node *root = yaml_root(tree);
-  struct yaml_error error;
-  struct entry entry;
-  int worst = EXIT_OK;
-  for (int change = 0; change < 2; change++)
-    for (size_t i = 0; i < root->count; i++) {
-      if (read_entry(tree, root->item[i], &entry, &error) != 0) {
-        fprintf(stderr, "shard quarantine: %s\n", error.text);
-        return EXIT_USAGE;
-      }
-      if (change == 0) continue;
-      if (entry.life_ms == 0) {
-        fprintf(stderr, "shard quarantine: %s: its time is over, it gates again\n", entry.test);
-        continue;
-      }
-      int code = ask_mute(ask, options, SHARDD__QUERY_KIND__QUERY_MUTE, &entry);
-      if (code != EXIT_OK) worst = code;
-    }
-  return worst;
-}
-
-static const char *told(const struct yaml_node *map, const char *key) {
-  const struct yaml_node *node = yaml_get(map, key);
-  return node != NULL && node->kind == YAML_NODE_SCALAR ? node->text : "";
-}
-
-static int read_entry(const struct yaml_tree *tree, const struct yaml_node *node, struct entry *entry,
-                      struct yaml_error *error) {
-  static const char *const known[] = {"test", "reason", "who", "ticket", "until", "extend"};
-  if (node->kind != YAML_NODE_MAP || told(node, "test")[0] == '\0' || told(node, "reason")[0] == '\0' ||
-      told(node, "until")[0] == '\0') {
-    yaml_set_error(error, tree, node, "an entry has test, reason and until at least");
-    return -1;
-  }
-  for (size_t i = 0; i < node->count; i++) {
-    bool found = false;
-    for (size_t k = 0; k < COUNT_OF(known); k++)
-      found |= strcmp(node->key[i]->text, known[k]) == 0;
-    if (found) continue;
-    yaml_set_error(error, tree, node->key[i], "unknown key; known are test, reason, who, ticket, until, extend");
-    return -1;
-  }
-  *entry =
-      (struct entry){.test = told(node, "test"),
-                     .reason = told(node, "reason"),
-                     .who = told(node, "who"),
-                     .ticket = told(node, "ticket"),
-                     .file = true,
-                     .extend = strcmp(told(node, "extend"), "yes") == 0 || strcmp(told(node, "extend"), "true") == 0};
-  return read_until(tree, yaml_get(node, "until"), &entry->life_ms, error);
-}
-
-// The end of a day, UTC; 0 ms when it has passed.
-static int read_until(const struct yaml_tree *tree, const struct yaml_node *node, uint64_t *life_ms,
-                      struct yaml_error *error) {
-  struct tm tm = {0};
-  const char *end = strptime(node->text, "%Y-%m-%d", &tm);
+static int import_all(struct ask *ask, const struct options *options, const struct quarantine_file *file) {
   uint64_t now_ms = base_wall_us() / 1000;
-  time_t day = end != NULL && *end == '\0' ? timegm(&tm) : (time_t)-1;
-  if (day == (time_t)-1) {
-    yaml_set_error(error, tree, node, "until is no day like 2026-12-31");
-    return -1;
+  int worst = EXIT_OK;
+  for (size_t i = 0; i < file->count; i++) {
+    const struct quarantine_entry *told = &file->entry[i];
+    struct entry entry = {.test = told->test,
+                          .reason = told->reason,
+                          .who = told->who,
+                          .ticket = told->ticket,
+                          .life_ms = told->until_ms > now_ms ? told->until_ms - now_ms : 0,
+                          .file = true,
+                          .extend = told->extend};
+    if (entry.life_ms == 0) {
+      fprintf(stderr, "shard quarantine: %s: its time is over, it gates again\n", entry.test);
+      continue;
+    }
+    int code = ask_mute(ask, options, SHARDD__QUERY_KIND__QUERY_MUTE, &entry);
+    if (code != EXIT_OK) worst = code;
   }
-  uint64_t end_ms = ((uint64_t)day + DAY_S) * 1000;
-  *life_ms = end_ms > now_ms ? end_ms - now_ms : 0;
-  return 0;
+  return worst;
 }
 
 static int on_known(void *arg, const struct answer *answer) {
@@ -276,7 +208,7 @@ static int on_known(void *arg, const struct answer *answer) {
   return EXIT_OK;
 }
 
-static int drop_others(struct ask *ask, const struct options *options, const struct yaml_node *root) {
+static int drop_others(struct ask *ask, const struct options *options, const struct quarantine_file *file) {
   struct listing listing = {0};
   const struct show show = {
       .kind = SHARDD__QUERY_KIND__QUERY_QUARANTINE, .limit = ENTRIES_MAX, .on_page = on_known, .arg = &listing};
@@ -284,9 +216,7 @@ static int drop_others(struct ask *ask, const struct options *options, const str
   for (size_t i = 0; i < listing.count; i++) {
     const struct entry entry = {
         .test = listing.test[i], .reason = "no longer in the file", .who = "", .ticket = "", .file = true};
-    bool found = false;
-    for (size_t k = 0; k < root->count; k++)
-      found |= strcmp(told(root->item[k], "test"), entry.test) == 0;
+    bool found = quarantine_file_find(file, entry.test) != NULL;
     if (!found && code == EXIT_OK) code = ask_mute(ask, options, SHARDD__QUERY_KIND__QUERY_UNMUTE, &entry);
     free(listing.test[i]);
   }

@@ -129,12 +129,37 @@ def test_file(daemon, suite, tmp_path):
     path.write_text('- test: flaky\n  reason: r\n  until: %s\n' % day(3))
     mute(daemon, "import", path)
     assert listed(daemon) == {"flaky": ("muted", "file"), "broken": ("muted", "manual")}
-    for wrong, said in (("- test: a\n", "at least"), ("- test: a\n  reason: r\n  until: soon\n", "no day"),
-                        ("- test: a\n  reason: r\n  until: 2030-01-01\n  why: x\n", "unknown key"),
-                        ("a: b\n", "no list")):
-        path.write_text(wrong)
-        assert said in mute(daemon, "import", path, code=2).stderr
-    assert len(listed(daemon)) == 2
+
+
+ENTRY = "- test: %s\n  reason: r\n  until: %s\n"
+
+
+@pytest.mark.parametrize("wrong, said", [
+    ("- test: a\n", "3:3: this entry has no reason"),
+    (ENTRY % ("a", "soon"), '5:10: until: "soon" is no day'),
+    (ENTRY % ("a", "2026-11-31"), '5:10: until: "2026-11-31" is no day'),
+    (ENTRY % ("a", "2030-01-01") + "  why: x\n", "6:3: unknown key"),
+    (ENTRY % ("a", "2030-01-01") + "  extend: maybe\n", '6:11: extend: "maybe" is wrong; it takes yes or no'),
+    (ENTRY % ("ok", "2030-01-01") + ENTRY % ("ok", "2030-01-02"),
+     "6:9: this test stands twice, first on line 3; remove one of them"),
+    ("a: b\n", "3:1: this is no list of tests"),
+    ("hello\n", "3:1: this is no list of tests"),
+    ("", "1:1: this is no list of tests"),
+    ("- a: [\n", "4:1: "),
+], ids=str)
+def test_a_file_that_makes_no_sense_changes_nothing(daemon, suite, tmp_path, wrong, said):
+    assert run_build(daemon, suite, "first", retries=2) == [0]
+    path = tmp_path / "quarantine.yml"
+    path.write_text(ENTRY % ("ok", day(10)))
+    mute(daemon, "import", path)
+    before = daemon.json("quarantine", "list")
+    assert len(before) == 1
+    path.write_text("# A comment\n\n" + wrong)
+    assert "shard quarantine: %s:%s" % (path, said) in mute(daemon, "import", path, code=2).stderr
+    assert daemon.json("quarantine", "list") == before
+    path.write_text("# None any more\n[]\n")
+    mute(daemon, "import", path)
+    assert listed(daemon) == {}
 
 
 def day(ahead):
