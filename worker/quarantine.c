@@ -21,9 +21,14 @@ struct entry {
   bool file, extend;
 };
 
-struct listing {  // of the entries that came from a file
-  char **test;
-  size_t count;
+// The server's entries become those of a file.
+struct import {
+  const struct options *options;
+  struct ask *ask;
+  struct quarantine_file file;
+  char **known;  // tests that the server has from a file
+  size_t known_count;
+  bool refused;  // the server did not take an entry; the others are taken all the same
 };
 
 static int add(const struct options *options, const char *test);
@@ -45,11 +50,17 @@ static const struct action {
     {"import", NULL, import_entries, "quarantine.yml"},
 };
 
-static int ask_mute(struct ask *ask, const struct options *options, Shardd__QueryKind kind, const struct entry *entry);
+static const char *who(const struct options *options);
+static int by_hand(const struct options *options, Shardd__QueryKind kind, const struct entry *entry);
+static int ask_mute(struct ask *ask, const struct options *options, Shardd__QueryKind kind, const struct entry *entry,
+                    struct ask_error *error);
+static void print_refusal(const char *test, const struct ask_error *error);
 static int on_export(void *arg, const struct answer *answer);
 static int on_known(void *arg, const struct answer *answer);
-static int import_all(struct ask *ask, const struct options *options, const struct quarantine_file *file);
-static int drop_others(struct ask *ask, const struct options *options, const struct quarantine_file *file);
+static int import_known(struct import *import);
+static int import_drop(struct import *import);
+static int import_put(struct import *import);
+static int import_change(struct import *import, Shardd__QueryKind kind, const struct entry *entry);
 
 int quarantine_main(struct options *options, char **words, size_t count, char **command) {
   (void)command;
@@ -65,35 +76,44 @@ int quarantine_main(struct options *options, char **words, size_t count, char **
 }
 
 static int add(const struct options *options, const char *test) {
-  const char *user = getenv("USER");
-  struct entry entry = {.test = test,
-                        .reason = options->reason,
-                        .who = options->who[0] ? options->who
-                               : user != NULL  ? user
-                                               : "",
-                        .ticket = options->ticket,
-                        .life_ms = options->for_us / 1000,
-                        .extend = options->extend};
-  struct ask *ask;
+  const struct entry entry = {.test = test,
+                              .reason = options->reason,
+                              .who = who(options),
+                              .ticket = options->ticket,
+                              .life_ms = options->for_us / 1000,
+                              .extend = options->extend};
   if (options->reason[0] == '\0') {
     fprintf(stderr, "shard quarantine: say why with --reason\n");
     return EXIT_USAGE;
   }
-  int code = admin_open(options, &ask);
-  if (code != EXIT_OK) return code;
-  code = ask_mute(ask, options, SHARDD__QUERY_KIND__QUERY_MUTE, &entry);
-  ask_close(ask);
-  return code;
+  return by_hand(options, SHARDD__QUERY_KIND__QUERY_MUTE, &entry);
 }
 
 static int take_out(const struct options *options, const char *test) {
-  struct entry entry = {.test = test, .reason = options->reason[0] ? options->reason : "taken out", .ticket = ""};
-  struct ask *ask;
+  const struct entry entry = {
+      .test = test, .reason = options->reason[0] ? options->reason : "taken out", .who = who(options), .ticket = ""};
+  return by_hand(options, SHARDD__QUERY_KIND__QUERY_UNMUTE, &entry);
+}
+
+static const char *who(const struct options *options) {
   const char *user = getenv("USER");
-  entry.who = options->who[0] ? options->who : user != NULL ? user : "";
+  return options->who[0] != '\0' ? options->who : user != NULL ? user : "";
+}
+
+static int by_hand(const struct options *options, Shardd__QueryKind kind, const struct entry *entry) {
+  struct ask_error error;
+  struct ask *ask;
+  if (!msg_id_valid(entry->test, strlen(entry->test)) || strlen(entry->reason) > NAME_BYTES ||
+      strlen(entry->who) > NAME_BYTES || strlen(entry->ticket) > NAME_BYTES) {
+    fprintf(stderr, "shard quarantine: a test's id or a text is empty or too long\n");
+    return EXIT_USAGE;
+  }
   int code = admin_open(options, &ask);
   if (code != EXIT_OK) return code;
-  code = ask_mute(ask, options, SHARDD__QUERY_KIND__QUERY_UNMUTE, &entry);
+  if (ask_mute(ask, options, kind, entry, &error) != 0) {
+    print_refusal(entry->test, &error);
+    code = error.exit_code;
+  }
   ask_close(ask);
   return code;
 }
@@ -104,15 +124,10 @@ static int list(const struct options *options) {
   return show_run(options, &show);
 }
 
-static int ask_mute(struct ask *ask, const struct options *options, Shardd__QueryKind kind, const struct entry *entry) {
+static int ask_mute(struct ask *ask, const struct options *options, Shardd__QueryKind kind, const struct entry *entry,
+                    struct ask_error *error) {
   Shardd__Query query = SHARDD__QUERY__INIT;
-  struct ask_error error;
   struct answer answer;
-  if (!msg_id_valid(entry->test, strlen(entry->test)) || strlen(entry->reason) > NAME_BYTES ||
-      strlen(entry->who) > NAME_BYTES || strlen(entry->ticket) > NAME_BYTES) {
-    fprintf(stderr, "shard quarantine: a test's id or a text is empty or too long\n");
-    return EXIT_USAGE;
-  }
   query.kind = kind;
   query.project = msg_text(options->project);
   query.suite = msg_text(options->suite);
@@ -122,11 +137,13 @@ static int ask_mute(struct ask *ask, const struct options *options, Shardd__Quer
   query.ticket = msg_text(entry->ticket);
   query.life_ms = entry->life_ms;
   query.mute_flags = (entry->file ? 1u : 0u) | (entry->extend ? 2u : 0u);
-  if (ask_wait(ask, &query, (unsigned)(options->connect_timeout_us / 1000), &answer, &error) == 0) return EXIT_OK;
-  char *safe = human_safe(entry->test, strlen(entry->test), ESCAPE_LINE);
-  fprintf(stderr, "shard quarantine: %s: %s\n", safe, error.text);
+  return ask_wait(ask, &query, (unsigned)(options->connect_timeout_us / 1000), &answer, error);
+}
+
+static void print_refusal(const char *test, const struct ask_error *error) {
+  char *safe = human_safe(test, strlen(test), ESCAPE_LINE);
+  fprintf(stderr, "shard quarantine: %s: %s\n", safe, error->text);
   free(safe);
-  return error.exit_code;
 }
 
 // ---- quarantine.yml
@@ -158,68 +175,81 @@ static int on_export(void *arg, const struct answer *answer) {
 }
 
 static int import_entries(const struct options *options, const char *path) {
-  struct quarantine_file file;
+  struct import import = {.options = options};
   struct yaml_error error;
-  struct ask *ask = NULL;
-  if (quarantine_file_read(&file, path, &error) != 0) {
+  if (quarantine_file_read(&import.file, path, &error) != 0) {
     fprintf(stderr, "shard quarantine: %s\n", error.text);
     return EXIT_USAGE;
   }
-  int code = admin_open(options, &ask);
-  if (code == EXIT_OK) code = import_all(ask, options, &file);
-  if (code == EXIT_OK) code = drop_others(ask, options, &file);
-  ask_close(ask);
-  quarantine_file_release(&file);
-  return code;
+  int code = admin_open(options, &import.ask);
+  if (code == EXIT_OK) code = import_known(&import);
+  if (code == EXIT_OK) code = import_drop(&import);
+  if (code == EXIT_OK) code = import_put(&import);
+  ask_close(import.ask);
+  for (size_t i = 0; i < import.known_count; i++)
+    free(import.known[i]);
+  free(import.known);
+  quarantine_file_release(&import.file);
+  return code == EXIT_OK && import.refused ? EXIT_USAGE : code;
 }
 
-static int import_all(struct ask *ask, const struct options *options, const struct quarantine_file *file) {
-  uint64_t now_ms = base_wall_us() / 1000;
-  int worst = EXIT_OK;
-  for (size_t i = 0; i < file->count; i++) {
-    const struct quarantine_entry *told = &file->entry[i];
-    struct entry entry = {.test = told->test,
-                          .reason = told->reason,
-                          .who = told->who,
-                          .ticket = told->ticket,
-                          .life_ms = told->until_ms > now_ms ? told->until_ms - now_ms : 0,
-                          .file = true,
-                          .extend = told->extend};
-    if (entry.life_ms == 0) {
-      fprintf(stderr, "shard quarantine: %s: its time is over, it gates again\n", entry.test);
-      continue;
-    }
-    int code = ask_mute(ask, options, SHARDD__QUERY_KIND__QUERY_MUTE, &entry);
-    if (code != EXIT_OK) worst = code;
-  }
-  return worst;
+static int import_known(struct import *import) {
+  const struct show show = {
+      .kind = SHARDD__QUERY_KIND__QUERY_QUARANTINE, .limit = ENTRIES_MAX, .on_page = on_known, .arg = import};
+  return show_ask(import->ask, import->options, &show);
 }
 
 static int on_known(void *arg, const struct answer *answer) {
-  struct listing *listing = arg;
+  struct import *import = arg;
   for (size_t row = 0; row < answer->row_count; row++) {
     char *origin = answer_get_text(answer, row, "origin");
     if (strcmp(origin, "file") == 0) {
-      listing->test = base_realloc(listing->test, listing->count + 1, sizeof *listing->test);
-      listing->test[listing->count++] = answer_get_text(answer, row, "test");
+      import->known = base_realloc(import->known, import->known_count + 1, sizeof *import->known);
+      import->known[import->known_count++] = answer_get_text(answer, row, "test");
     }
     free(origin);
   }
   return EXIT_OK;
 }
 
-static int drop_others(struct ask *ask, const struct options *options, const struct quarantine_file *file) {
-  struct listing listing = {0};
-  const struct show show = {
-      .kind = SHARDD__QUERY_KIND__QUERY_QUARANTINE, .limit = ENTRIES_MAX, .on_page = on_known, .arg = &listing};
-  int code = show_ask(ask, options, &show);
-  for (size_t i = 0; i < listing.count; i++) {
+// Before others enter: a suite has room for so many.
+static int import_drop(struct import *import) {
+  int code = EXIT_OK;
+  for (size_t i = 0; i < import->known_count && code == EXIT_OK; i++) {
     const struct entry entry = {
-        .test = listing.test[i], .reason = "no longer in the file", .who = "", .ticket = "", .file = true};
-    bool found = quarantine_file_find(file, entry.test) != NULL;
-    if (!found && code == EXIT_OK) code = ask_mute(ask, options, SHARDD__QUERY_KIND__QUERY_UNMUTE, &entry);
-    free(listing.test[i]);
+        .test = import->known[i], .reason = "no longer in the file", .who = "", .ticket = "", .file = true};
+    if (quarantine_file_find(&import->file, entry.test) != NULL) continue;
+    code = import_change(import, SHARDD__QUERY_KIND__QUERY_UNMUTE, &entry);
   }
-  free(listing.test);
   return code;
+}
+
+static int import_put(struct import *import) {
+  uint64_t now_ms = base_wall_us() / 1000;
+  int code = EXIT_OK;
+  for (size_t i = 0; i < import->file.count && code == EXIT_OK; i++) {
+    const struct quarantine_entry *told = &import->file.entry[i];
+    const struct entry entry = {.test = told->test,
+                                .reason = told->reason,
+                                .who = told->who,
+                                .ticket = told->ticket,
+                                .life_ms = told->until_ms > now_ms ? told->until_ms - now_ms : 0,
+                                .file = true,
+                                .extend = told->extend};
+    if (entry.life_ms == 0)
+      fprintf(stderr, "shard quarantine: %s: its time is over, it gates again\n", entry.test);
+    else
+      code = import_change(import, SHARDD__QUERY_KIND__QUERY_MUTE, &entry);
+  }
+  return code;
+}
+
+// What speaks against one entry is printed and remembered; an exit code when nothing more can be asked.
+static int import_change(struct import *import, Shardd__QueryKind kind, const struct entry *entry) {
+  struct ask_error error;
+  if (ask_mute(import->ask, import->options, kind, entry, &error) == 0) return EXIT_OK;
+  print_refusal(entry->test, &error);
+  if (error.failure != ASK_UNKNOWN) return error.exit_code;
+  import->refused = true;
+  return EXIT_OK;
 }

@@ -162,5 +162,31 @@ def test_a_file_that_makes_no_sense_changes_nothing(daemon, suite, tmp_path, wro
     assert listed(daemon) == {}
 
 
+def test_one_refused_entry_stops_no_other(daemon, suite, tmp_path):
+    """What left the file gates again although the server refuses another entry, and what stands below that is muted."""
+    assert run_build(daemon, suite, "first", retries=2) == [0]
+    path = tmp_path / "quarantine.yml"
+    path.write_text(ENTRY % ("ok", day(10)))
+    mute(daemon, "import", path)
+    path.write_text(ENTRY % ("none", day(10)) + ENTRY % ("flaky", day(10)))
+    assert "none: " in mute(daemon, "import", path, code=2).stderr
+    assert listed(daemon) == {"flaky": ("muted", "file")}
+
+
+def test_a_full_quarantine_changes_places(daemon, tmp_path):
+    """The cap holds for what is muted in the end, not on the way there."""
+    tests = ["t%d" % i for i in range(40)]
+    suite = make_suite(tmp_path, {"list": "\n".join(tests) + "\n", "run.sh": "exit 0\n"})
+    assert run_build(daemon, suite, "first") == [0]
+    path = tmp_path / "quarantine.yml"
+    for names in (tests[:20], tests[20:]):
+        path.write_text("".join(ENTRY % (name, day(10)) for name in names))
+        mute(daemon, "import", path)
+        assert sorted(row["test"] for row in daemon.json("quarantine", "list", "--limit", "99")) == sorted(names)
+    path.write_text("".join(ENTRY % (name, day(10)) for name in tests[:21]))
+    assert "t19: " in mute(daemon, "import", path, code=2).stderr
+    assert len(daemon.json("quarantine", "list", "--limit", "99")) == 20
+
+
 def day(ahead):
     return (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=ahead)).strftime("%Y-%m-%d")
