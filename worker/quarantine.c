@@ -21,13 +21,20 @@ struct entry {
   bool file, extend;
 };
 
+// An entry as the server has it.
+struct known {
+  char *test;
+  bool file, muted, extend;  // from a file; its time is not over; at its end it will be muted once more
+};
+
 // The server's entries become those of a file.
 struct import {
   const struct options *options;
   struct ask *ask;
   struct quarantine_file file;
-  char **known;  // tests that the server has from a file
+  struct known *known;
   size_t known_count;
+  uint64_t now_ms;
   bool refused;  // the server did not take an entry; the others are taken all the same
 };
 
@@ -59,7 +66,10 @@ static int on_export(void *arg, const struct answer *answer);
 static int on_known(void *arg, const struct answer *answer);
 static int import_known(struct import *import);
 static int import_drop(struct import *import);
+static const char *import_drop_why(const struct import *import, const struct known *known);
 static int import_put(struct import *import);
+static void import_say_over(const struct import *import, const struct quarantine_entry *told);
+static bool extended(const struct known *known, const struct quarantine_entry *told);
 static int import_change(struct import *import, Shardd__QueryKind kind, const struct entry *entry);
 
 int quarantine_main(struct options *options, char **words, size_t count, char **command) {
@@ -175,7 +185,7 @@ static int on_export(void *arg, const struct answer *answer) {
 }
 
 static int import_entries(const struct options *options, const char *path) {
-  struct import import = {.options = options};
+  struct import import = {.options = options, .now_ms = base_wall_us() / 1000};
   struct yaml_error error;
   if (quarantine_file_read(&import.file, path, &error) != 0) {
     fprintf(stderr, "shard quarantine: %s\n", error.text);
@@ -187,7 +197,7 @@ static int import_entries(const struct options *options, const char *path) {
   if (code == EXIT_OK) code = import_put(&import);
   ask_close(import.ask);
   for (size_t i = 0; i < import.known_count; i++)
-    free(import.known[i]);
+    free(import.known[i].test);
   free(import.known);
   quarantine_file_release(&import.file);
   return code == EXIT_OK && import.refused ? EXIT_USAGE : code;
@@ -201,13 +211,17 @@ static int import_known(struct import *import) {
 
 static int on_known(void *arg, const struct answer *answer) {
   struct import *import = arg;
+  import->known = base_realloc(import->known, import->known_count + answer->row_count + 1, sizeof *import->known);
   for (size_t row = 0; row < answer->row_count; row++) {
-    char *origin = answer_get_text(answer, row, "origin");
-    if (strcmp(origin, "file") == 0) {
-      import->known = base_realloc(import->known, import->known_count + 1, sizeof *import->known);
-      import->known[import->known_count++] = answer_get_text(answer, row, "test");
-    }
+    char *origin = answer_get_text(answer, row, "origin"), *status = answer_get_text(answer, row, "status");
+    char *extend = answer_get_text(answer, row, "extend");
+    import->known[import->known_count++] = (struct known){.test = answer_get_text(answer, row, "test"),
+                                                          .file = strcmp(origin, "file") == 0,
+                                                          .muted = strcmp(status, "muted") == 0,
+                                                          .extend = extend[0] != '\0'};
     free(origin);
+    free(status);
+    free(extend);
   }
   return EXIT_OK;
 }
@@ -216,16 +230,30 @@ static int on_known(void *arg, const struct answer *answer) {
 static int import_drop(struct import *import) {
   int code = EXIT_OK;
   for (size_t i = 0; i < import->known_count && code == EXIT_OK; i++) {
-    const struct entry entry = {
-        .test = import->known[i], .reason = "no longer in the file", .who = "", .ticket = "", .file = true};
-    if (quarantine_file_find(&import->file, entry.test) != NULL) continue;
+    struct known *known = &import->known[i];
+    const char *why = import_drop_why(import, known);
+    if (why == NULL) continue;
+    const struct entry entry = {.test = known->test, .reason = why, .who = "", .ticket = "", .file = true};
     code = import_change(import, SHARDD__QUERY_KIND__QUERY_UNMUTE, &entry);
   }
   return code;
 }
 
+// NULL: it stays. What has expired on the server stays in its list until the file drops or renews it.
+static const char *import_drop_why(const struct import *import, const struct known *known) {
+  if (!known->file) return NULL;
+  const struct quarantine_entry *told = quarantine_file_find(&import->file, known->test);
+  if (told == NULL) return "no longer in the file";
+  bool ends = told->until_ms <= import->now_ms && known->muted && !extended(known, told);
+  return ends ? "its time in the file is over" : NULL;
+}
+
+// The server has muted it once more since its day was over.
+static bool extended(const struct known *known, const struct quarantine_entry *told) {
+  return known->file && known->muted && told->extend && !known->extend;
+}
+
 static int import_put(struct import *import) {
-  uint64_t now_ms = base_wall_us() / 1000;
   int code = EXIT_OK;
   for (size_t i = 0; i < import->file.count && code == EXIT_OK; i++) {
     const struct quarantine_entry *told = &import->file.entry[i];
@@ -233,15 +261,28 @@ static int import_put(struct import *import) {
                                 .reason = told->reason,
                                 .who = told->who,
                                 .ticket = told->ticket,
-                                .life_ms = told->until_ms > now_ms ? told->until_ms - now_ms : 0,
+                                .life_ms = told->until_ms - import->now_ms,
                                 .file = true,
                                 .extend = told->extend};
-    if (entry.life_ms == 0)
-      fprintf(stderr, "shard quarantine: %s: its time is over, it gates again\n", entry.test);
+    if (told->until_ms <= import->now_ms)
+      import_say_over(import, told);
     else
       code = import_change(import, SHARDD__QUERY_KIND__QUERY_MUTE, &entry);
   }
   return code;
+}
+
+static void import_say_over(const struct import *import, const struct quarantine_entry *told) {
+  const char *then = "it gates again";
+  for (size_t i = 0; i < import->known_count; i++) {
+    const struct known *known = &import->known[i];
+    if (strcmp(known->test, told->test) != 0) continue;
+    if (extended(known, told)) then = "it is muted once more, as extend says";
+    if (known->muted && !known->file) then = "it stays muted by an entry that is not from a file";
+  }
+  char *safe = human_safe(told->test, strlen(told->test), ESCAPE_LINE);
+  fprintf(stderr, "shard quarantine: %s: its time is over: %s\n", safe, then);
+  free(safe);
 }
 
 // What speaks against one entry is printed and remembered; an exit code when nothing more can be asked.

@@ -2,6 +2,7 @@
 break; quarantine.yml goes in and out."""
 import datetime
 import json
+import sqlite3
 
 import pytest
 from shardlib import BUILD, Worker, codes, eventually, junit_cases, make_suite
@@ -158,6 +159,44 @@ def test_a_file_that_makes_no_sense_changes_nothing(daemon, suite, tmp_path, wro
     assert "shard quarantine: %s:%s" % (path, said) in mute(daemon, "import", path, code=2).stderr
     assert daemon.json("quarantine", "list") == before
     path.write_text("# None any more\n[]\n")
+    mute(daemon, "import", path)
+    assert listed(daemon) == {}
+
+
+def test_an_entry_whose_day_is_over_gates_again(daemon, suite, tmp_path):
+    assert run_build(daemon, suite, "first", retries=2) == [0]
+    path, over = tmp_path / "quarantine.yml", ENTRY % ("ok", "2000-01-01")
+    path.write_text(ENTRY % ("ok", day(10)) + "  extend: yes\n")
+    mute(daemon, "import", path)
+    path.write_text(over + "  extend: yes\n")
+    assert "ok: its time is over: it gates again" in mute(daemon, "import", path).stderr
+    assert listed(daemon) == {}
+    assert [row["new"] for row in daemon.json("log")][:2] == ["gating", "muted"]
+    mute(daemon, "add", "ok", "--reason", "by hand")
+    path.write_text(over)
+    assert "it stays muted by an entry that is not from a file" in mute(daemon, "import", path).stderr
+    assert listed(daemon) == {"ok": ("muted", "manual")}
+
+
+def test_an_entry_that_ended_by_itself_stays_as_it_is(daemon, suite, tmp_path):
+    """It stands in the list as expired until the file drops it; one that was muted once more stays muted."""
+    assert run_build(daemon, suite, "first", retries=2) == [0]
+    path = tmp_path / "quarantine.yml"
+    path.write_text(ENTRY % ("ok", day(10)) + ENTRY % ("flaky", day(10)) + "  extend: yes\n")
+    mute(daemon, "import", path)
+    assert daemon.stop() == 0
+    db = sqlite3.connect(daemon.database)
+    with db:  # as the server does at the end of an entry
+        assert db.execute("UPDATE quarantine SET expires_ms=1000 WHERE extend=0").rowcount == 1
+        assert db.execute("UPDATE quarantine SET extend=0 WHERE extend=1").rowcount == 1
+    db.close()
+    daemon.start()
+    path.write_text(ENTRY % ("ok", "2000-01-01") + ENTRY % ("flaky", "2000-01-01") + "  extend: yes\n")
+    done = mute(daemon, "import", path)
+    assert "ok: its time is over: it gates again" in done.stderr
+    assert "flaky: its time is over: it is muted once more, as extend says" in done.stderr
+    assert listed(daemon) == {"ok": ("expired", "file"), "flaky": ("muted", "file")}
+    path.write_text("[]\n")
     mute(daemon, "import", path)
     assert listed(daemon) == {}
 
