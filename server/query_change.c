@@ -24,7 +24,8 @@ static void query_when_durable(const struct query_call *call, uint64_t ticket) {
 }
 
 static const char *query_mute_refuses(const struct query_call *call, bool mutes) {
-  uint64_t most_ms = (uint64_t)STORE_MUTE_DAYS_MAX * 24 * 3600 * 1000;
+  bool file = call->message->mute_flags & 1;  // its last day counts to its end
+  uint64_t most_ms = (STORE_MUTE_DAYS_MAX + (uint64_t)file) * 24 * 3600 * 1000;
   if (!call->test[0] || !call->suite[0] || !call->project[0]) return "a project, a suite and a test are needed";
   if (mutes && call->message->reason.len == 0) return "a reason is needed";
   if (mutes && (call->message->life_ms == 0 || call->message->life_ms > most_ms)) {

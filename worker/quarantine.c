@@ -12,8 +12,14 @@
 #include "worker/show.h"
 
 enum { ENTRIES_MAX = 10000, NAME_BYTES = 1024 };
-enum { EXPORTED_TEST, EXPORTED_REASON, EXPORTED_WHO, EXPORTED_TICKET, EXPORTED_STATUS, EXPORTED };
-static const char *const exported[] = {"test", "reason", "who", "ticket", "status"};
+enum { CLOCKS_MS = 60000 };  // by so much the clock that ended an entry at midnight may differ from the server's
+enum { EXPORTED_TEST, EXPORTED_REASON, EXPORTED_WHO, EXPORTED_TICKET, EXPORTED_EXTEND, EXPORTED_STATUS, EXPORTED };
+static const char *const exported[] = {"test", "reason", "who", "ticket", "extend", "status"};
+
+struct export {
+  size_t entries;
+  bool begun;
+};
 
 struct entry {
   const char *test, *reason, *who, *ticket;
@@ -159,25 +165,33 @@ static void print_refusal(const char *test, const struct ask_error *error) {
 // ---- quarantine.yml
 
 static int export_entries(const struct options *options) {
-  const struct show show = {.kind = SHARDD__QUERY_KIND__QUERY_QUARANTINE, .limit = ENTRIES_MAX, .on_page = on_export};
-  printf("# Muted tests; `shard quarantine import` takes this file over.\n");
+  struct export export = {0};
+  const struct show show = {
+      .kind = SHARDD__QUERY_KIND__QUERY_QUARANTINE, .limit = ENTRIES_MAX, .on_page = on_export, .arg = &export};
   int code = show_run(options, &show);
-  if (code == EXIT_OK && fflush(stdout) != 0) code = admin_fail_output();
-  return code;
+  if (code != EXIT_OK) return code;
+  if (export.entries == 0) printf("[]\n");
+  return fflush(stdout) == 0 ? EXIT_OK : admin_fail_output();
 }
 
 static int on_export(void *arg, const struct answer *answer) {
-  (void)arg;
+  struct export *export = arg;
+  if (!export->begun) printf("# Muted tests; `shard quarantine import` takes this file over.\n");
+  export->begun = true;
   for (size_t row = 0; row < answer->row_count; row++) {
     char *text[EXPORTED];
     for (int i = 0; i < EXPORTED; i++)
       text[i] = answer_get_text(answer, row, exported[i]);
+    uint64_t expires_ms = (uint64_t)answer_get_number(answer, row, "expires", 0);
     const struct quarantine_entry entry = {.test = text[EXPORTED_TEST],
                                            .reason = text[EXPORTED_REASON],
                                            .who = text[EXPORTED_WHO],
                                            .ticket = text[EXPORTED_TICKET],
-                                           .until_ms = (uint64_t)answer_get_number(answer, row, "expires", 0)};
-    if (strcmp(text[EXPORTED_STATUS], "muted") == 0) quarantine_file_print(stdout, &entry);
+                                           .until_ms = expires_ms > CLOCKS_MS ? expires_ms - CLOCKS_MS : 0,
+                                           .extend = text[EXPORTED_EXTEND][0] != '\0'};
+    bool muted = strcmp(text[EXPORTED_STATUS], "muted") == 0;
+    if (muted) quarantine_file_print(stdout, &entry);
+    export->entries += muted;
     for (int i = 0; i < EXPORTED; i++)
       free(text[i]);
   }

@@ -64,6 +64,7 @@ void quarantine_file_print(FILE *out, const struct quarantine_entry *entry) {
   if (entry->ticket[0] != '\0') print_quoted(out, "  ", "ticket", entry->ticket);
   if (gmtime_r(&last, &tm) != NULL) (void)strftime(day, sizeof day, "%Y-%m-%d", &tm);
   (void)fprintf(out, "  until: %s\n", day);
+  if (entry->extend) (void)fprintf(out, "  extend: yes\n");
 }
 
 static void print_quoted(FILE *out, const char *before, const char *key, const char *text) {

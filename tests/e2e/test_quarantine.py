@@ -135,6 +135,29 @@ def test_file(daemon, suite, tmp_path):
 ENTRY = "- test: %s\n  reason: r\n  until: %s\n"
 
 
+def test_a_round_trip_changes_nothing(daemon, suite, tmp_path):
+    assert run_build(daemon, suite, "first", retries=2) == [0]
+    exported = mute(daemon, "export").stdout
+    assert exported.endswith("\n[]\n")
+    mute(daemon, "add", "ok", "--reason", 'a "b": # c', "--ticket", "T-7", "--for", "30d", "--extend")
+    mute(daemon, "add", "flaky", "--reason", "r", "--who", "me")
+    before, path = daemon.json("quarantine", "list"), tmp_path / "quarantine.yml"
+    path.write_text(mute(daemon, "export").stdout)
+    assert path.read_text().count("extend: yes") == 1
+    for _ in range(2):
+        mute(daemon, "import", path)
+        assert mute(daemon, "export").stdout == path.read_text()
+        after = daemon.json("quarantine", "list")
+        assert kept(after) == kept(before) and {row["origin"] for row in after} == {"file"}
+    path.write_text(exported)
+    mute(daemon, "import", path)
+    assert listed(daemon) == {}
+
+
+def kept(rows):
+    return [{key: row[key] for key in ("test", "status", "who", "reason", "ticket", "extend")} for row in rows]
+
+
 @pytest.mark.parametrize("wrong, said", [
     ("- test: a\n", "3:3: this entry has no reason"),
     (ENTRY % ("a", "soon"), '5:10: until: "soon" is no day'),

@@ -158,7 +158,8 @@ static void test_what_is_printed_is_read(void **state) {
                                          .reason = "a: b # c",
                                          .who = "",
                                          .ticket = "no",
-                                         .until_ms = UINT64_C(978307200000)};
+                                         .until_ms = UINT64_C(978307200000),
+                                         .extend = true};
   FILE *out = fopen(path, "we");
   assert_non_null(out);
   quarantine_file_print(out, &entry);
@@ -170,6 +171,7 @@ static void test_what_is_printed_is_read(void **state) {
   assert_string_equal(file.entry[0].who, "");
   assert_string_equal(file.entry[0].ticket, "no");
   assert_int_equal(file.entry[0].until_ms, entry.until_ms);
+  assert_true(file.entry[0].extend);
   quarantine_file_release(&file);
 }
 
