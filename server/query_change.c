@@ -28,10 +28,8 @@ static const char *query_mute_refuses(const struct query_call *call, bool mutes)
   uint64_t most_ms = (STORE_MUTE_DAYS_MAX + (uint64_t)file) * 24 * 3600 * 1000;
   if (!call->test[0] || !call->suite[0] || !call->project[0]) return "a project, a suite and a test are needed";
   if (mutes && call->message->reason.len == 0) return "a reason is needed";
-  if (mutes && (call->message->life_ms == 0 || call->message->life_ms > most_ms)) {
-    return "a test is muted for 30 days at most";
-  }
-  return NULL;
+  if (mutes && call->message->life_ms == 0) return "it has to be said for how long the test is muted";
+  return mutes && call->message->life_ms > most_ms ? "a test is muted for 30 days at most" : NULL;
 }
 
 // Answered when it is on disk.

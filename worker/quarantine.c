@@ -67,7 +67,7 @@ static const char *who(const struct options *options);
 static int by_hand(const struct options *options, Shardd__QueryKind kind, const struct entry *entry);
 static int ask_mute(struct ask *ask, const struct options *options, Shardd__QueryKind kind, const struct entry *entry,
                     struct ask_error *error);
-static void print_refusal(const char *test, const struct ask_error *error);
+static void say(const struct quarantine_file *file, const char *test, const char *text);
 static int on_export(void *arg, const struct answer *answer);
 static int on_known(void *arg, const struct answer *answer);
 static int import_known(struct import *import);
@@ -127,7 +127,7 @@ static int by_hand(const struct options *options, Shardd__QueryKind kind, const 
   int code = admin_open(options, &ask);
   if (code != EXIT_OK) return code;
   if (ask_mute(ask, options, kind, entry, &error) != 0) {
-    print_refusal(entry->test, &error);
+    say(NULL, entry->test, error.text);
     code = error.exit_code;
   }
   ask_close(ask);
@@ -156,9 +156,18 @@ static int ask_mute(struct ask *ask, const struct options *options, Shardd__Quer
   return ask_wait(ask, &query, (unsigned)(options->connect_timeout_us / 1000), &answer, error);
 }
 
-static void print_refusal(const char *test, const struct ask_error *error) {
+// About a test; an entry of the file with its place in it.
+static void say(const struct quarantine_file *file, const char *test, const char *text) {
+  const struct quarantine_entry *told = file != NULL ? quarantine_file_find(file, test) : NULL;
   char *safe = human_safe(test, strlen(test), ESCAPE_LINE);
-  fprintf(stderr, "shard quarantine: %s: %s\n", safe, error->text);
+  fprintf(stderr, "shard quarantine: ");
+  if (told != NULL) {
+    const char *path = yaml_name(file->tree);
+    char *name = human_safe(path, strlen(path), ESCAPE_LINE);
+    fprintf(stderr, "%s:%u:%u: ", name, told->line, told->column);
+    free(name);
+  }
+  fprintf(stderr, "%s: %s\n", safe, text);
   free(safe);
 }
 
@@ -287,23 +296,21 @@ static int import_put(struct import *import) {
 }
 
 static void import_say_over(const struct import *import, const struct quarantine_entry *told) {
-  const char *then = "it gates again";
+  const char *text = "its time is over: it gates again";
   for (size_t i = 0; i < import->known_count; i++) {
     const struct known *known = &import->known[i];
     if (strcmp(known->test, told->test) != 0) continue;
-    if (extended(known, told)) then = "it is muted once more, as extend says";
-    if (known->muted && !known->file) then = "it stays muted by an entry that is not from a file";
+    if (extended(known, told)) text = "its time is over: it is muted once more, as extend says";
+    if (known->muted && !known->file) text = "its time is over: it stays muted by an entry that is not from a file";
   }
-  char *safe = human_safe(told->test, strlen(told->test), ESCAPE_LINE);
-  fprintf(stderr, "shard quarantine: %s: its time is over: %s\n", safe, then);
-  free(safe);
+  say(&import->file, told->test, text);
 }
 
 // What speaks against one entry is printed and remembered; an exit code when nothing more can be asked.
 static int import_change(struct import *import, Shardd__QueryKind kind, const struct entry *entry) {
   struct ask_error error;
   if (ask_mute(import->ask, import->options, kind, entry, &error) == 0) return EXIT_OK;
-  print_refusal(entry->test, &error);
+  say(&import->file, entry->test, error.text);
   if (error.failure != ASK_UNKNOWN) return error.exit_code;
   import->refused = true;
   return EXIT_OK;

@@ -122,7 +122,7 @@ def test_file(daemon, suite, tmp_path):
     path.write_text('- test: "flaky"\n  reason: "see below"\n  who: "me"\n  until: 2000-01-01\n'
                     '- test: ok\n  reason: r\n  until: %s\n' % day(10))
     done = mute(daemon, "import", path)
-    assert "flaky: its time is over" in done.stderr
+    assert "shard quarantine: %s:1:9: flaky: its time is over: it gates again\n" % path == done.stderr
     assert listed(daemon) == {"ok": ("muted", "file")}
     mute(daemon, "add", "broken", "--reason", "by hand")
     out = mute(daemon, "export").stdout
@@ -231,8 +231,29 @@ def test_one_refused_entry_stops_no_other(daemon, suite, tmp_path):
     path.write_text(ENTRY % ("ok", day(10)))
     mute(daemon, "import", path)
     path.write_text(ENTRY % ("none", day(10)) + ENTRY % ("flaky", day(10)))
-    assert "none: " in mute(daemon, "import", path, code=2).stderr
+    assert refused(mute(daemon, "import", path, code=2), path, 1, "none", "the test is not known")
     assert listed(daemon) == {"flaky": ("muted", "file")}
+
+
+def refused(done, path, line, test, text):
+    """Whether it says so of the test that the file names on that line."""
+    lead = "shard quarantine: %s:%d:9: %s: unix:" % (path, line, test)
+    return any(said.startswith(lead) and text in said for said in done.stderr.splitlines())
+
+
+def test_what_the_server_refuses_is_told_with_its_place(daemon, suite, tmp_path):
+    (suite / "n").write_text("2")
+    (suite / "bad").touch()
+    for build in "12":
+        assert run_build(daemon, suite, build, retries=2) == [1]
+    path = tmp_path / "quarantine.yml"
+    path.write_text("# Muted\n" + "".join(ENTRY % (test, day(ahead)) for test, ahead in (
+        ("none", 3), ("broken", 3), ("flaky", 32), ("ok", 30))))
+    done = mute(daemon, "import", path, code=2)
+    assert refused(done, path, 2, "none", ": the test is not known in this suite")
+    assert refused(done, path, 5, "broken", ": the test is broken, not flaky")
+    assert refused(done, path, 8, "flaky", ": a test is muted for 30 days at most")
+    assert len(done.stderr.splitlines()) == 3 and listed(daemon) == {"ok": ("muted", "file")}
 
 
 def test_a_full_quarantine_changes_places(daemon, tmp_path):
@@ -246,7 +267,7 @@ def test_a_full_quarantine_changes_places(daemon, tmp_path):
         mute(daemon, "import", path)
         assert sorted(row["test"] for row in daemon.json("quarantine", "list", "--limit", "99")) == sorted(names)
     path.write_text("".join(ENTRY % (name, day(10)) for name in tests[:21]))
-    assert "t19: " in mute(daemon, "import", path, code=2).stderr
+    assert refused(mute(daemon, "import", path, code=2), path, 58, "t19", "the test would be too many")
     assert len(daemon.json("quarantine", "list", "--limit", "99")) == 20
 
 
