@@ -2,10 +2,11 @@
 break; quarantine.yml goes in and out."""
 import datetime
 import json
+import re
 import sqlite3
 
 import pytest
-from shardlib import BUILD, Worker, codes, eventually, junit_cases, make_suite
+from shardlib import BUILD, ROOT, Worker, codes, eventually, junit_cases, make_suite
 
 SCRIPT = """
 case "$1" in
@@ -152,6 +153,22 @@ def test_a_round_trip_changes_nothing(daemon, suite, tmp_path):
     path.write_text(exported)
     mute(daemon, "import", path)
     assert listed(daemon) == {}
+
+
+def test_the_sample_of_the_docs_is_taken(daemon, tmp_path):
+    """With a day of these: every key that there is stands in it."""
+    page, code = (ROOT / "docs/history.md").read_text(), (ROOT / "worker/quarantine_file.c").read_text()
+    sample, = re.findall(r"```yaml\n(- test: .*?)```", page, re.DOTALL)
+    keys, = re.findall(r"keys\[\] = \{(.*?)\};", code)
+    assert sorted(re.findall(r"^[- ] (\w+): ", sample, re.MULTILINE)) == sorted(re.findall(r"\w+", keys))
+    test, = re.findall(r"test: (.*)", sample)
+    suite, path = make_suite(tmp_path, {"list": test + "\n", "run.sh": "exit 0\n"}), tmp_path / "quarantine.yml"
+    assert run_build(daemon, suite, "first") == [0]
+    path.write_text(re.sub(r"until: \d{4}-\d\d-\d\d", "until: " + day(30), sample))
+    mute(daemon, "import", path)
+    row, = daemon.json("quarantine", "list")
+    assert (row["test"], row["status"], row["who"], row["ticket"], row["extend"]) == (
+        test, "muted", "somebody", "T-7", "once")
 
 
 def kept(rows):
