@@ -29,7 +29,8 @@ struct entry {
 
 // An entry as the server has it.
 struct known {
-  char *test;
+  char *test, *reason, *who, *ticket;
+  uint64_t expires_ms;
   bool file, muted, extend;  // from a file; its time is not over; at its end it will be muted once more
 };
 
@@ -41,7 +42,7 @@ struct import {
   struct known *known;
   size_t known_count;
   uint64_t now_ms;
-  bool refused;  // the server did not take an entry; the others are taken all the same
+  size_t put, dropped, same, refused;  // a refused entry stops no other
 };
 
 static int add(const struct options *options, const char *test);
@@ -70,13 +71,17 @@ static int ask_mute(struct ask *ask, const struct options *options, Shardd__Quer
 static void say(const struct quarantine_file *file, const char *test, const char *text);
 static int on_export(void *arg, const struct answer *answer);
 static int on_known(void *arg, const struct answer *answer);
+static int import_end(const struct import *import);
+static void known_release(struct known *known);
 static int import_known(struct import *import);
 static int import_drop(struct import *import);
 static const char *import_drop_why(const struct import *import, const struct known *known);
 static int import_put(struct import *import);
 static void import_say_over(const struct import *import, const struct quarantine_entry *told);
 static bool extended(const struct known *known, const struct quarantine_entry *told);
-static int import_change(struct import *import, Shardd__QueryKind kind, const struct entry *entry);
+static bool same(const struct known *known, const struct quarantine_entry *told);
+static const struct known *import_find(const struct import *import, const char *test);
+static int import_change(struct import *import, Shardd__QueryKind kind, const struct entry *entry, size_t *done);
 
 int quarantine_main(struct options *options, char **words, size_t count, char **command) {
   (void)command;
@@ -218,12 +223,21 @@ static int import_entries(const struct options *options, const char *path) {
   if (code == EXIT_OK) code = import_known(&import);
   if (code == EXIT_OK) code = import_drop(&import);
   if (code == EXIT_OK) code = import_put(&import);
+  if (code == EXIT_OK) code = import_end(&import);
   ask_close(import.ask);
   for (size_t i = 0; i < import.known_count; i++)
-    free(import.known[i].test);
+    known_release(&import.known[i]);
   free(import.known);
   quarantine_file_release(&import.file);
-  return code == EXIT_OK && import.refused ? EXIT_USAGE : code;
+  return code;
+}
+
+static int import_end(const struct import *import) {
+  printf("%zu tests muted or renewed, %zu taken out, %zu as they were", import->put, import->dropped, import->same);
+  if (import->refused > 0) printf(", %zu refused", import->refused);
+  printf("\n");
+  if (fflush(stdout) != 0) return admin_fail_output();
+  return import->refused > 0 ? EXIT_USAGE : EXIT_OK;
 }
 
 static int import_known(struct import *import) {
@@ -238,15 +252,27 @@ static int on_known(void *arg, const struct answer *answer) {
   for (size_t row = 0; row < answer->row_count; row++) {
     char *origin = answer_get_text(answer, row, "origin"), *status = answer_get_text(answer, row, "status");
     char *extend = answer_get_text(answer, row, "extend");
-    import->known[import->known_count++] = (struct known){.test = answer_get_text(answer, row, "test"),
-                                                          .file = strcmp(origin, "file") == 0,
-                                                          .muted = strcmp(status, "muted") == 0,
-                                                          .extend = extend[0] != '\0'};
+    import->known[import->known_count++] =
+        (struct known){.test = answer_get_text(answer, row, "test"),
+                       .reason = answer_get_text(answer, row, "reason"),
+                       .who = answer_get_text(answer, row, "who"),
+                       .ticket = answer_get_text(answer, row, "ticket"),
+                       .expires_ms = (uint64_t)answer_get_number(answer, row, "expires", 0),
+                       .file = strcmp(origin, "file") == 0,
+                       .muted = strcmp(status, "muted") == 0,
+                       .extend = extend[0] != '\0'};
     free(origin);
     free(status);
     free(extend);
   }
   return EXIT_OK;
+}
+
+static void known_release(struct known *known) {
+  free(known->test);
+  free(known->reason);
+  free(known->who);
+  free(known->ticket);
 }
 
 // Before others enter: a suite has room for so many.
@@ -257,7 +283,7 @@ static int import_drop(struct import *import) {
     const char *why = import_drop_why(import, known);
     if (why == NULL) continue;
     const struct entry entry = {.test = known->test, .reason = why, .who = "", .ticket = "", .file = true};
-    code = import_change(import, SHARDD__QUERY_KIND__QUERY_UNMUTE, &entry);
+    code = import_change(import, SHARDD__QUERY_KIND__QUERY_UNMUTE, &entry, &import->dropped);
   }
   return code;
 }
@@ -289,29 +315,47 @@ static int import_put(struct import *import) {
                                 .extend = told->extend};
     if (told->until_ms <= import->now_ms)
       import_say_over(import, told);
+    else if (same(import_find(import, told->test), told))
+      import->same++;
     else
-      code = import_change(import, SHARDD__QUERY_KIND__QUERY_MUTE, &entry);
+      code = import_change(import, SHARDD__QUERY_KIND__QUERY_MUTE, &entry, &import->put);
   }
   return code;
 }
 
+// An entry that nobody changed is left alone: its change would stand in the log with each import.
+static bool same(const struct known *known, const struct quarantine_entry *told) {
+  if (known == NULL || !known->file || !known->muted || known->extend != told->extend) return false;
+  return known->expires_ms < told->until_ms + CLOCKS_MS && told->until_ms < known->expires_ms + CLOCKS_MS &&
+         strcmp(known->reason, told->reason) == 0 && strcmp(known->who, told->who) == 0 &&
+         strcmp(known->ticket, told->ticket) == 0;
+}
+
+static const struct known *import_find(const struct import *import, const char *test) {
+  for (size_t i = 0; i < import->known_count; i++)
+    if (strcmp(import->known[i].test, test) == 0) return &import->known[i];
+  return NULL;
+}
+
 static void import_say_over(const struct import *import, const struct quarantine_entry *told) {
+  const struct known *known = import_find(import, told->test);
   const char *text = "its time is over: it gates again";
-  for (size_t i = 0; i < import->known_count; i++) {
-    const struct known *known = &import->known[i];
-    if (strcmp(known->test, told->test) != 0) continue;
-    if (extended(known, told)) text = "its time is over: it is muted once more, as extend says";
-    if (known->muted && !known->file) text = "its time is over: it stays muted by an entry that is not from a file";
-  }
+  if (known != NULL && extended(known, told))
+    text = "its time is over: it is muted once more, as extend says";
+  else if (known != NULL && known->muted && !known->file)
+    text = "its time is over: it stays muted by an entry that is not from a file";
   say(&import->file, told->test, text);
 }
 
 // What speaks against one entry is printed and remembered; an exit code when nothing more can be asked.
-static int import_change(struct import *import, Shardd__QueryKind kind, const struct entry *entry) {
+static int import_change(struct import *import, Shardd__QueryKind kind, const struct entry *entry, size_t *done) {
   struct ask_error error;
-  if (ask_mute(import->ask, import->options, kind, entry, &error) == 0) return EXIT_OK;
+  if (ask_mute(import->ask, import->options, kind, entry, &error) == 0) {
+    ++*done;
+    return EXIT_OK;
+  }
   say(&import->file, entry->test, error.text);
   if (error.failure != ASK_UNKNOWN) return error.exit_code;
-  import->refused = true;
+  import->refused++;
   return EXIT_OK;
 }

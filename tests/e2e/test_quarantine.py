@@ -171,6 +171,21 @@ def test_the_sample_of_the_docs_is_taken(daemon, tmp_path):
         test, "muted", "somebody", "T-7", "once")
 
 
+def test_an_entry_that_nobody_changed_is_left_alone(daemon, suite, tmp_path):
+    """An import in every pipeline neither fills the log nor makes an old entry new."""
+    assert run_build(daemon, suite, "first", retries=2) == [0]
+    path = tmp_path / "quarantine.yml"
+    path.write_text(ENTRY % ("ok", day(10)) + ENTRY % ("flaky", day(10)))
+    assert mute(daemon, "import", path).stdout == "2 tests muted or renewed, 0 taken out, 0 as they were\n"
+    rows, log = daemon.json("quarantine", "list"), daemon.json("log")
+    assert mute(daemon, "import", path).stdout == "0 tests muted or renewed, 0 taken out, 2 as they were\n"
+    assert (daemon.json("quarantine", "list"), daemon.json("log")) == (rows, log)
+    for changed in (day(11), day(10) + "\n  who: me", day(10) + "\n  ticket: T-7", day(10) + "\n  extend: yes"):
+        path.write_text(ENTRY % ("ok", changed) + ENTRY % ("none", day(3)))
+        done = mute(daemon, "import", path, code=2).stdout
+        assert done.startswith("1 tests muted or renewed, ") and done.endswith(" as they were, 1 refused\n")
+
+
 def kept(rows):
     return [{key: row[key] for key in ("test", "status", "who", "reason", "ticket", "extend")} for row in rows]
 
