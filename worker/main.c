@@ -61,7 +61,7 @@ static const struct subcommand subcommands[] = {
      history_test},
     {"log", OPTIONS_LOG, "[OPTION]...", "tests that became flaky, broken, muted or healthy, and why", 0, false,
      history_log},
-    {"quarantine", OPTIONS_QUARANTINE, "add ID | remove ID | list | export | import [FILE]",
+    {"quarantine", OPTIONS_QUARANTINE, "[OPTION]... add ID | remove ID | list | export | import [FILE]",
      "tests that are muted: they run, and their failures do not count", 1, false, quarantine_main},
     {"owners", OPTIONS_OWNERS, "[OPTION]...", "flaky, broken and slow tests by their CODEOWNERS", 0, false,
      history_owners},

@@ -56,12 +56,13 @@ static const struct action {
   int (*bare)(const struct options *options);
   int (*with)(const struct options *options, const char *word);
   const char *otherwise;  // the word, when there is none; NULL: it must be given
+  const char *usage;      // behind the name
 } actions[] = {
-    {"add", NULL, add, NULL},
-    {"remove", NULL, take_out, NULL},
-    {"list", list, NULL, NULL},
-    {"export", export_entries, NULL, NULL},
-    {"import", NULL, import_entries, "quarantine.yml"},
+    {"add", NULL, add, NULL, " ID --reason TEXT"},
+    {"remove", NULL, take_out, NULL, " ID"},
+    {"list", list, NULL, NULL, ""},
+    {"export", export_entries, NULL, NULL, ", which prints a file"},
+    {"import", NULL, import_entries, "quarantine.yml", " [FILE]"},
 };
 
 static const char *who(const struct options *options);
@@ -89,7 +90,10 @@ int quarantine_main(struct options *options, char **words, size_t count, char **
     const struct action *action = &actions[i];
     if (strcmp(words[0], action->name) != 0) continue;
     const char *word = count > 1 ? words[1] : action->otherwise;
-    if ((action->bare != NULL) != (count == 1) && action->otherwise == NULL) break;
+    if ((action->bare != NULL) != (count == 1) && action->otherwise == NULL) {
+      fprintf(stderr, "shard quarantine: say shard quarantine %s%s\n", action->name, action->usage);
+      return EXIT_USAGE;
+    }
     return action->bare != NULL ? action->bare(options) : action->with(options, word);
   }
   fprintf(stderr, "shard quarantine: say add ID, remove ID, list, export, or import [FILE]\n");
@@ -124,9 +128,12 @@ static const char *who(const struct options *options) {
 static int by_hand(const struct options *options, Shardd__QueryKind kind, const struct entry *entry) {
   struct ask_error error;
   struct ask *ask;
-  if (!msg_id_valid(entry->test, strlen(entry->test)) || strlen(entry->reason) > NAME_BYTES ||
-      strlen(entry->who) > NAME_BYTES || strlen(entry->ticket) > NAME_BYTES) {
-    fprintf(stderr, "shard quarantine: a test's id or a text is empty or too long\n");
+  if (!msg_id_valid(entry->test, strlen(entry->test))) {
+    fprintf(stderr, "shard quarantine: the id of a test has one line of at most %d bytes\n", MSG_ID_MAX_BYTES);
+    return EXIT_USAGE;
+  }
+  if (strlen(entry->reason) > NAME_BYTES || strlen(entry->who) > NAME_BYTES || strlen(entry->ticket) > NAME_BYTES) {
+    fprintf(stderr, "shard quarantine: --reason, --who and --ticket take at most %d bytes\n", NAME_BYTES);
     return EXIT_USAGE;
   }
   int code = admin_open(options, &ask);

@@ -45,6 +45,10 @@ def test_by_hand(daemon, suite, tmp_path):
     assert "30" in mute(daemon, "add", "flaky", "--reason", "x", "--for", "31d", code=2).stderr
     assert "not known" in mute(daemon, "add", "none", "--reason", "x", code=2).stderr
     assert "say add" in mute(daemon, "ad", "flaky", code=2).stderr
+    assert "add ID --reason TEXT" in mute(daemon, "add", code=2).stderr
+    assert "export, which prints a file" in mute(daemon, "export", "file", code=2).stderr
+    assert "one line of at most 4096 bytes" in mute(daemon, "add", "", "--reason", "x", code=2).stderr
+    assert "at most" in mute(daemon, "add", "flaky", "--reason", "x" * 1025, code=2).stderr
     mute(daemon, "add", "flaky", "--reason", "it waits for a clock", "--ticket", "T-7", "--for", "1d")
     row, = daemon.json("quarantine", "list")
     assert (row["test"], row["status"], row["origin"], row["who"], row["ticket"]) == (
