@@ -236,7 +236,7 @@ static const struct rule rows_rules[] = {
     COUNT(Rows, column, 0, MSG_COLUMN_MAX),
     TEXTS(Rows, column, MSG_NAME_MAX_BYTES),
     SAME(Rows, type, column),
-    VALUES(Rows, type, SHARDD__COLUMN_TYPE__COLUMN_TEXT, SHARDD__COLUMN_TYPE__COLUMN_RATIO),
+    VALUES(Rows, type, SHARDD__COLUMN_TYPE__COLUMN_TEXT, SHARDD__COLUMN_TYPE__COLUMN_NUMBER),
     COUNT(Rows, cell, 0, MSG_CELL_MAX),
     TEXTS(Rows, cell, MSG_TEXT_MAX_BYTES),
 };

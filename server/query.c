@@ -12,7 +12,7 @@
 #include "server/recover.h"
 #include "server/unrun.h"
 
-_Static_assert((int)SHARDD__COLUMN_TYPE__COLUMN_RATIO == (int)ROWS_RATIO_PPM, "column types differ");
+_Static_assert((int)SHARDD__COLUMN_TYPE__COLUMN_NUMBER == (int)ROWS_MILLI, "column types differ");
 
 // ---- answers
 

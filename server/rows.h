@@ -6,7 +6,7 @@
 #include "config/base.h"
 
 // The numbers of ColumnType in shardd.proto (asserted in query.c).
-enum rows_type { ROWS_TEXT, ROWS_INT, ROWS_DURATION_US, ROWS_TIME_MS, ROWS_RATIO_PPM };
+enum rows_type { ROWS_TEXT, ROWS_INT, ROWS_DURATION_US, ROWS_TIME_MS, ROWS_RATIO_PPM, ROWS_MILLI };
 
 struct rows_column {
   const char *name;  // constant text

@@ -5,7 +5,7 @@
 
 #include "server/store_impl.h"
 
-enum { PPM = 1000000, MILLI = 1000, WEEK_MS = 7 * STORE_DAY_MS };
+enum { PPM = 1000000, WEEK_MS = 7 * STORE_DAY_MS };
 
 static const struct rows_column slow_columns[] = {
     {"test", ROWS_TEXT},
@@ -15,7 +15,7 @@ static const struct rows_column slow_columns[] = {
     {"p95", ROWS_DURATION_US},
     {"setup", ROWS_DURATION_US},
     {"runs", ROWS_INT},
-    {"runs_per_day", ROWS_TEXT},
+    {"runs_per_day", ROWS_MILLI},
     {"cost_per_day", ROWS_DURATION_US},
     {"share", ROWS_RATIO_PPM},
     {"limits_at_workers", ROWS_INT},
@@ -103,12 +103,8 @@ static void ask_slow(struct store_asking *ask) {
   if (which == SQL_COUNT) return;
   sqlite3_stmt *stmt = ask->db->stmt[which];
   while (!store_query_full(ask) && store_sql_row(ask->db, which)) {
-    char per_day[32];
-    uint64_t expected_us = store_sql_int(stmt, 2), runs = store_sql_int(stmt, 7);
-    store_query_cells(ask->rows, stmt, 0, 7);
-    (void)snprintf(per_day, sizeof per_day, "%ju.%ju", (uintmax_t)(runs / MILLI), (uintmax_t)(runs % MILLI / 100));
-    rows_string(ask->rows, per_day);
-    store_query_cells(ask->rows, stmt, 8, 1);
+    uint64_t expected_us = store_sql_int(stmt, 2);
+    store_query_cells(ask->rows, stmt, 0, 9);
     rows_int(ask->rows, total_us ? (int64_t)((double)expected_us / (double)total_us * PPM) : 0);
     rows_int(ask->rows, expected_us ? (int64_t)(total_us / expected_us) : 0);
   }

@@ -1,4 +1,4 @@
-// --fail-if. Called by admin.c and history.c, page by page. Must not print: its caller says what held.
+// --fail-if. Called by show.c and history_build.c, page by page. Must not print: its caller says what held.
 #include "worker/gate.h"
 
 #include <stdio.h>
@@ -44,9 +44,11 @@ int gate_feed(struct gate *gate, const struct answer *answer, char *why, size_t 
   uint32_t type = column < 0 ? 0 : answer->rows->type[column];
   if (column < 0 || read_value(gate, type, &value) != 0) {
     (void)snprintf(why, why_size,
-                   column < 0 ? "--fail-if: there is no column \"%s\" here"
-                              : "--fail-if: \"%s\" cannot be "
-                                "compared with that: 30s for a duration, 5%% for a share, 7d for an age, else a number",
+                   column < 0
+                       ? "--fail-if: there is no column \"%s\" here"
+                       : "--fail-if: \"%s\" cannot be "
+                         "compared with that: 30s for a duration, 5%% for a share, 7d for an age, else a number, "
+                         "without places where whole ones are counted",
                    gate->column);
     return -1;
   }
@@ -93,10 +95,13 @@ static int read_value(const struct gate *gate, uint32_t type, int64_t *out) {
   }
   double number = strtod(gate->value, &end);
   bool percent = strcmp(end, "%") == 0;
-  if (end == gate->value || (*end != '\0' && !percent) || !(number > -1e15 && number < 1e15)) return -1;
+  if (end == gate->value || (*end != '\0' && !percent)) return -1;
+  if (percent && type != SHARDD__COLUMN_TYPE__COLUMN_RATIO) return -1;
   if (type == SHARDD__COLUMN_TYPE__COLUMN_RATIO) number *= percent ? 1e4 : 1e6;
-  *out = (int64_t)number;
-  return percent && type != SHARDD__COLUMN_TYPE__COLUMN_RATIO ? -1 : 0;
+  if (type == SHARDD__COLUMN_TYPE__COLUMN_NUMBER) number *= 1e3;
+  if (!(number > -9e18 && number < 9e18)) return -1;
+  *out = (int64_t)(number < 0 ? number - 0.5 : number + 0.5);
+  return type == SHARDD__COLUMN_TYPE__COLUMN_INT && (double)*out != number ? -1 : 0;
 }
 
 // A time as its age in ms.

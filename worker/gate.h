@@ -17,7 +17,8 @@ struct gate {
 // Takes "COLUMN OP VALUE" apart, as in rows>0, "expected > 30s", rate>=5%, state=flaky. "" is a gate that never holds.
 // 0; -1 and why when it cannot be read.
 int gate_init(struct gate *gate, const char *rule, char *why, size_t why_size) MUST_CHECK;
-// Looks at a page of rows. Durations are written as options are (250ms, 30s), shares as 5% or 0.05, times are compared
+// Looks at a page of rows. Durations are written as options are (250ms, 30s), shares as 5% or 0.05, what is counted
+// as whole numbers, times are compared
 // with an age: since>7d holds for what is older. An empty cell holds for nothing. 0; -1 and why: no such column, or a
 // value that is none of its type.
 int gate_feed(struct gate *gate, const struct answer *answer, char *why, size_t why_size) MUST_CHECK;

@@ -94,7 +94,7 @@ static int print(const struct options *options, struct adding *adding) {
   static const char *const names[COLUMNS] = {"owner", "tests", "broken", "flaky", "slower", "lost", "cost_per_day"};
   uint32_t types[COLUMNS] = {SHARDD__COLUMN_TYPE__COLUMN_TEXT,    1, 1, 1, 1, SHARDD__COLUMN_TYPE__COLUMN_DURATION,
                              SHARDD__COLUMN_TYPE__COLUMN_DURATION};
-  size_t count = adding->count < options->limit ? adding->count : options->limit;
+  size_t count = adding->count;
   ProtobufCBinaryData columns[COLUMNS], *cells = base_calloc(count * COLUMNS + 1, sizeof *cells);
   char(*text)[CELL_BYTES] = base_calloc(count * COLUMNS + 1, sizeof *text);
   if (adding->count > 0) qsort(adding->sums, adding->count, sizeof *adding->sums, compare);

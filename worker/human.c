@@ -66,6 +66,11 @@ const char *human_ratio(uint64_t ppm, char out[HUMAN_BYTES]) {
   return out;
 }
 
+const char *human_number(uint64_t milli, char out[HUMAN_BYTES]) {
+  (void)snprintf(out, HUMAN_BYTES, "%" PRIu64 ".%" PRIu64, milli / 1000, milli % 1000 / 100);
+  return out;
+}
+
 char *human_safe(const void *bytes, size_t n, enum escape_form form) {
   char *safe = base_malloc(n * GROWTH + 1);
   safe[escape_bytes(safe, n * GROWTH, bytes, n, form)] = '\0';

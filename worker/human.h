@@ -17,6 +17,9 @@ const char *human_utc(uint64_t ms_since_epoch, char out[HUMAN_BYTES]);
 // Millionths as per cent: "0%", "0.4%", "12.5%", "100%". Returns out.
 const char *human_ratio(uint64_t ppm, char out[HUMAN_BYTES]);
 
+// Thousandths as a number with one place: "0.0", "11.4". Returns out.
+const char *human_number(uint64_t milli, char out[HUMAN_BYTES]);
+
 // A copy that is safe to show (escape.h); the caller frees it.
 char *human_safe(const void *bytes, size_t n, enum escape_form form);
 // Columns that a safe text takes on a terminal.

@@ -16,17 +16,18 @@ struct output {
   struct owners *owners;
   struct gate gate;
   struct json_t *json;
-  uint64_t rows;
+  uint64_t left;  // rows that may yet be printed
   bool first;
 };
 
 static int prepare(struct output *output);
 static int pages(struct ask *ask, struct output *output);
 static int take(struct output *output, const struct answer *page);
+static uint64_t limit_of(const struct options *options, const struct show *show);
 static int finish(struct output *output);
 
 int show_run(const struct options *options, const struct show *show) {
-  struct output output = {.options = options, .show = show, .first = true};
+  struct output output = {.options = options, .show = show, .left = limit_of(options, show), .first = true};
   struct ask *ask = NULL;
   int code = prepare(&output);
   if (code == EXIT_OK) code = admin_open(options, &ask);
@@ -42,13 +43,13 @@ int show_run(const struct options *options, const struct show *show) {
 }
 
 int show_ask(struct ask *ask, const struct options *options, const struct show *show) {
-  struct output output = {.options = options, .show = show, .first = true};
+  struct output output = {.options = options, .show = show, .left = limit_of(options, show), .first = true};
   return pages(ask, &output);
 }
 
 int show_answer(const struct options *options, const struct answer *answer, const char *empty) {
   const struct show show = {.empty = empty};
-  struct output output = {.options = options, .show = &show, .first = true};
+  struct output output = {.options = options, .show = &show, .left = limit_of(options, &show), .first = true};
   char why[WHY_BYTES];
   if (gate_init(&output.gate, options->fail_if, why, sizeof why) != 0) {
     fprintf(stderr, "shard: %s\n", why);
@@ -71,7 +72,7 @@ void show_fill(const struct options *options, const struct show *show, Shardd__Q
   query->build = msg_text(show->build != NULL ? show->build : options->build);
   query->test = msg_text(show->test != NULL ? show->test : "");
   query->branch = msg_text(told_branch ? options->branch : "");
-  query->limit = (uint32_t)(show->limit ? show->limit : options->limit);
+  query->limit = (uint32_t)limit_of(options, show);
   if (options->since_us > 0) query->since_ms = (base_wall_us() - options->since_us) / 1000;
 }
 
@@ -86,12 +87,18 @@ static int prepare(struct output *output) {
   return EXIT_OK;
 }
 
+static uint64_t limit_of(const struct options *options, const struct show *show) {
+  return show->limit ? show->limit : options->limit;
+}
+
+// A gate that does not hold yet sees to the end of the rows, behind those that are printed, too.
 static int pages(struct ask *ask, struct output *output) {
   Shardd__Query query = SHARDD__QUERY__INIT;
   struct ask_error error;
   struct answer answer;
+  bool gated = output->gate.op[0] != '\0' && output->show->on_page == NULL;
   show_fill(output->options, output->show, &query);
-  uint64_t limit = query.limit;
+  if (gated) query.limit = SHOW_ALL;
   do {
     if (ask_wait(ask, &query, (unsigned)(output->options->connect_timeout_us / 1000), &answer, &error) != 0) {
       fprintf(stderr, "shard: %s\n", error.text);
@@ -100,8 +107,8 @@ static int pages(struct ask *ask, struct output *output) {
     int code = take(output, &answer);
     if (code != EXIT_OK) return code;
     query.after = answer.rows->next;
-    query.limit = (uint32_t)(limit > output->rows ? limit - output->rows : 0);
-  } while (query.after != 0 && query.limit > 0);
+    if (!gated) query.limit = (uint32_t)output->left;
+  } while (query.after != 0 && (output->left > 0 || (gated && !output->gate.holds)));
   return EXIT_OK;
 }
 
@@ -114,13 +121,15 @@ static int take(struct output *output, const struct answer *page) {
   int rc = 0;
   bool first = output->first;
   output->first = false;
-  output->rows += page->row_count;
   bool prints = output->show->on_page == NULL;
   if (prints && gate_feed(&output->gate, &answer, why, sizeof why) != 0) {
     fprintf(stderr, "shard: %s\n", why);
     return EXIT_USAGE;
   }
+  if (answer.row_count > output->left) answer.row_count = (size_t)output->left;
+  output->left -= answer.row_count;
   if (!prints) return output->show->on_page(output->show->arg, &answer);
+  if (answer.row_count == 0 && !first) return EXIT_OK;
   if (output->json != NULL)
     table_json_add(output->json, &answer);
   else if (options->csv)

@@ -23,6 +23,7 @@ static void csv_cell(FILE *out, const char *text, size_t n, bool last);
 static json_t *json_of_int(int64_t number);
 static json_t *json_of_time(int64_t ms);
 static json_t *json_of_ratio(int64_t ppm);
+static json_t *json_of_number(int64_t milli);
 static const struct form *form_of(const struct answer *answer, size_t column);
 static char *shown_cell(const struct answer *answer, size_t row, size_t column);
 static char *first_line(ProtobufCBinaryData cell);
@@ -39,9 +40,10 @@ static const struct form forms[] = {
     [SHARDD__COLUMN_TYPE__COLUMN_DURATION] = {true, human_duration, json_of_int, "_us"},
     [SHARDD__COLUMN_TYPE__COLUMN_TIME] = {true, human_time, json_of_time, ""},
     [SHARDD__COLUMN_TYPE__COLUMN_RATIO] = {true, human_ratio, json_of_ratio, ""},
+    [SHARDD__COLUMN_TYPE__COLUMN_NUMBER] = {true, human_number, json_of_number, ""},
 };
 
-_Static_assert(COUNT_OF(forms) == SHARDD__COLUMN_TYPE__COLUMN_RATIO + 1, "a form for each type");
+_Static_assert(COUNT_OF(forms) == SHARDD__COLUMN_TYPE__COLUMN_NUMBER + 1, "a form for each type");
 
 int table_print(FILE *out, const struct answer *answer, const struct table_look *look) {
   size_t columns = answer->column_count, count = (answer->row_count + 1) * columns;
@@ -145,6 +147,10 @@ int table_csv(FILE *out, const struct answer *answer, bool head) {
         (void)snprintf(text, sizeof text, "%.6f", (double)number / 1e6);
         shown = text;
       }
+      if (cell.len > 0 && type == SHARDD__COLUMN_TYPE__COLUMN_NUMBER) {
+        (void)snprintf(text, sizeof text, "%.3f", (double)number / 1e3);
+        shown = text;
+      }
       csv_cell(out, shown, shown == text ? strlen(text) : cell.len, column + 1 == columns);
     }
   return ferror(out) ? -1 : 0;
@@ -177,6 +183,10 @@ static json_t *json_of_time(int64_t ms) {
 
 static json_t *json_of_ratio(int64_t ppm) {
   return json_real((double)ppm / 1e6);
+}
+
+static json_t *json_of_number(int64_t milli) {
+  return json_real((double)milli / 1e3);
 }
 
 // Types that a newer server has and we do not know are texts.

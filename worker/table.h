@@ -24,8 +24,8 @@ int table_csv(FILE *out, const struct answer *answer, bool head) MUST_CHECK;
 int table_print_record(FILE *out, const struct answer *answer) MUST_CHECK;
 
 // An array of objects, one a row. Texts are strings (bytes that are no UTF-8 as \xNN), integers and durations are
-// integers (durations in a member called NAME_us), times are strings in RFC 3339, shares are numbers from 0 to 1, empty
-// cells null. table_json_add appends the rows of a further page. 0; -1 when out failed.
+// integers (durations in a member called NAME_us), times are strings in RFC 3339, shares are numbers from 0 to 1, other
+// numbers are numbers, empty cells null. table_json_add appends the rows of a further page. 0; -1 when out failed.
 struct json_t;
 struct json_t *table_json_new(void);
 void table_json_add(struct json_t *array, const struct answer *answer);

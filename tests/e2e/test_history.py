@@ -1,4 +1,5 @@
 """The history, end to end: who teaches it, and what real workers' builds make of it."""
+import csv
 import json
 import re
 import time
@@ -174,6 +175,40 @@ def test_gates(served):
     assert "no column" in ask(served, "build", "c3", "--fail-if", "bar>1", code=2).stderr
     assert "no column" in ask(served, "slow", "--fail-if", "size>1", code=2).stderr
     assert "no rule" in ask(served, "slow", "--fail-if", "size", code=2).stderr
+
+
+def known(daemon, tmp_path, count):
+    """A history of count tests: t1 is expected to take a millisecond, t2 two and so on."""
+    path = tmp_path / "known.csv"
+    with open(str(path), "w") as out:
+        csv.writer(out).writerows([("file", "test", "seconds")] + [
+            ("src/%d.py" % (i % 3), "t%d" % i, i / 1000) for i in range(1, count + 1)])
+    done = daemon.shard("import", path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_gate_sees_what_is_not_printed(daemon, tmp_path):
+    """All rows, page by page, however few of them are printed."""
+    count = 12001
+    known(daemon, tmp_path, count)
+    for args, code in [((), 0), (("rows>30",), 1), (("rows>=12001",), 1), (("rows>12001",), 0), (("rows=20",), 0),
+                       (("expected<2ms",), 1), (("expected<1ms",), 0), (("expected>12s",), 1), (("share=2",), 0)]:
+        gate = ["--fail-if"] * bool(args) + list(args)
+        done = daemon.shard("slow", *gate)
+        assert done.returncode == code, (args, done.stderr)
+        assert len(done.stdout.splitlines()) == 21 and "holds" in done.stderr or not code, args
+        assert len(daemon.shard("slow", "--csv", "--limit", "5", *gate).stdout.splitlines()) == 6
+        assert len(json.loads(daemon.shard("slow", "--json", "--limit", "10000", *gate).stdout)) == 10000
+    done = daemon.shard("slow", "--fail-if", "expected<2ms")
+    assert "holds: src/1.py::t1\n" in done.stderr and "::t12001 " in done.stdout and "::t1 " not in done.stdout
+
+
+def test_numbers_are_numbers(served):
+    assert [row["runs_per_day"] for row in rows(served, "slow")] == [pytest.approx(row["runs"] / 7, abs=0.05)
+                                                                     for row in rows(served, "slow")]
+    ask(served, "slow", "--fail-if", "runs_per_day>0.5", code=1)
+    ask(served, "slow", "--fail-if", "runs_per_day>100")
+    assert "cannot be compared" in ask(served, "slow", "--fail-if", "runs>0.5", code=2).stderr
 
 
 def test_csv(served):

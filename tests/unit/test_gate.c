@@ -13,20 +13,21 @@
 #include "worker/gate.h"
 #include "worker/owners.h"
 
-enum { COLUMNS = 5, ROWS = 2 };
+enum { COLUMNS = 7, ROWS = 2 };
 
 static char why[512];
 
-// test, file, expected, rate, since (an hour ago; unknown)
+// test, file, expected, rate, since (an hour ago; unknown), runs, runs_per_day
 static struct answer answer_of(void) {
   static ProtobufCBinaryData column[COLUMNS], cell[COLUMNS * ROWS];
-  static uint32_t type[COLUMNS] = {SHARDD__COLUMN_TYPE__COLUMN_TEXT, SHARDD__COLUMN_TYPE__COLUMN_TEXT,
+  static uint32_t type[COLUMNS] = {SHARDD__COLUMN_TYPE__COLUMN_TEXT,     SHARDD__COLUMN_TYPE__COLUMN_TEXT,
                                    SHARDD__COLUMN_TYPE__COLUMN_DURATION, SHARDD__COLUMN_TYPE__COLUMN_RATIO,
-                                   SHARDD__COLUMN_TYPE__COLUMN_TIME};
-  static const char *const names[COLUMNS] = {"test", "file", "expected", "rate", "since"};
+                                   SHARDD__COLUMN_TYPE__COLUMN_TIME,     SHARDD__COLUMN_TYPE__COLUMN_INT,
+                                   SHARDD__COLUMN_TYPE__COLUMN_NUMBER};
+  static const char *const names[COLUMNS] = {"test", "file", "expected", "rate", "since", "runs", "runs_per_day"};
   static char hour_ago[32];
-  const char *const cells[COLUMNS * ROWS] = {"a", "x/a.py", "30000000", "50000", hour_ago,
-                                             "b", "y/b.py", "1000000",  "1000",  ""};
+  const char *const cells[COLUMNS * ROWS] = {"a", "x/a.py", "30000000", "50000", hour_ago, "80", "11400",
+                                             "b", "y/b.py", "1000000",  "2900",  "",       "7",  "400"};
   static Shardd__Rows rows;
   struct answer answer;
   (void)snprintf(hour_ago, sizeof hour_ago, "%ju", (uintmax_t)(base_wall_us() / 1000 - 3600 * 1000));
@@ -61,7 +62,13 @@ static void test_rules(void **state) {
       {"expected<=1s", 1, "b"},
       {"rate>=5%", 1, "a"},
       {"rate>0.05", 0, ""},
-      {"rate<0.2%", 1, "b"},
+      {"rate<0.3%", 1, "b"},
+      {"rate=0.29%", 1, "b"},
+      {"runs>79", 1, "a"},
+      {"runs>80", 0, ""},
+      {"runs_per_day>5", 1, "a"},
+      {"runs_per_day>11.4", 0, ""},
+      {"runs_per_day<0.5", 1, "b"},
       {"test=b", 1, "b"},
       {"test!=a", 1, "b"},
       {"test=c", 0, ""},
@@ -73,6 +80,10 @@ static void test_rules(void **state) {
       {"expected>5%", -2, NULL},
       {"expected>much", -2, NULL},
       {"rate>many", -2, NULL},
+      {"rate>1e300", -2, NULL},
+      {"runs>0.5", -2, NULL},
+      {"runs>5%", -2, NULL},
+      {"runs_per_day>5%", -2, NULL},
       {"rows>many", -1, NULL},
       {"rows", -1, NULL},
       {">1", -1, NULL},

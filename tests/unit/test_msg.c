@@ -270,8 +270,8 @@ static const struct breakage breakages[] = {
     IN(QUERY, Query, test, SET_NEWLINE, 0, "Query.test"),
     IN(ROWS, Rows, n_column, SET_COUNT, MSG_COLUMN_MAX + 1, "Rows.column"),
     COLUMN(ROWS, Rows, type),
-    IN(ROWS, Rows, type, SET_ITEM, 4, NULL),
-    IN(ROWS, Rows, type, SET_ITEM, 5, "Rows.type"),
+    IN(ROWS, Rows, type, SET_ITEM, 5, NULL),
+    IN(ROWS, Rows, type, SET_ITEM, 6, "Rows.type"),
     IN(ROWS, Rows, n_cell, SET_COUNT, 0, NULL),
     IN(ROWS, Rows, n_cell, SET_COUNT, 3, "Rows.cell"),
     IN(ROWS, Rows, n_cell, SET_COUNT, MSG_CELL_MAX + 2, "Rows.cell: has too few or too many"),
@@ -360,7 +360,7 @@ static void test_rules_know_all_enum_values(void **state) {
       {&shardd__drain_reason__descriptor, SHARDD__DRAIN_REASON__DRAIN_FEW},
       {&shardd__status__descriptor, SHARDD__STATUS__STATUS_TIMED_OUT},
       {&shardd__bye_reason__descriptor, SHARDD__BYE_REASON__BYE_STOPPED},
-      {&shardd__column_type__descriptor, SHARDD__COLUMN_TYPE__COLUMN_RATIO},
+      {&shardd__column_type__descriptor, SHARDD__COLUMN_TYPE__COLUMN_NUMBER},
       {&shardd__on_retry__descriptor, SHARDD__ON_RETRY__ON_RETRY_ALL},
   };
   for (size_t i = 0; i < sizeof enums / sizeof enums[0]; i++) {

@@ -136,9 +136,9 @@ static void test_slow(void **state) {
   struct rows rows = ask(store, store_query_slow, &query);
   assert_int_equal(rows_count(&rows), 2);
   assert_row(&rows, 0,
-             "t/test_0.py::test_0|t/test_0.py|3100|3100|3100|0|1|0.1|442|596153|1");  // what a process costs at its
+             "t/test_0.py::test_0|t/test_0.py|3100|3100|3100|0|1|142|442|596153|1");  // what a process costs at its
                                                                                       // start is not its own
-  assert_row(&rows, 1, "t/test_0.py::test_1|t/test_0.py|2100|2100|2100|0|1|0.1|300|403846|2");
+  assert_row(&rows, 1, "t/test_0.py::test_1|t/test_0.py|2100|2100|2100|0|1|142|300|403846|2");
   rows_release(&rows);
   query.limit = 1;
   query.after = 1;

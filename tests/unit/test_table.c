@@ -130,9 +130,10 @@ static void test_json_types(void **state) {
   fixture_column(&f, "took", SHARDD__COLUMN_TYPE__COLUMN_DURATION);
   fixture_column(&f, "start", SHARDD__COLUMN_TYPE__COLUMN_TIME);
   fixture_column(&f, "share", SHARDD__COLUMN_TYPE__COLUMN_RATIO);
+  fixture_column(&f, "rate", SHARDD__COLUMN_TYPE__COLUMN_NUMBER);
   fixture_column(&f, "none", SHARDD__COLUMN_TYPE__COLUMN_INT);
   fixture_bytes(&f, "a\"\033\xff\xc3\xa9", 6);
-  const char *cells[] = {"-3", "1500000", "1700000000123", "500000", ""};
+  const char *cells[] = {"-3", "1500000", "1700000000123", "500000", "11400", ""};
   for (size_t i = 0; i < COUNT_OF(cells); i++)
     fixture_cell(&f, cells[i]);
   char *text = printed_json(fixture_answer(&f));
@@ -143,6 +144,7 @@ static void test_json_types(void **state) {
                       "    \"took_us\": 1500000,\n"
                       "    \"start\": \"2023-11-14T22:13:20.123Z\",\n"
                       "    \"share\": 0.5,\n"
+                      "    \"rate\": 11.4,\n"
                       "    \"none\": null\n"
                       "  }\n]\n");
   free(text);
