@@ -1,5 +1,8 @@
-// Annotations of CIs from a build's cases. Called by report.c. Names and outputs are a stranger's: each form has its
-// own escapes, and behind them no line can end early or begin another command. It must not ask the server.
+// Annotations of CIs from a build's cases. Called by report.c. Names, nodes and outputs are a stranger's, and must not
+// act in the CI. In our own commands each form has its escapes, so that no line ends early. The summary around them:
+// GitHub obeys any line that begins with "::", and is told to stop that, up to a word that no test can know; commands
+// of TeamCity ("##teamcity[") and sections of GitLab (behind a carriage return and an escape) lose what makes them so
+// in human_safe, through which all that is printed goes. It must not ask the server.
 #include "worker/annotate.h"
 
 #include <errno.h>
@@ -12,6 +15,7 @@
 
 enum { TOKEN_BYTES = 16, LINE_MAX_DIGITS = 9 };
 
+static void stop_github(FILE *out, bool begin);
 static void fold_github(FILE *out, const struct cases_case *item, bool begin);
 static void fold_gitlab(FILE *out, const struct cases_case *item, bool begin);
 static const char *token(void);
@@ -40,6 +44,10 @@ summary_fold *annotate_fold(enum annotate_form form) {
   return form == ANNOTATE_GITHUB ? fold_github : form == ANNOTATE_GITLAB ? fold_gitlab : NULL;
 }
 
+void annotate_guard(FILE *out, enum annotate_form form, bool begin) {
+  if (form == ANNOTATE_GITHUB) stop_github(out, begin);
+}
+
 int annotate_print(FILE *out, enum annotate_form form, const struct cases *cases, const char *suite) {
   static const enum cases_verdict errors[] = {CASES_FAILED, CASES_MISSING}, warnings[] = {CASES_FLAKY, CASES_MUTED};
   if (form == ANNOTATE_GITHUB) {
@@ -53,14 +61,24 @@ int annotate_print(FILE *out, enum annotate_form form, const struct cases *cases
 // ---- folds
 
 // Between stop-commands and its token GitHub takes no line for a command.
+static void stop_github(FILE *out, bool begin) {
+  if (begin)
+    fprintf(out, "::stop-commands::%s\n", token());
+  else
+    fprintf(out, "::%s::\n", token());
+}
+
+// Commands are stopped before and behind it.
 static void fold_github(FILE *out, const struct cases_case *item, bool begin) {
+  stop_github(out, false);
   if (begin) {
     (void)fputs("::group::", out);
     github_put(out, item->id, strlen(item->id), false);
-    fprintf(out, "\n::stop-commands::%s\n", token());
+    (void)fputc('\n', out);
   } else {
-    fprintf(out, "::%s::\n::endgroup::\n", token());
+    (void)fputs("::endgroup::\n", out);
   }
+  stop_github(out, true);
 }
 
 // A word that no test can have foreseen.

@@ -18,8 +18,11 @@ enum {
 // What AUTO means in the CI called `ci` (ci.h); the others stay.
 enum annotate_form annotate_choose(enum annotate_form form, const char *ci);
 
-// For summary_look: folds each failure's output where the log can (GitHub, GitLab), and keeps what stands in it from
-// being taken for commands. NULL: as it is.
+// Around all of the summary. GitHub: what is printed between is taken for no command. Nothing for the others, whose
+// commands no safe text holds (human.h).
+void annotate_guard(FILE *out, enum annotate_form form, bool begin);
+
+// For summary_look, within annotate_guard: folds each failure's output where the log can (GitHub, GitLab). NULL: as it is.
 summary_fold *annotate_fold(enum annotate_form form);
 
 // Behind the summary. GitHub: an ::error for each failing or missing test and a ::warning for each flaky or muted one,

@@ -7,14 +7,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 #include <wchar.h>
 
 enum { GROWTH = 4 };  // "\xNN" for one byte
 
+// What TeamCity, Azure and GitHub take for a command wherever it stands in a line of a log.
+static const char *const commands[] = {"##teamcity[", "##vso[", "##["};
+
 static const uint64_t ms_us = 1000, second_us = 1000000, minute_us = 60000000, hour_us = 3600000000,
                       day_us = 86400000000;
 
+static char *disarmed(char *safe);
+static bool ends_command(const char *text, size_t at);
 static locale_t utf8(void);
 static size_t fitting(const char *text, size_t columns, size_t *width);
 
@@ -74,7 +80,7 @@ const char *human_number(uint64_t milli, char out[HUMAN_BYTES]) {
 char *human_safe(const void *bytes, size_t n, enum escape_form form) {
   char *safe = base_malloc(n * GROWTH + 1);
   safe[escape_bytes(safe, n * GROWTH, bytes, n, form)] = '\0';
-  return safe;
+  return (form == ESCAPE_LINE || form == ESCAPE_TEXT) && strstr(safe, "##") != NULL ? disarmed(safe) : safe;
 }
 
 size_t human_width(const char *text) {
@@ -89,6 +95,29 @@ char *human_cut(const char *text, size_t columns) {
   if (columns == 0) return base_strdup("");
   n = fitting(text, columns - 1, &width);
   return base_printf("%.*s…", (int)n, text);
+}
+
+// Takes the text, and returns it with "\x5b" for each bracket that would begin a command.
+static char *disarmed(char *safe) {
+  size_t length = strlen(safe), at = 0;
+  char *out = base_malloc(length * GROWTH + 1);
+  for (size_t i = 0; i < length; i++) {
+    if (ends_command(safe, i))
+      at += (size_t)snprintf(out + at, GROWTH + 1, "\\x%02x", (unsigned)safe[i]);
+    else
+      out[at++] = safe[i];
+  }
+  out[at] = '\0';
+  free(safe);
+  return out;
+}
+
+static bool ends_command(const char *text, size_t at) {
+  for (size_t i = 0; i < COUNT_OF(commands) && text[at] == '['; i++) {
+    size_t n = strlen(commands[i]);
+    if (at + 1 >= n && strncasecmp(text + at + 1 - n, commands[i], n) == 0) return true;
+  }
+  return false;
 }
 
 // Bytes of the longest beginning of the text that fits into `columns`, and the columns it takes.

@@ -20,7 +20,8 @@ const char *human_ratio(uint64_t ppm, char out[HUMAN_BYTES]);
 // Thousandths as a number with one place: "0.0", "11.4". Returns out.
 const char *human_number(uint64_t milli, char out[HUMAN_BYTES]);
 
-// A copy that is safe to show (escape.h); the caller frees it.
+// A copy that is safe to show (escape.h); the caller frees it. In lines and texts the log commands of TeamCity, Azure
+// and GitHub that may stand within a line lose their bracket: "##teamcity\x5b".
 char *human_safe(const void *bytes, size_t n, enum escape_form form);
 // Columns that a safe text takes on a terminal.
 size_t human_width(const char *text);

@@ -150,7 +150,9 @@ static int print_text(const struct options *options, const struct cases *cases) 
   summary_count(&summary, cases, 0);
   if (options->markdown)
     return markdown_print(stdout, cases, &summary) == 0 && fflush(stdout) == 0 ? EXIT_OK : admin_fail_output();
+  annotate_guard(stdout, form, true);
   summary_print(stdout, cases, &summary, &look);
+  annotate_guard(stdout, form, false);
   int rc = annotate_print(stdout, form, cases, options->suite);
   return rc == 0 && fflush(stdout) == 0 ? EXIT_OK : admin_fail_output();
 }

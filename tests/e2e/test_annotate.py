@@ -1,21 +1,19 @@
-"""`shard report` in the words of the CI it runs in, by that CI's own variables."""
+"""`shard report` in the words of the CI it runs in, by that CI's own variables; and what tests make of names, nodes and
+outputs to act in that CI, which must not work."""
 import re
 
 import pytest
-from shardlib import make_suite, run_workers
+from shardlib import Worker, codes, make_suite, run_workers
 
 SUITE = {"test_a.py": "def test_good(): pass\n\ndef test_bad():\n    print('::error::planted')\n    assert 0, '##'\n"}
 ENVIRONMENTS = {"github": {"GITHUB_ACTIONS": "true"}, "gitlab": {"GITLAB_CI": "true"},
-                "teamcity": {"TEAMCITY_VERSION": "2026.1"}, "none": {}}
+                "teamcity": {"TEAMCITY_VERSION": "2026.1"}, "azure": {"TF_BUILD": "True"}, "none": {}}
 WORDS = {"github": r"^::error file=test_a\.py,line=5,title=test_a\.py%3A%3Atest_bad::failed%0A",
          "gitlab": r"\x1b\[0Ksection_start:\d+:shard_failure_1\[collapsed=true\]\r\x1b\[0Ktest_a\.py::test_bad$",
          "teamcity": r"^##teamcity\[testFailed name='test_a\.py::test_bad' message='failed' details='"}
 
 
-@pytest.fixture
-def report(daemon, tmp_path):
-    assert [worker.wait() for worker in run_workers(1, daemon, make_suite(tmp_path, SUITE))] == [1]
-
+def report_of(daemon):
     def report(ci, *args):
         done = daemon.shard("report", *args, env=ENVIRONMENTS[ci], universal_newlines=False, errors=None)
         assert done.returncode == 0, done.stderr
@@ -23,14 +21,35 @@ def report(daemon, tmp_path):
     return report
 
 
+@pytest.fixture
+def report(daemon, tmp_path):
+    assert [worker.wait() for worker in run_workers(1, daemon, make_suite(tmp_path, SUITE))] == [1]
+    return report_of(daemon)
+
+
 def named(text):
     return {ci for ci, form in WORDS.items() if re.search(form, text, re.MULTILINE)}
+
+
+def obeyed(text):
+    """The lines that GitHub takes for commands, but for those that stop and resume; and how often it was stopped."""
+    found, stopped, word = [], 0, None
+    for line in text.splitlines():
+        command = re.match(r"\s*::([\w-]+)(?: [^:]*)?::(.*)$", line)
+        if word is None and command and command.group(1) == "stop-commands":
+            word, stopped = command.group(2), stopped + 1
+        elif command and command.group(1) == word:
+            word = None
+        elif word is None and (command or "##[" in line):
+            found.append(line)
+    assert word is None, "commands are never resumed"
+    return found, stopped
 
 
 def test_the_ci_decides(report):
     for ci in ENVIRONMENTS:
         text = report(ci)
-        assert named(text) == {ci} - {"none"}, text
+        assert named(text) == {ci} - {"none", "azure"}, text
         assert "1 passed, 1 failed in" in text
     assert named(report("github", "--annotate", "none")) == set()
     assert named(report("none", "--annotate", "teamcity")) == {"teamcity"}
@@ -39,7 +58,56 @@ def test_the_ci_decides(report):
 
 def test_outputs_are_no_commands(report):
     text = report("github")
-    token, output = re.search(r"^::stop-commands::(\w+)\n(.*)^::\1::$", text, re.MULTILINE | re.DOTALL).groups()
-    assert "::error::planted" in output
-    assert len(re.findall("^::error", text.replace(output, ""), re.MULTILINE)) == 1
+    found, stopped = obeyed(text)
+    assert "\n::error::planted\n" in text
+    assert [line.split("::")[1].split()[0] for line in found] == ["group", "endgroup", "error"] and stopped == 3
+    token = re.search(r"^::stop-commands::(\w+)\n", text).group(1)
     assert token not in report("github")
+
+
+# What a stranger would write into the log of each CI, as an id, as a node's name and as an output.
+PLANTED = ["::error::planted", "::stop-commands::x", "  ::set-output name=a::b", "##[error]planted",
+           "##vso[task.complete result=Succeeded;]", "##teamcity[buildStatus status='SUCCESS']",
+           "section_end:1:shard_failure_1\\r\\033[0K", "::endgroup::"]
+RUN = """
+cat planted
+case "$1" in *flaky)
+  mark="seen.$(printf %s "$1" | cksum | tr -d ' ')"
+  test ! -e "$mark" || exit 0
+  touch "$mark" ;;
+esac
+exit 1
+"""
+
+
+@pytest.fixture
+def hostile(daemon, tmp_path):
+    """All of PLANTED as ids of failing and of flaky tests, whose outputs hold all of it, on nodes of such names."""
+    ids = [line.strip() for line in PLANTED]
+    text = "\n".join(PLANTED) + "\n"
+    suite = make_suite(tmp_path, {"list": "".join("%s\n%s flaky\n" % (line, line) for line in ids), "run.sh": RUN,
+                                  "planted": text + text.replace("\\r", "\r").replace("\\033", "\033")})
+    workers = [Worker(daemon, suite, node=node, command=["sh", "run.sh", "{}"],
+                      args=["--runner", "command", "--list-file", "list", "--retries", "1"])
+               for node in ("##teamcity[x]", "::error::node")]
+    assert max(codes(workers)) == 1
+    return report_of(daemon)
+
+
+def test_nothing_planted_acts(hostile):
+    text = hostile("github")
+    found, _ = obeyed(text)
+    strange = [line for line in found if not re.match(r"::(group::|endgroup::$|(error|warning) title=)", line)]
+    assert strange == [], text
+    assert "::error::planted: failed" in text and "\n  ::error::planted flaky: " in text
+    text = hostile("teamcity")
+    for line in text.splitlines():
+        assert line.count("##teamcity[") == line.startswith("##teamcity["), line
+    assert all(re.match(r"##teamcity\[test\w+ name='(\|'|[^'])*'", line)
+               for line in text.splitlines() if line.startswith("##teamcity[")), text
+    assert "##teamcity\\x5bbuildStatus" in text
+    for ci in ("azure", "none", "gitlab", "teamcity"):
+        text = hostile(ci)
+        assert "##vso[" not in text and "##[" not in text and "##vso\\x5b" in text
+    text = hostile("gitlab")
+    assert len(re.findall("section_start:[^\r\n]*\r\x1b", text)) == text.count("\r") / 2 == text.count("section_start")

@@ -109,7 +109,7 @@ static void test_teamcity(void **state) {
                       "##teamcity[testSuiteStarted name='unit']\n"
                       "##teamcity[testStarted name='it|'s |[a||b|]']\n"
                       "##teamcity[testFailed name='it|'s |[a||b|]' message='failed' "
-                      "details='one|n##teamcity|[x|]\\x1b']\n"
+                      "details='one|n##teamcity\\x5bx|]\\x1b']\n"
                       "##teamcity[testFinished name='it|'s |[a||b|]' duration='7']\n"
                       "##teamcity[testStarted name='b']\n"
                       "##teamcity[testIgnored name='b' message='passed']\n"
@@ -139,10 +139,12 @@ static void test_folds(void **state) {
   (void)state;
   char *text = folded(ANNOTATE_GITHUB);
   assert_int_equal(
-      sscanf(text, "::group::a\\x0d\\x1bb\n::stop-commands::%32[0-9a-f]\noutput\n::%32[0-9a-f]::\n", word, again), 2);
+      sscanf(text, "::%32[0-9a-f]::\n::group::a\\x0d\\x1bb\n::stop-commands::%32[0-9a-f]\noutput\n", word, again), 2);
   assert_string_equal(word, again);
   assert_int_equal(strlen(word), 32);
-  assert_non_null(strstr(text, "::\n::endgroup::\n"));
+  char *end_of_group = base_printf("output\n::%s::\n::endgroup::\n::stop-commands::%s\n", word, word);
+  assert_string_equal(strstr(text, "output\n"), end_of_group);
+  free(end_of_group);
   free(text);
   char begin[24], one[12], end[24], two[12];
   text = folded(ANNOTATE_GITLAB);

@@ -95,6 +95,26 @@ static void test_escapes_hostile_names(void **state) {
   free(text);
 }
 
+// Nor what the log of a CI obeys within a line.
+static void test_disarms_log_commands(void **state) {
+  static const char *const cases[][2] = {
+      {"a ##teamcity[buildStatus status='SUCCESS']", "a ##teamcity\\x5bbuildStatus status='SUCCESS']"},
+      {"##VSO[task.complete]##[error]x", "##VSO\\x5btask.complete]##\\x5berror]x"},
+      {"###[a]", "###\\x5ba]"},
+      {"## [a] #[b] [c]##", "## [a] #[b] [c]##"},
+      {"##teamcity\x01[", "##teamcity\\x01["},
+  };
+  (void)state;
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    char *line = human_safe(cases[i][0], strlen(cases[i][0]), ESCAPE_LINE);
+    char *text = human_safe(cases[i][0], strlen(cases[i][0]), ESCAPE_TEXT);
+    assert_string_equal(line, cases[i][1]);
+    assert_string_equal(text, cases[i][1]);
+    free(line);
+    free(text);
+  }
+}
+
 static void test_several_lines_and_empty(void **state) {
   (void)state;
   struct answer_fixture f;
@@ -245,6 +265,7 @@ int main(void) {
       cmocka_unit_test(test_aligns),
       cmocka_unit_test(test_wide_characters),
       cmocka_unit_test(test_escapes_hostile_names),
+      cmocka_unit_test(test_disarms_log_commands),
       cmocka_unit_test(test_several_lines_and_empty),
       cmocka_unit_test(test_color_only_marks_the_head),
       cmocka_unit_test(test_json_types),
