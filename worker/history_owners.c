@@ -10,7 +10,7 @@
 #include "worker/show.h"
 #include "worker/table.h"
 
-enum { TESTS_MAX = 10000, OWNERS_MAX = 4096, COLUMNS = 7, CELL_BYTES = 24 };
+enum { OWNERS_MAX = 4096, COLUMNS = 7, CELL_BYTES = 24 };
 
 struct sums {
   char *owner;
@@ -42,7 +42,7 @@ int history_owners(struct options *options, char **words, size_t count, char **c
   (void)words, (void)count, (void)command;
   for (adding.what = ADD_FLAKY; code == EXIT_OK && (size_t)adding.what < COUNT_OF(questions); adding.what++) {
     const struct show show = {
-        .kind = questions[adding.what].kind, .any_suite = true, .limit = TESTS_MAX, .on_page = on_page, .arg = &adding};
+        .kind = questions[adding.what].kind, .any_suite = true, .limit = SHOW_ALL, .on_page = on_page, .arg = &adding};
     code = show_run(options, &show);
   }
   if (code == EXIT_OK) code = print(options, &adding);
@@ -72,11 +72,12 @@ static int on_page(void *arg, const struct answer *answer) {
   return EXIT_OK;
 }
 
-// Beyond the bound all are added to the last.
+// Beyond the bound all are added to one, which says so.
 static struct sums *find(struct adding *adding, const char *owner) {
   for (size_t i = 0; i < adding->count; i++)
     if (strcmp(adding->sums[i].owner, owner) == 0) return &adding->sums[i];
   if (adding->count == OWNERS_MAX) return &adding->sums[adding->count - 1];
+  if (adding->count == OWNERS_MAX - 1) owner = "(others)";
   adding->sums = base_realloc(adding->sums, adding->count + 1, sizeof *adding->sums);
   adding->sums[adding->count] = (struct sums){.owner = base_strdup(owner)};
   return &adding->sums[adding->count++];

@@ -203,6 +203,14 @@ def test_a_gate_sees_what_is_not_printed(daemon, tmp_path):
     assert "holds: src/1.py::t1\n" in done.stderr and "::t12001 " in done.stdout and "::t1 " not in done.stdout
 
 
+def test_owners_of_many_tests(daemon, tmp_path):
+    known(daemon, tmp_path, 12001)
+    owners = tmp_path / "owners"
+    owners.write_text("* @rest\nsrc/1.py @one\n")
+    got = {row["owner"]: row["tests"] for row in daemon.json("owners", "--owners", owners)}
+    assert got == {"@rest": 8000, "@one": 4001}
+
+
 def test_numbers_are_numbers(served):
     assert [row["runs_per_day"] for row in rows(served, "slow")] == [pytest.approx(row["runs"] / 7, abs=0.05)
                                                                      for row in rows(served, "slow")]
@@ -271,6 +279,9 @@ def test_owners(served):
     got = {row["owner"]: (row["tests"], row["broken"], row["flaky"]) for row in rows(served, "owners")}
     assert got == {"@team": (3, 1, 1), "@slow": (1, 0, 0), "@all": (1, 0, 0)}
     assert {row["owner"] for row in rows(served, "flaky")} == {"@team"}
+    ask(served, "owners", "--fail-if", "broken>0", "--limit", "1", code=1)
+    ask(served, "owners", "--fail-if", "broken=0", "--limit", "1", code=1)
+    ask(served, "owners", "--fail-if", "rows>3", "--limit", "1")
     (served.suite / "CODEOWNERS").unlink()
     assert "CODEOWNERS" in ask(served, "owners", code=2).stderr
     assert "owner" not in rows(served, "flaky")[0]
