@@ -367,6 +367,8 @@ size_t store_query_places(struct store_asking *ask, struct store_place *place);
 bool store_query_full(struct store_asking *ask);                                     // of a page; sets rows->next
 void store_query_cells(struct rows *rows, sqlite3_stmt *stmt, int from, int count);  // columns as they are
 const char *store_query_state(uint64_t state);
+// False, and the answer's error: the query names a branch, and its build is of another.
+bool store_query_of_branch(struct store_asking *ask);
 
 // ---- store_report.c
 void store_report_release(struct store_report *report);

@@ -83,6 +83,7 @@ static void ask_workers(struct store_asking *ask) {
     (void)snprintf(ask->error->text, sizeof ask->error->text, "no such build is known");
     return;
   }
+  if (!store_query_of_branch(ask)) return;
   sqlite3_stmt *stmt = store_sql_start(ask->db, SQL_QUERY_WORKERS,
                                        STORE_ARGS(store_int(query->build), store_int(query->limit),
                                                   store_int(query->after), store_int(query->since_ms)));
@@ -163,6 +164,20 @@ enum store_sql store_query_suites(struct store_asking *ask, enum store_sql one, 
   if (stmt == NULL) return SQL_COUNT;
   stmt = store_sql_start(ask->db, which, all_args, (size_t)sqlite3_bind_parameter_count(stmt));
   return stmt != NULL ? which : SQL_COUNT;
+}
+
+bool store_query_of_branch(struct store_asking *ask) {
+  const struct store_query *query = ask->query;
+  if (query->branch == NULL || query->branch[0] == '\0') return true;
+  sqlite3_stmt *stmt = store_sql_start(ask->db, SQL_QUERY_BUILD, STORE_ARGS(store_int(query->build)));
+  if (!store_sql_row(ask->db, SQL_QUERY_BUILD)) return true;
+  const char *build = (const char *)sqlite3_column_text(stmt, 0), *own = (const char *)sqlite3_column_text(stmt, 3);
+  bool same = strcmp(query->branch, own) == 0;
+  if (!same)
+    (void)snprintf(ask->error->text, sizeof ask->error->text,
+                   "build \"%.100s\" is not of branch \"%.100s\", but of \"%.100s\"", build, query->branch, own);
+  sqlite3_reset(stmt);
+  return same;
 }
 
 bool store_query_full(struct store_asking *ask) {

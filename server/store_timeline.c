@@ -70,9 +70,16 @@ int store_query_timeline(struct store *store, const struct store_query *query, s
 
 static void ask_build(struct store_asking *ask) {
   struct load load;
-  struct span span = read_span(ask->db, ask->query->build);
-  read_load(ask->db, ask->query->build, &load);
-  sqlite3_stmt *stmt = store_sql_start(ask->db, SQL_QUERY_BUILD, STORE_ARGS(store_int(ask->query->build)));
+  const struct store_query *query = ask->query;
+  struct span span = read_span(ask->db, query->build);
+  if (!store_query_of_branch(ask)) return;
+  if (span.to_ms > 0 && span.to_ms < query->since_ms) {
+    (void)snprintf(ask->error->text, sizeof ask->error->text,
+                   "the build had ended before the time since which was asked for");
+    return;
+  }
+  read_load(ask->db, query->build, &load);
+  sqlite3_stmt *stmt = store_sql_start(ask->db, SQL_QUERY_BUILD, STORE_ARGS(store_int(query->build)));
   if (store_sql_row(ask->db, SQL_QUERY_BUILD)) {
     build_row(ask, stmt, span, &load);
     sqlite3_reset(stmt);

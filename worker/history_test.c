@@ -12,9 +12,8 @@
 #include "worker/show.h"
 #include "worker/table.h"
 
-enum { EIGHTHS = 8, LINE_COLUMNS = 60, LOG_LINES = 5, WHY_BYTES = 512 };
+enum { LINE_COLUMNS = 60, LOG_LINES = 5, WHY_BYTES = 512 };
 
-static const char *const bars[EIGHTHS] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
 // Of the test's state, behind each of its runs.
 static const struct {
   const char *from, *name;
@@ -213,7 +212,7 @@ static void draw_line(const struct line *line) {
     longest = line->us[i] > longest ? line->us[i] : longest;
   fputs("\ndurations  ", stdout);
   for (size_t i = line->count; i-- > 0;)
-    fputs(bars[line->us[i] * (EIGHTHS - 1) / longest], stdout);
+    fputs(human_bar((unsigned)(1 + line->us[i] * (HUMAN_EIGHTHS - 1) / longest)), stdout);
   printf("  longest %s\noutcomes   ", human_duration((uint64_t)longest, text));
   for (size_t i = line->count; i-- > 0;)
     fputc(line->outcome[i], stdout);

@@ -77,6 +77,11 @@ const char *human_number(uint64_t milli, char out[HUMAN_BYTES]) {
   return out;
 }
 
+const char *human_bar(unsigned eighths) {
+  static const char *const bars[HUMAN_EIGHTHS + 1] = {" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+  return bars[eighths < HUMAN_EIGHTHS ? eighths : HUMAN_EIGHTHS];
+}
+
 char *human_safe(const void *bytes, size_t n, enum escape_form form) {
   char *safe = base_malloc(n * GROWTH + 1);
   safe[escape_bytes(safe, n * GROWTH, bytes, n, form)] = '\0';

@@ -6,7 +6,7 @@
 #include "config/base.h"
 #include "config/escape.h"
 
-enum { HUMAN_BYTES = 48 };
+enum { HUMAN_BYTES = 48, HUMAN_EIGHTHS = 8 };
 
 // Three figures at most: "0", "350us", "12ms", "1.25s", "12.5s", "2m05s", "1h02m", "3d04h". Returns out.
 const char *human_duration(uint64_t us, char out[HUMAN_BYTES]);
@@ -19,6 +19,9 @@ const char *human_ratio(uint64_t ppm, char out[HUMAN_BYTES]);
 
 // Thousandths as a number with one place: "0.0", "11.4". Returns out.
 const char *human_number(uint64_t milli, char out[HUMAN_BYTES]);
+
+// A block of so many eighths of a line's height; none is a space.
+const char *human_bar(unsigned eighths);
 
 // A copy that is safe to show (escape.h); the caller frees it. In lines and texts the log commands of TeamCity, Azure
 // and GitHub that may stand within a line lose their bracket: "##teamcity\x5b".

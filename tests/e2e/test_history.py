@@ -264,7 +264,6 @@ def test_one_build(served):
     assert [len(row["bar"]) for row in both["workers"]] == [60, 60]
     assert '"c9"' in ask(served, "build", "c9", code=2).stderr
     assert rows(served, "build", "c3", "--limit", "1") == dict(both, workers=both["workers"][:1])
-    assert len(ask(served, "build", "c3", "--limit", "1", "--csv").stdout.splitlines()) == 2, "a header and a worker"
     nobody = {"SHARD_BUILD": None}
     assert served.json("build", env=nobody) == served.json("build", "--branch", "main", env=nobody) == both
     assert served.json("build", env={"SHARD_BUILD": "c2"})["build"][0]["build"] == "c2"
@@ -272,7 +271,30 @@ def test_one_build(served):
     assert done.returncode == 2 and "branch none" in done.stderr, done.stderr
     assert rows(served, "build", "c3", "--since", "1d") == both
     time.sleep(1.1)
-    assert rows(served, "build", "c3", "--since", "1s") == dict(both, workers=[])
+    assert "ended before" in ask(served, "build", "c3", "--since", "1s", code=2).stderr
+    assert "ended before" in served.shard("build", "--since", "1s", env=nobody).stderr
+    for name in ("build", "workers"):
+        done = served.shard(name, "--branch", "none", env={"SHARD_BUILD": "c3"})
+        assert done.returncode == 2 and '"c3" is not of branch "none", but of "main"' in done.stderr, done.stderr
+        assert served.shard(name, "--branch", "main", env={"SHARD_BUILD": "c3"}).returncode == 0
+    assert "is not of branch" in ask(served, "build", "c3", "--branch", "none", "--json", code=2).stderr
+
+
+def test_one_build_as_csv(served):
+    """A row for the build and one for each worker, in one table: nothing that JSON tells is lost."""
+    both, text = rows(served, "build", "c3"), ask(served, "build", "c3", "--csv").stdout
+    lines = list(csv.DictReader(text.splitlines()))
+    assert [line["kind"] for line in lines] == ["build", "worker", "worker"]
+    for line, row in zip(lines, both["build"] + both["workers"]):
+        assert {line["build"], line["suite"]} == {"c3", "default"}
+        for name, value in row.items():
+            same = float(line[name]) == pytest.approx(value, abs=1e-6) if isinstance(value, (int, float)) else (
+                line[name].lstrip("'") == (value or ""))
+            assert same, (name, line[name], value)
+        assert all(not line[name] for name in set(line) - set(row) - {"kind", "build", "suite"})
+    assert lines[0]["longest_test"] == "t/slow.sh" and int(lines[0]["lower_bound_us"]) > 0
+    assert len(ask(served, "build", "c3", "--limit", "1", "--csv").stdout.splitlines()) == 3
+    ask(served, "build", "c3", "--csv", "--fail-if", "failed>0", code=1)
 
 
 def test_owners(served):

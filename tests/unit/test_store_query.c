@@ -124,6 +124,14 @@ static void test_workers(void **state) {
   assert_row(&rows, 0, "0|1/2|runner-3|2000000|2000500|2|1|4400||");
   assert_row(&rows, 1, "1|2/2|runner-3|2000001||2|1|11400||");
   rows_release(&rows);
+  query.branch = "other";
+  refuse(store, store_query_workers, &query, "is not of branch \"other\"");
+  refuse(store, store_query_build, &query, "is not of branch \"other\"");
+  query.branch = "";
+  query.since_ms = UINT64_C(1) << 60;
+  rows = ask(store, store_query_workers, &query);
+  assert_int_equal(rows_count(&rows), 0);
+  rows_release(&rows);
   query.build = 9;
   refuse(store, store_query_workers, &query, "no such build");
   store_close(store);
