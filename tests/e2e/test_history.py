@@ -7,6 +7,7 @@ import time
 import pytest
 from shardlib import (BARRIER, PROJECT, Worker, attempts, barrier, codes, eventually, make_suite, outputs,
                       start_workers)
+from shardlib import PROJECT, ROOT, Worker, codes, make_suite
 
 SUITE = {"list": "a\nb\n", "run.sh": "exit 0\n"}
 
@@ -225,6 +226,32 @@ def test_csv(served):
     assert lines[0].startswith("test,file,expected_us,last_us,p95_us") and lines[0].endswith(",owner")
     assert lines[1].startswith("t/slow.sh,") and len(lines) == 4 and lines[3] == ""
     assert len({line.count(",") for line in lines[:3]}) == 1
+
+
+def told():
+    """{command: the columns that docs/history.md explains in its section}."""
+    text = (ROOT / "docs/history.md").read_text().partition("## What the tables say")[2]
+    sections = re.findall(r"^\*\*`shard ([a-z ]+)(?: [A-Z]+)?`\*\*(.*?)(?=^\*\*`shard |\Z)", text,
+                          re.MULTILINE | re.DOTALL)
+    return {name: [column for cell in re.findall(r"^\| ([a-z0-9_, ]+) \|", part, re.MULTILINE) if cell != "column"
+                   for column in cell.split(", ")] for name, part in sections}
+
+
+def test_every_column_is_explained(served):
+    """docs/history.md has each column of each command in that command's section, and no other, once."""
+    ask(served, "quarantine", "add", "t/ok.sh", "--reason", "x")
+    words = {"test": ["t/flaky.sh"], "build": ["c3"], "workers": ["--build", "c3"]}
+    docs = told()
+    assert set(docs) == {"flaky", "broken", "slow", "slower", "test", "log", "owners", "quarantine list", "status",
+                         "builds", "build", "workers"}
+    for name, columns in docs.items():
+        args = name.split() + words.get(name, [])
+        head = next(csv.reader(ask(served, *args, "--csv").stdout.splitlines()))
+        assert sorted(columns) == sorted(re.sub("_us$", "", column) for column in head), name
+        found = rows(served, *args)
+        keys = {key for row in (sum(found.values(), []) if name == "build" else found) for key in row}
+        assert not keys or keys == set(head) - ({"kind"} if name == "build" else set()), name
+        assert keys or name in ("slower", "status"), name
 
 
 def test_one_test(served):
