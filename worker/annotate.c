@@ -2,7 +2,8 @@
 // act in the CI. In our own commands each form has its escapes, so that no line ends early. The summary around them:
 // GitHub obeys any line that begins with "::", and is told to stop that, up to a word that no test can know; commands
 // of TeamCity ("##teamcity[") and sections of GitLab (behind a carriage return and an escape) lose what makes them so
-// in human_safe, through which all that is printed goes. It must not ask the server.
+// in human_safe, through which all that is printed goes; lines that begin as headings of Buildkite are set in by the
+// summary. It must not ask the server.
 #include "worker/annotate.h"
 
 #include <errno.h>
@@ -18,6 +19,7 @@ enum { TOKEN_BYTES = 16, LINE_MAX_DIGITS = 9 };
 static void stop_github(FILE *out, bool begin);
 static void fold_github(FILE *out, const struct cases_case *item, bool begin);
 static void fold_gitlab(FILE *out, const struct cases_case *item, bool begin);
+static void fold_buildkite(FILE *out, const struct cases_case *item, bool begin);
 static const char *token(void);
 static void print_github(FILE *out, const struct cases *cases, const char *kind, const enum cases_verdict verdicts[2]);
 static void github_line(FILE *out, const struct cases_case *item, const char *kind);
@@ -25,7 +27,8 @@ static void github_place(FILE *out, const struct cases_case *item);
 static void github_put(FILE *out, const char *text, size_t n, bool property);
 static size_t line_of(const struct cases_case *item);
 static void print_teamcity(FILE *out, const struct cases *cases, const char *suite);
-static void teamcity_case(FILE *out, const struct cases_case *item);
+static void teamcity_begin(FILE *out, const char *message, const char *name, const char *flow);
+static void teamcity_case(FILE *out, const struct cases_case *item, const char *flow);
 static void teamcity_put(FILE *out, const char *text, size_t n);
 static const char *end_of(const struct cases_attempt *attempt, size_t *n);
 static const char *in_words(const struct cases_case *item);
@@ -34,14 +37,19 @@ enum annotate_form annotate_choose(enum annotate_form form, const char *ci) {
   static const struct {
     const char *ci;
     enum annotate_form form;
-  } known[] = {{"github", ANNOTATE_GITHUB}, {"gitlab", ANNOTATE_GITLAB}, {"teamcity", ANNOTATE_TEAMCITY}};
+  } known[] = {{"github", ANNOTATE_GITHUB},
+               {"gitlab", ANNOTATE_GITLAB},
+               {"teamcity", ANNOTATE_TEAMCITY},
+               {"buildkite", ANNOTATE_BUILDKITE}};
   for (size_t i = 0; i < COUNT_OF(known) && form == ANNOTATE_AUTO; i++)
     if (strcmp(known[i].ci, ci) == 0) form = known[i].form;
   return form == ANNOTATE_AUTO ? ANNOTATE_NONE : form;
 }
 
 summary_fold *annotate_fold(enum annotate_form form) {
-  return form == ANNOTATE_GITHUB ? fold_github : form == ANNOTATE_GITLAB ? fold_gitlab : NULL;
+  static summary_fold *const folds[] = {
+      [ANNOTATE_GITHUB] = fold_github, [ANNOTATE_GITLAB] = fold_gitlab, [ANNOTATE_BUILDKITE] = fold_buildkite};
+  return (size_t)form < COUNT_OF(folds) ? folds[form] : NULL;
 }
 
 void annotate_guard(FILE *out, enum annotate_form form, bool begin) {
@@ -103,6 +111,16 @@ static void fold_gitlab(FILE *out, const struct cases_case *item, bool begin) {
     fprintf(out, "\033[0Ksection_start:%lld:shard_failure_%u[collapsed=true]\r\033[0K%s\n", now, sections, id);
   else
     fprintf(out, "\033[0Ksection_end:%lld:shard_failure_%u\r\033[0K\n", now, sections);
+  free(id);
+}
+
+// A group ends where the next begins: what follows an output that is folded stands in one that is open.
+static void fold_buildkite(FILE *out, const struct cases_case *item, bool begin) {
+  char *id = human_safe(item->id, strlen(item->id), ESCAPE_LINE);
+  if (begin)
+    fprintf(out, "--- %s\n", id);
+  else
+    fputs("+++ shard report\n", out);
   free(id);
 }
 
@@ -177,37 +195,40 @@ static size_t line_of(const struct cases_case *item) {
   return line;
 }
 
-// ---- TeamCity
+// ---- TeamCity: messages of one flow, so that those of another process of the build do not mix with them
 
 static void print_teamcity(FILE *out, const struct cases *cases, const char *suite) {
-  (void)fputs("##teamcity[testSuiteStarted name='", out);
-  teamcity_put(out, suite, strlen(suite));
+  teamcity_begin(out, "testSuiteStarted", suite, suite);
   (void)fputs("']\n", out);
   for (size_t i = 0; i < cases->count; i++)
-    teamcity_case(out, &cases->item[i]);
-  (void)fputs("##teamcity[testSuiteFinished name='", out);
-  teamcity_put(out, suite, strlen(suite));
+    teamcity_case(out, &cases->item[i], suite);
+  teamcity_begin(out, "testSuiteFinished", suite, suite);
   (void)fputs("']\n", out);
 }
 
-static void teamcity_case(FILE *out, const struct cases_case *item) {
+// Up to the end of the flow's name, within its quotes.
+static void teamcity_begin(FILE *out, const char *message, const char *name, const char *flow) {
+  fprintf(out, "##teamcity[%s name='", message);
+  teamcity_put(out, name, strlen(name));
+  (void)fputs("' flowId='shard ", out);
+  teamcity_put(out, flow, strlen(flow));
+}
+
+static void teamcity_case(FILE *out, const struct cases_case *item, const char *flow) {
   const struct cases_attempt *final = cases_final(item);
   bool failed = item->verdict == CASES_FAILED || item->verdict == CASES_MISSING;
-  size_t id = strlen(item->id), n = 0;
+  size_t n = 0;
   const char *text = final != NULL && failed ? end_of(final, &n) : "";
-  (void)fputs("##teamcity[testStarted name='", out);
-  teamcity_put(out, item->id, id);
+  teamcity_begin(out, "testStarted", item->id, flow);
   (void)fputs("']\n", out);
   if (failed || item->verdict == CASES_SKIPPED || item->verdict == CASES_MUTED) {
-    fprintf(out, "##teamcity[%s name='", failed ? "testFailed" : "testIgnored");
-    teamcity_put(out, item->id, id);
+    teamcity_begin(out, failed ? "testFailed" : "testIgnored", item->id, flow);
     fprintf(out, "' message='%s", in_words(item));
     if (failed) (void)fputs("' details='", out);
     teamcity_put(out, text, n);
     (void)fputs("']\n", out);
   }
-  (void)fputs("##teamcity[testFinished name='", out);
-  teamcity_put(out, item->id, id);
+  teamcity_begin(out, "testFinished", item->id, flow);
   fprintf(out, "' duration='%ju']\n", (uintmax_t)(final != NULL ? cases_duration_us(final) / 1000 : 0));
 }
 

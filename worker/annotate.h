@@ -8,7 +8,14 @@
 #include "worker/summary.h"
 
 // The numbers of --annotate (options_table.c).
-enum annotate_form { ANNOTATE_AUTO, ANNOTATE_NONE, ANNOTATE_GITHUB, ANNOTATE_GITLAB, ANNOTATE_TEAMCITY };
+enum annotate_form {
+  ANNOTATE_AUTO,
+  ANNOTATE_NONE,
+  ANNOTATE_GITHUB,
+  ANNOTATE_GITLAB,
+  ANNOTATE_TEAMCITY,
+  ANNOTATE_BUILDKITE
+};
 
 enum {
   ANNOTATE_GITHUB_MAX = 10,       // of each kind that GitHub shows of a step
@@ -22,7 +29,8 @@ enum annotate_form annotate_choose(enum annotate_form form, const char *ci);
 // commands no safe text holds (human.h).
 void annotate_guard(FILE *out, enum annotate_form form, bool begin);
 
-// For summary_look, within annotate_guard: folds each failure's output where the log can (GitHub, GitLab). NULL: as it is.
+// For summary_look, within annotate_guard: folds each failure's output where the log can (GitHub, GitLab, Buildkite).
+// NULL: as it is.
 summary_fold *annotate_fold(enum annotate_form form);
 
 // Behind the summary. GitHub: an ::error for each failing or missing test and a ::warning for each flaky or muted one,

@@ -32,7 +32,7 @@ enum {
 static const char *const runners[] = {"auto", "pytest", "command", NULL};
 static const char *const collects[] = {"full", "lazy", NULL};
 static const char *const formats[] = {"auto", "durations", "junit", "csv", NULL};
-static const char *const annotates[] = {"auto", "none", "github", "gitlab", "teamcity", NULL};
+static const char *const annotates[] = {"auto", "none", "github", "gitlab", "teamcity", "buildkite", NULL};
 static const char *const on_retries[] = {"unresolved", "mine", "all", NULL};
 static const char *const retrieds[] = {"auto", "no", "yes", NULL};
 static const char *const fallbacks[] = {"none", "static", NULL};
@@ -492,7 +492,7 @@ static const struct conf_key keys[] = {
 };
 
 _Static_assert(COUNT_OF(formats) == DURATIONS_CSV + 2, "format has the numbers of durations.h");
-_Static_assert(COUNT_OF(annotates) == ANNOTATE_TEAMCITY + 2, "annotate has the numbers of annotate.h");
+_Static_assert(COUNT_OF(annotates) == ANNOTATE_BUILDKITE + 2, "annotate has the numbers of annotate.h");
 _Static_assert(COUNT_OF(keys) == OPTIONS_KEY_COUNT, "a source for each key");
 
 const struct conf_table options_table = {.env_prefix = "SHARD", .keys = keys, .count = COUNT_OF(keys)};

@@ -146,7 +146,9 @@ static int print_text(const struct options *options, const struct cases *cases) 
   struct summary summary;
   bool known = ci_detect(ci_getenv, NULL, &ci, why, sizeof why) == 0;
   enum annotate_form form = annotate_choose((enum annotate_form)options->annotate, known ? ci.name : "none");
-  struct summary_look look = {.color = options_color(options, STDOUT_FILENO), .fold = annotate_fold(form)};
+  struct summary_look look = {.color = options_color(options, STDOUT_FILENO),
+                              .plain_heads = form == ANNOTATE_BUILDKITE,
+                              .fold = annotate_fold(form)};
   summary_count(&summary, cases, 0);
   if (options->markdown)
     return markdown_print(stdout, cases, &summary) == 0 && fflush(stdout) == 0 ? EXIT_OK : admin_fail_output();

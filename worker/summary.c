@@ -24,6 +24,7 @@ static uint64_t static_split_us(const struct cases *cases, size_t workers);
 static void print_rule(FILE *out, const char *title, const char *color);
 static void print_failures(FILE *out, const struct cases *cases, const struct summary_look *look);
 static void print_failure(FILE *out, const struct cases_case *item, const struct summary_look *look);
+static void print_lines(FILE *out, const char *text, bool plain_heads);
 static void print_names(FILE *out, const struct cases *cases, enum cases_verdict verdict, const char *title,
                         size_t count);
 static void print_history(FILE *out, const struct cases_case *item);
@@ -161,20 +162,36 @@ static void print_failure(FILE *out, const struct cases_case *item, const struct
   const struct cases_attempt *final = cases_final(item);
   char *id = human_safe(item->id, strlen(item->id), ESCAPE_LINE), took[HUMAN_BYTES];
   char *node = human_safe(final->node, strlen(final->node), ESCAPE_LINE);
-  fprintf(out, "%s%s%s: %s on %s%s after %s", look->color ? "\033[1m" : "", id, look->color ? "\033[0m" : "",
-          cases_status_name(final->status), node[0] != '\0' ? "node " : "a worker", node,
-          human_duration(cases_duration_us(final), took));
+  fputs(look->color ? "\033[1m" : "", out);
+  print_lines(out, id, look->plain_heads);
+  fprintf(out, "%s: %s on %s%s after %s", look->color ? "\033[0m" : "", cases_status_name(final->status),
+          node[0] != '\0' ? "node " : "a worker", node, human_duration(cases_duration_us(final), took));
   if (item->attempt_count > 1) fprintf(out, ", attempt %zu", item->attempt_count);
   fputc('\n', out);
   if (final->text_bytes > 0) {
     char *text = human_safe(final->text, final->text_bytes, ESCAPE_TEXT);
     if (look->fold != NULL) look->fold(out, item, true);
-    fprintf(out, "%s%s\n", text, text[0] != '\0' && text[strlen(text) - 1] == '\n' ? "" : "\n");
+    print_lines(out, text, look->plain_heads);
+    fputs(text[0] != '\0' && text[strlen(text) - 1] == '\n' ? "" : "\n", out);
     if (look->fold != NULL) look->fold(out, item, false);
     free(text);
   }
   free(id);
   free(node);
+}
+
+static void print_lines(FILE *out, const char *text, bool plain_heads) {
+  static const char *const heads[] = {"---", "+++", "~~~", "^^^"};
+  while (plain_heads && *text != '\0') {
+    size_t n = strcspn(text, "\n");
+    bool head = false;
+    for (size_t i = 0; i < COUNT_OF(heads); i++)
+      head |= strncmp(text, heads[i], 3) == 0 && strchr(" \t\n", text[3]) != NULL;
+    n += text[n] == '\n';
+    fprintf(out, "%s%.*s", head ? " " : "", (int)n, text);
+    text += n;
+  }
+  fputs(text, out);
 }
 
 static void print_names(FILE *out, const struct cases *cases, enum cases_verdict verdict, const char *title,

@@ -30,6 +30,7 @@ typedef void summary_fold(FILE *out, const struct cases_case *item, bool begin);
 struct summary_look {
   bool color;
   bool failures_only;  // no schedule, no slowest tests
+  bool plain_heads;    // a line of a test that begins as Buildkite's headings do is set in by a space
   summary_fold *fold;  // NULL: nothing around outputs
 };
 

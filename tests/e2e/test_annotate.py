@@ -7,10 +7,12 @@ from shardlib import Worker, codes, make_suite, run_workers
 
 SUITE = {"test_a.py": "def test_good(): pass\n\ndef test_bad():\n    print('::error::planted')\n    assert 0, '##'\n"}
 ENVIRONMENTS = {"github": {"GITHUB_ACTIONS": "true"}, "gitlab": {"GITLAB_CI": "true"},
-                "teamcity": {"TEAMCITY_VERSION": "2026.1"}, "azure": {"TF_BUILD": "True"}, "none": {}}
+                "teamcity": {"TEAMCITY_VERSION": "2026.1"}, "azure": {"TF_BUILD": "True"},
+                "buildkite": {"BUILDKITE": "true"}, "none": {}}
 WORDS = {"github": r"^::error file=test_a\.py,line=5,title=test_a\.py%3A%3Atest_bad::failed%0A",
          "gitlab": r"\x1b\[0Ksection_start:\d+:shard_failure_1\[collapsed=true\]\r\x1b\[0Ktest_a\.py::test_bad$",
-         "teamcity": r"^##teamcity\[testFailed name='test_a\.py::test_bad' message='failed' details='"}
+         "teamcity": r"^##teamcity\[testFailed name='test_a\.py::test_bad' flowId='shard default' message='failed' det",
+         "buildkite": r"^--- test_a\.py::test_bad$"}
 
 
 def report_of(daemon):
@@ -68,7 +70,8 @@ def test_outputs_are_no_commands(report):
 # What a stranger would write into the log of each CI, as an id, as a node's name and as an output.
 PLANTED = ["::error::planted", "::stop-commands::x", "  ::set-output name=a::b", "##[error]planted",
            "##vso[task.complete result=Succeeded;]", "##teamcity[buildStatus status='SUCCESS']",
-           "section_end:1:shard_failure_1\\r\\033[0K", "::endgroup::"]
+           "section_end:1:shard_failure_1\\r\\033[0K", "::endgroup::", "--- planted", "+++ planted", "~~~ planted",
+           "^^^ +++"]
 RUN = """
 cat planted
 case "$1" in *flaky)
@@ -82,15 +85,14 @@ exit 1
 
 @pytest.fixture
 def hostile(daemon, tmp_path):
-    """All of PLANTED as ids of failing and of flaky tests, whose outputs hold all of it, on nodes of such names."""
-    ids = [line.strip() for line in PLANTED]
-    text = "\n".join(PLANTED) + "\n"
-    suite = make_suite(tmp_path, {"list": "".join("%s\n%s flaky\n" % (line, line) for line in ids), "run.sh": RUN,
-                                  "planted": text + text.replace("\\r", "\r").replace("\\033", "\033")})
-    workers = [Worker(daemon, suite, node=node, command=["sh", "run.sh", "{}"],
-                      args=["--runner", "command", "--list-file", "list", "--retries", "1"])
-               for node in ("##teamcity[x]", "::error::node")]
-    assert max(codes(workers)) == 1
+    """All of PLANTED as ids of failing tests, some as ids of flaky ones, whose outputs hold all of it, on a node of
+    such a name. The flaky ones run first: no more than ten are tried again."""
+    ids, text = [line.strip() for line in PLANTED], "\n".join(PLANTED) + "\n"
+    suite = make_suite(tmp_path, {"list": "".join(line + " flaky\n" for line in ids[:6]) + "\n".join(ids),
+                                  "planted": text + text.replace("\\r", "\r").replace("\\033", "\033"), "run.sh": RUN})
+    worker = Worker(daemon, suite, node="##teamcity[::error::x]", command=["sh", "run.sh", "{}"],
+                    args=["--runner", "command", "--list-file", "list", "--retries", "1", "--order", "collection"])
+    assert codes([worker]) == [1]
     return report_of(daemon)
 
 
@@ -105,9 +107,14 @@ def test_nothing_planted_acts(hostile):
         assert line.count("##teamcity[") == line.startswith("##teamcity["), line
     assert all(re.match(r"##teamcity\[test\w+ name='(\|'|[^'])*'", line)
                for line in text.splitlines() if line.startswith("##teamcity[")), text
-    assert "##teamcity\\x5bbuildStatus" in text
+    assert "##teamcity\\x5bbuildStatus" in text and "##teamcity\\x5b::error::x]" in text
     for ci in ("azure", "none", "gitlab", "teamcity"):
         text = hostile(ci)
         assert "##vso[" not in text and "##[" not in text and "##vso\\x5b" in text
+    text = hostile("buildkite")
+    heads = [line for line in text.splitlines() if re.match(r"---|\+\+\+|~~~|\^\^\^", line)]
+    assert len(heads) == 2 * len(PLANTED) and " +++ planted\n" in text and "\n ^^^ +++: failed on" in text
+    assert heads[1::2] == ["+++ shard report"] * len(PLANTED), heads
+    assert sorted(heads[::2]) == sorted("--- " + re.sub(r"(##\w*)\[", r"\1\\x5b", line.strip()) for line in PLANTED)
     text = hostile("gitlab")
     assert len(re.findall("section_start:[^\r\n]*\r\x1b", text)) == text.count("\r") / 2 == text.count("section_start")

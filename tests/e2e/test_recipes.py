@@ -78,6 +78,9 @@ ODD = '''
 '''
 AGENT = '''
     import fnmatch, os, shutil, sys
+    if sys.argv[1:] == ["annotate", "--context", "shardd"]:
+        with open(os.path.join(os.environ["E2E_ARTIFACTS"], "annotation"), "wb") as file:
+            sys.exit(0 if file.write(sys.stdin.buffer.read()) else 1)
     query, to = sys.argv[-2:]
     assert sys.argv[1:3] == ["artifact", "download"] and sys.argv[3:-2] == ["--include-retried-jobs"]
     names = fnmatch.filter(os.listdir(os.environ["E2E_ARTIFACTS"]), query)
@@ -297,6 +300,9 @@ def test_buildkite(site):
     codes, output = finish([site.start(map(uploaded, report["command"]), folder, env("step-2", 99))])
     assert codes == [0], output
     assert all((folder / name).exists() for name in report["artifact_paths"].split(";"))
+    assert "1 skipped" in output and re.search(r" \(1 flaky\), .* in \d", output), output
+    annotation = (site.artifacts / "annotation").read_text()
+    assert annotation.startswith("### \u2705 ") and "1 flaky, passed after failing" in annotation
     site.check(folder)
 
 
@@ -319,7 +325,7 @@ class Run:
         variables = dict(workflow.text["env"], **self.job.get("env", {}))
         self.env = self.site.env(CI="true", GITHUB_ACTIONS="true", GITHUB_RUN_ID=4711, GITHUB_JOB=name,
                                  GITHUB_RUN_ATTEMPT=attempt, GITHUB_REPOSITORY="group/app", GITHUB_SHA="c0ffee",
-                                 GITHUB_REF_NAME="main",
+                                 GITHUB_REF_NAME="main", GITHUB_STEP_SUMMARY=self.site.path / ("summary%s" % attempt),
                                  **dict({key: self.value(text) for key, text in variables.items()}, **more))
         self.steps, self.code, self.output, self.running = list(self.job["steps"]), 0, "", None
         self.folder = self.site.checkout()
@@ -374,6 +380,10 @@ def test_github_and_its_rerun_of_failed_jobs(site):
     cases = shardlib.junit_cases(report.folder / "junit.xml")
     failed = [name for name, case in cases.items() if case.outcome == "failed"]
     assert failed == ["tests.test_odd::test_until_it_is_mended"]
+    assert re.findall("^::error .*title=(.*?)::", report.output, re.MULTILINE) == [
+        "tests/test_odd.py%3A%3Atest_until_it_is_mended"]
+    summary = (site.path / "summary1").read_text()
+    assert summary.startswith("### \u274c ") and "test&#95;until&#95;it&#95;is&#95;mended</code>: failed" in summary
 
     broken.unlink()
     again = workflow.job("tests", 2, codes.index(1))

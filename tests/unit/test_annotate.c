@@ -44,7 +44,8 @@ static void test_choice(void **state) {
   assert_int_equal(annotate_choose(ANNOTATE_AUTO, "github"), ANNOTATE_GITHUB);
   assert_int_equal(annotate_choose(ANNOTATE_AUTO, "gitlab"), ANNOTATE_GITLAB);
   assert_int_equal(annotate_choose(ANNOTATE_AUTO, "teamcity"), ANNOTATE_TEAMCITY);
-  assert_int_equal(annotate_choose(ANNOTATE_AUTO, "buildkite"), ANNOTATE_NONE);
+  assert_int_equal(annotate_choose(ANNOTATE_AUTO, "buildkite"), ANNOTATE_BUILDKITE);
+  assert_int_equal(annotate_choose(ANNOTATE_AUTO, "azure"), ANNOTATE_NONE);
   assert_int_equal(annotate_choose(ANNOTATE_NONE, "github"), ANNOTATE_NONE);
   assert_int_equal(annotate_choose(ANNOTATE_TEAMCITY, "github"), ANNOTATE_TEAMCITY);
   assert_null(annotate_fold(ANNOTATE_NONE));
@@ -105,19 +106,20 @@ static void test_teamcity(void **state) {
   add(&cases, "b", NULL, CASES_SKIPPED, "");
   add(&cases, "c", NULL, CASES_MISSING, "");
   char *text = print(&cases, ANNOTATE_TEAMCITY);
-  assert_string_equal(text,
-                      "##teamcity[testSuiteStarted name='unit']\n"
-                      "##teamcity[testStarted name='it|'s |[a||b|]']\n"
-                      "##teamcity[testFailed name='it|'s |[a||b|]' message='failed' "
-                      "details='one|n##teamcity\\x5bx|]\\x1b']\n"
-                      "##teamcity[testFinished name='it|'s |[a||b|]' duration='7']\n"
-                      "##teamcity[testStarted name='b']\n"
-                      "##teamcity[testIgnored name='b' message='passed']\n"
-                      "##teamcity[testFinished name='b' duration='7']\n"
-                      "##teamcity[testStarted name='c']\n"
-                      "##teamcity[testFailed name='c' message='missing: it has no verdict' details='']\n"
-                      "##teamcity[testFinished name='c' duration='0']\n"
-                      "##teamcity[testSuiteFinished name='unit']\n");
+  assert_string_equal(
+      text,
+      "##teamcity[testSuiteStarted name='unit' flowId='shard unit']\n"
+      "##teamcity[testStarted name='it|'s |[a||b|]' flowId='shard unit']\n"
+      "##teamcity[testFailed name='it|'s |[a||b|]' flowId='shard unit' message='failed' "
+      "details='one|n##teamcity\\x5bx|]\\x1b']\n"
+      "##teamcity[testFinished name='it|'s |[a||b|]' flowId='shard unit' duration='7']\n"
+      "##teamcity[testStarted name='b' flowId='shard unit']\n"
+      "##teamcity[testIgnored name='b' flowId='shard unit' message='passed']\n"
+      "##teamcity[testFinished name='b' flowId='shard unit' duration='7']\n"
+      "##teamcity[testStarted name='c' flowId='shard unit']\n"
+      "##teamcity[testFailed name='c' flowId='shard unit' message='missing: it has no verdict' details='']\n"
+      "##teamcity[testFinished name='c' flowId='shard unit' duration='0']\n"
+      "##teamcity[testSuiteFinished name='unit' flowId='shard unit']\n");
   free(text);
 }
 
@@ -154,6 +156,9 @@ static void test_folds(void **state) {
                           begin, one, end, two),
                    4);
   assert_string_equal(one, two);
+  free(text);
+  text = folded(ANNOTATE_BUILDKITE);
+  assert_string_equal(text, "--- a\\x0d\\x1bb\noutput\n+++ shard report\n");
   free(text);
 }
 
