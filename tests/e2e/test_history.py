@@ -5,9 +5,8 @@ import re
 import time
 
 import pytest
-from shardlib import (BARRIER, PROJECT, Worker, attempts, barrier, codes, eventually, make_suite, outputs,
+from shardlib import (BARRIER, PROJECT, ROOT, Worker, attempts, barrier, codes, eventually, make_suite, outputs,
                       start_workers)
-from shardlib import PROJECT, ROOT, Worker, codes, make_suite
 
 SUITE = {"list": "a\nb\n", "run.sh": "exit 0\n"}
 
