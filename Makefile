@@ -176,7 +176,7 @@ valgrind:
 # Branches of core, protocol and store that the unit tests, the chaos tests and some of the end-to-end tests take.
 COVERAGE_TESTS := $(subst $(space),$(comma),$(foreach t,e2e/test_build e2e/test_kill e2e/test_admin e2e/test_ci_env \
   e2e/test_shortage e2e/test_errors e2e/test_history e2e/test_quarantine e2e/test_upkeep e2e/test_import e2e/test_fallback \
-  e2e/test_sick e2e/test_attacks e2e/test_marks chaos/test_powercut chaos/test_chaos fuzz/test_fuzz,tests/$(t).py))
+  e2e/test_kept e2e/test_sick e2e/test_attacks e2e/test_marks chaos/test_powercut chaos/test_chaos fuzz/test_fuzz,tests/$(t).py))
 coverage:
 	@tests/deps.sh build test
 	@rm -rf build/coverage

@@ -127,7 +127,7 @@ static void run_ask(struct run *run) {
 static void on_ack(struct run *run, uint64_t seq) {
   size_t rows = spool_rows(run->spool);
   spool_ack(run->spool, seq);
-  run_keep_settle(run);
+  spool_file_acked(&run->file, seq);
   run_disown(run, seq);
   held_ack(&run->held, seq);
   if (spool_rows(run->spool) < rows) {

@@ -101,8 +101,6 @@ void run_goodbye(struct run *run, const Shardd__Goodbye *goodbye);
 // There are results, and the server may be away: soon there is a file of them if it is.
 void run_keep_soon(struct run *run);
 void run_keep_now(evutil_socket_t fd, short what, void *arg);  // the event of that
-// The server has more of the results on its disk.
-void run_keep_settle(struct run *run);
 // The run is over: writes the results that the server does not have into the file, and says so; what does not work is
 // said, too. Returns its path, which the run owns; NULL: there is none.
 const char *run_keep(struct run *run);

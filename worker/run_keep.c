@@ -43,10 +43,6 @@ void run_keep_now(evutil_socket_t fd, short what, void *arg) {
   run->keep_failed = rc < 0;
 }
 
-void run_keep_settle(struct run *run) {
-  if (spool_empty(run->spool)) spool_file_remove(&run->file);
-}
-
 const char *run_keep(struct run *run) {
   char why[512];
   spool_close(run->spool);

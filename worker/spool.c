@@ -173,3 +173,7 @@ bool spool_empty(const struct spool *spool) {
 size_t spool_rows(const struct spool *spool) {
   return spool->rows;
 }
+
+uint64_t spool_last(const struct spool *spool) {
+  return spool->next_seq - 1;
+}

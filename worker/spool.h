@@ -29,6 +29,7 @@ void spool_rewind(struct spool *spool);
 void spool_ack(struct spool *spool, uint64_t seq);
 // Nothing is unsent or unacknowledged.
 bool spool_empty(const struct spool *spool);
-size_t spool_rows(const struct spool *spool);  // not acknowledged
+size_t spool_rows(const struct spool *spool);    // not acknowledged
+uint64_t spool_last(const struct spool *spool);  // number of the newest message; 0: there was none
 
 #endif

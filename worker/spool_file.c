@@ -161,7 +161,7 @@ int spool_file_write(struct spool_file *file, const char *folder, const struct s
   int rc = path ? spool_file_replace(path, head, spool, &lock, why, why_size) : -1;
   if (rc == 0) {
     spool_file_unlock(file);
-    *file = (struct spool_file){.path = path, .lock = lock};
+    *file = (struct spool_file){.path = path, .lock = lock, .seq = spool_last(spool)};
   } else {
     if (path != file->path) free(path);
     if (lock >= 0) (void)close(lock);
@@ -170,8 +170,9 @@ int spool_file_write(struct spool_file *file, const char *folder, const struct s
   return rc;
 }
 
-void spool_file_remove(struct spool_file *file) {
-  if (file->path) (void)unlink(file->path);
+void spool_file_acked(struct spool_file *file, uint64_t seq) {
+  if (!file->path || seq < file->seq) return;
+  (void)unlink(file->path);
   spool_file_release(file);
 }
 

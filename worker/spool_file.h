@@ -20,8 +20,9 @@ struct spool_file_head {
 // The file of one run, written anew as it learns more. While the run goes on it holds a lock on it (flock), so that
 // nobody hands over what it will hand over itself; the lock dies with the process.
 struct spool_file {
-  char *path;  // NULL: it is not there
-  int lock;    // while there is a path; -1: not held
+  char *path;    // NULL: it is not there
+  int lock;      // while there is a path; -1: not held
+  uint64_t seq;  // the newest message in it
 };
 
 // Writes all that the spool holds, which must be closed, whole or not at all, and to the disk: for the first time into
@@ -29,7 +30,8 @@ struct spool_file {
 // file over, also when -1 is returned, with a message in why: then the file is as it was before.
 int spool_file_write(struct spool_file *file, const char *folder, const struct spool_file_head *head,
                      struct spool *spool, bool last, char *why, size_t why_size);
-void spool_file_remove(struct spool_file *file);   // what it holds is on the server's disk
+// The server has the messages up to `seq` on its disk: removes a file that holds no others.
+void spool_file_acked(struct spool_file *file, uint64_t seq);
 void spool_file_release(struct spool_file *file);  // it stays
 
 // The files of such a folder that no run holds, in order of their names: *count paths, which the caller frees, and the

@@ -27,3 +27,11 @@ def make_daemon(tmp_path):
 @pytest.fixture
 def daemon(make_daemon):
     return make_daemon()
+
+
+@pytest.fixture
+def away(tmp_path):
+    """A daemon that is not there yet."""
+    daemon = shardlib.Daemon(tmp_path, lease_ttl="3s", heartbeat="1s")
+    yield daemon
+    daemon.kill() if daemon.running() else None

@@ -6,10 +6,10 @@ import hashlib
 import json
 import pathlib
 import shutil
-import signal
 import socket
 
 import pytest
+from keeplib import ALONE, gated, kept, run_alone, spool, submit
 from shardlib import (PYTEST, Daemon, Worker, attempts, codes, eventually, make_suite, outputs, plain_pytest,
                       start_workers, verdicts)
 
@@ -20,57 +20,11 @@ FILES = {"test_%s.py" % name: '''
     def test_it(n):
         assert n != %d
 ''' % bad for name, bad in (("a", 9), ("b", 9), ("c", 2), ("d", 9))}
-ALONE = ["--fallback", "static", "--retried", "no", "--connect-timeout", "300ms"]
 
 
 @pytest.fixture
 def suite(tmp_path):
     return make_suite(tmp_path, FILES)
-
-
-@pytest.fixture
-def away(tmp_path):
-    """A daemon that is not there yet."""
-    daemon = Daemon(tmp_path, lease_ttl="3s", heartbeat="1s")
-    yield daemon
-    daemon.kill() if daemon.running() else None
-
-
-def spool(tmp_path):
-    return tmp_path / "spool"
-
-
-def kept(tmp_path):
-    return sorted(spool(tmp_path).glob("*.spool")) if spool(tmp_path).exists() else []
-
-
-def gated(tmp_path):
-    """Two tests that wait for files, the first for that named by GATE, the second for that named by LAST, if any."""
-    return tmp_path / "gate", make_suite(tmp_path, {"test_a.py": '''
-        import os, time
-
-        def wait_for(path):
-            end = time.monotonic() + 30
-            while path and not os.path.exists(path):
-                assert time.monotonic() < end
-                time.sleep(0.01)
-
-        def test_slow():
-            wait_for(os.environ["GATE"])
-
-        def test_last():
-            wait_for(os.environ.get("LAST"))
-    '''})
-
-
-def run_alone(n, daemon, suite, tmp_path, *args, **options):
-    workers = start_workers(n, daemon, suite, args=ALONE + ["--total", n, "--spool", spool(tmp_path), *args], **options)
-    codes(workers)
-    return workers
-
-
-def submit(daemon, tmp_path, *args):
-    return daemon.shard("submit", "--spool", spool(tmp_path), *args)
 
 
 # ---- the server is not there
@@ -338,84 +292,6 @@ def test_what_was_not_sent_is_kept(daemon, tmp_path):
     done = submit(daemon, tmp_path)
     assert done.returncode == 0, done.stderr
     assert verdicts(daemon) == {"test_a.py::test_slow": "passed", "test_a.py::test_last": "missing"}
-
-
-# ---- and while it is away
-
-def cut_off(daemon, tmp_path):
-    """A worker that ran test_slow while the daemon was gone, and waits for it: what it knows is on its disk."""
-    gate, suite = gated(tmp_path)
-    worker = Worker(daemon, suite, env={"GATE": str(gate)}, args=["--spool", spool(tmp_path)])
-    eventually(worker.ran, what="the test runs")
-    daemon.kill()
-    gate.write_text("")
-    eventually(lambda: kept(tmp_path), what="there is a file while the daemon is away")
-    return worker
-
-
-def test_killed_while_the_server_is_away(daemon, tmp_path):
-    """SIGKILL: what it had found out comes to the server all the same, and what it had not is run by the next job."""
-    worker = cut_off(daemon, tmp_path)
-    worker.kill()
-    daemon.start()
-    done = submit(daemon, tmp_path)
-    assert done.returncode == 0 and "handed over 1 results" in done.stderr, done.stderr
-    assert kept(tmp_path) == []
-    assert verdicts(daemon)["test_a.py::test_slow"] == "passed"
-    again = Worker(daemon, tmp_path / "suite", node="1")
-    assert again.wait() == 0, again.output()
-    assert again.ran() == ["test_a.py::test_last"]
-    assert len(attempts(daemon)["test_a.py::test_slow"]) == 1
-    assert daemon.shard("wait").returncode == 0
-
-
-def test_back_in_time(daemon, tmp_path):
-    """While it runs it hands over itself what is in its file, and leaves none."""
-    worker = cut_off(daemon, tmp_path)
-    path, = kept(tmp_path)
-    worker.signal(signal.SIGSTOP)
-    daemon.start()
-    done = submit(daemon, tmp_path)
-    assert done.returncode == 0 and "no results wait" in done.stderr, done.stderr
-    done = daemon.shard("submit", path)
-    assert done.returncode == 16 and "its worker still runs" in done.stderr, done.stderr
-    worker.signal(signal.SIGCONT)
-    eventually(lambda: not kept(tmp_path), what="the server has it")
-    assert worker.wait() == 0, worker.output()
-    assert kept(tmp_path) == [] and "are kept in" not in worker.output()
-    assert set(verdicts(daemon).values()) == {"passed"}
-    assert {len(rows) for rows in attempts(daemon).values()} == {1}
-
-
-def test_killed_alone(away, tmp_path):
-    """A job without a server at all that is killed: what it had run is known afterwards, the rest is open."""
-    gate, suite = gated(tmp_path)
-    gate.write_text("")
-    worker = Worker(away, suite, args=ALONE + ["--total", "1", "--spool", spool(tmp_path)],
-                    env={"GATE": str(gate), "LAST": str(tmp_path / "last")})
-    eventually(lambda: kept(tmp_path), what="there is a file")
-    worker.kill()
-    away.start()
-    done = submit(away, tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert verdicts(away)["test_a.py::test_slow"] == "passed"
-    row, = away.json("builds")
-    assert row["state"] != "complete", row
-
-
-def test_no_room_while_away(daemon, tmp_path):
-    """It says that it has them in memory only, once, goes on, and hands them over."""
-    (tmp_path / "file").write_text("")
-    gate, suite = gated(tmp_path)
-    worker = Worker(daemon, suite, args=["--spool", tmp_path / "file" / "below"], env={"GATE": str(gate)})
-    eventually(worker.ran, what="the test runs")
-    daemon.kill()
-    gate.write_text("")
-    eventually(lambda: "the results are in memory only" in worker.output(), what="it says so")
-    daemon.start()
-    assert worker.wait() == 0, worker.output()
-    assert worker.output().count("in memory only") == 1
-    assert set(verdicts(daemon).values()) == {"passed"}
 
 
 # ---- files

@@ -1,0 +1,156 @@
+"""The file of results that a worker has while its server is away: that it outlives the worker, that it is gone once the
+server has what it holds, and that nothing of it counts twice."""
+import contextlib
+import signal
+import socket
+import struct
+import threading
+
+from keeplib import ALONE, cut_off, gated, kept, spool, submit
+from shardlib import Worker, attempts, eventually, make_suite, verdicts
+from wire import pack, pb
+
+
+class Behind:
+    """A way to the daemon that keeps back the newest acknowledgement: what the worker hears is always one message
+    behind, as with results that come faster than the line is."""
+
+    def __init__(self, daemon, tmp_path):
+        self.daemon, self.path = daemon, str(tmp_path / "behind")
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(self.path)
+        self.listener.listen(8)
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            peer = self.listener.accept()[0]
+            try:
+                server = socket.socket(socket.AF_UNIX)
+                server.connect(self.daemon.address[len("unix:"):])
+            except OSError:
+                peer.close()
+                continue
+            threading.Thread(target=self.copy, args=(peer, server, False), daemon=True).start()
+            threading.Thread(target=self.copy, args=(server, peer, True), daemon=True).start()
+
+    def copy(self, source, target, acks):
+        stream = source.makefile("rb")
+        try:
+            while True:
+                header = stream.read(4)
+                if len(header) < 4:
+                    break
+                body = stream.read(struct.unpack(">I", header)[0])
+                frame = pb.Frame.FromString(body)
+                if acks and frame.ack.seq:
+                    frame.ack.seq -= 1
+                if acks and frame.welcome.acked:
+                    frame.welcome.acked -= 1
+                target.sendall(pack(frame) if acks else header + body)
+        except OSError:
+            pass
+        for end in (source, target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+def test_killed_while_the_server_is_away(daemon, tmp_path):
+    """SIGKILL: what it had found out comes to the server all the same, and what it had not is run by the next job."""
+    worker = cut_off(daemon, tmp_path)
+    worker.kill()
+    daemon.start()
+    done = submit(daemon, tmp_path)
+    assert done.returncode == 0 and "handed over 1 results" in done.stderr, done.stderr
+    assert kept(tmp_path) == []
+    assert verdicts(daemon)["test_a.py::test_slow"] == "passed"
+    again = Worker(daemon, tmp_path / "suite", node="1")
+    assert again.wait() == 0, again.output()
+    assert again.ran() == ["test_a.py::test_last"]
+    assert len(attempts(daemon)["test_a.py::test_slow"]) == 1
+    assert daemon.shard("wait").returncode == 0
+
+
+def test_back_in_time(daemon, tmp_path):
+    """While it runs it hands over itself what is in its file, and leaves none."""
+    worker = cut_off(daemon, tmp_path)
+    path, = kept(tmp_path)
+    worker.signal(signal.SIGSTOP)
+    daemon.start()
+    done = submit(daemon, tmp_path)
+    assert done.returncode == 0 and "no results wait" in done.stderr, done.stderr
+    done = daemon.shard("submit", path)
+    assert done.returncode == 16 and "its worker still runs" in done.stderr, done.stderr
+    worker.signal(signal.SIGCONT)
+    eventually(lambda: not kept(tmp_path), what="the server has it")
+    assert worker.wait() == 0, worker.output()
+    assert kept(tmp_path) == [] and "are kept in" not in worker.output()
+    assert set(verdicts(daemon).values()) == {"passed"}
+    assert {len(rows) for rows in attempts(daemon).values()} == {1}
+
+
+def test_killed_alone(away, tmp_path):
+    """A job without a server at all that is killed: what it had run is known afterwards, the rest is open."""
+    gate, suite = gated(tmp_path)
+    gate.write_text("")
+    worker = Worker(away, suite, args=ALONE + ["--total", "1", "--spool", spool(tmp_path)],
+                    env={"GATE": str(gate), "LAST": str(tmp_path / "last")})
+    eventually(lambda: kept(tmp_path), what="there is a file")
+    worker.kill()
+    away.start()
+    done = submit(away, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert verdicts(away)["test_a.py::test_slow"] == "passed"
+    row, = away.json("builds")
+    assert row["state"] != "complete", row
+
+
+def test_no_room_while_away(daemon, tmp_path):
+    """It says that it has them in memory only, once, goes on, and hands them over."""
+    (tmp_path / "file").write_text("")
+    gate, suite = gated(tmp_path)
+    worker = Worker(daemon, suite, args=["--spool", tmp_path / "file" / "below"], env={"GATE": str(gate)})
+    eventually(worker.ran, what="the test runs")
+    daemon.kill()
+    gate.write_text("")
+    eventually(lambda: "the results are in memory only" in worker.output(), what="it says so")
+    daemon.start()
+    assert worker.wait() == 0, worker.output()
+    assert worker.output().count("in memory only") == 1
+    assert set(verdicts(daemon).values()) == {"passed"}
+
+
+def test_gone_once_it_is_acknowledged(daemon, tmp_path):
+    """The file goes when the server has what is in it, though newer results are under way and the spool is not empty:
+    what is left behind by a worker that is killed then would be news of long ago."""
+    suite = make_suite(tmp_path, {"test_a.py": '''
+        import os, time
+
+        def wait_for(path):
+            end = time.monotonic() + 30
+            while not os.path.exists(path):
+                assert time.monotonic() < end
+                time.sleep(0.01)
+
+        def test_1():
+            wait_for(os.environ["GATE"])
+
+        def test_2():
+            pass
+
+        def test_3():
+            wait_for(os.environ["LAST"])
+    '''})
+    gate, last, behind = tmp_path / "gate", tmp_path / "last", Behind(daemon, tmp_path)
+    worker = Worker(daemon, suite, args=["--spool", spool(tmp_path)], env={
+        "GATE": str(gate), "LAST": str(last), "SHARD_SERVER": "unix:" + behind.path})
+    eventually(worker.ran, what="the first test runs")
+    daemon.kill()
+    gate.write_text("")
+    eventually(lambda: kept(tmp_path), what="there is a file")
+    daemon.start()
+    eventually(lambda: not kept(tmp_path), what="the first result is acknowledged, the second is not")
+    assert worker.running() and len(verdicts(daemon)) == 3
+    worker.kill()
+    done = submit(daemon, tmp_path)
+    assert done.returncode == 0 and "no results wait" in done.stderr, done.stderr
