@@ -21,6 +21,7 @@ enum {
   MSG_LEASE_MAX = 10000,           // tests of a lease
   MSG_CHUNK_MAX = 20000,           // rows of one list chunk or one Results
   MSG_HELD_MAX = 16,               // leases named in a Hello
+  MSG_SESSION_BYTES = 16,          // the name that who ran without a server gives itself, for results that are brought
   MSG_SESSION_MAX_BYTES = 64,      // the server's name of a worker's session: any bytes
   MSG_DIGEST_BYTES = 32,           // SHA-256
   MSG_TOKENS_MAX = 62,             // tokens of a Policy

@@ -12,6 +12,8 @@
 #include "server/listing.h"
 #include "server/recover.h"
 
+_Static_assert((int)STORE_SESSION_BYTES == (int)MSG_SESSION_BYTES, "names of sessions differ");
+
 static char *session_text(const ProtobufCBinaryData *bytes) {
   return base_memdup0(bytes->data, bytes->len);
 }
@@ -143,19 +145,42 @@ static void session_bind(struct server *server, struct session *session, struct 
 
 // ---- a new worker
 
+// Results that are brought have the numbers that their worker gave them, and may have come before: from itself, or from
+// who brought them once already. All of these are kin: their names are alike but for the last byte. The new one begins
+// where the furthest of them stands; what that is comes to the disk before its welcome.
+static void session_join_kin(const struct build *build, struct session *session, const uint8_t *origin) {
+  enum { LAST = STORE_SESSION_BYTES - 1 };
+  bool used[UINT8_MAX + 1] = {false};
+  unsigned last = 0;
+  used[origin[LAST]] = true;
+  for (uint32_t i = 0; i < build->session_count; i++) {
+    const struct session *other = build->session[i];
+    if (other == session || memcmp(other->token, origin, LAST) != 0) continue;
+    used[other->token[LAST]] = true;
+    if (other->applied > session->applied) session->applied = other->applied;
+  }
+  session->acked = session->applied;
+  while (last <= UINT8_MAX && used[last])
+    last++;
+  if (last > UINT8_MAX) return;  // so many came already: it goes by a name of its own
+  memcpy(session->token, origin, LAST);
+  session->token[LAST] = (uint8_t)last;
+}
+
 static struct session *session_record(struct server *server, struct build *build, uint32_t worker,
-                                      const struct session_key *key, bool brings) {
+                                      const struct session_key *key, const Shardd__Hello *hello) {
   struct session *session = build_add_session(build, worker, key->node, key->host);
   if (getrandom(session->token, sizeof session->token, 0) != (ssize_t)sizeof session->token) {
     base_die(EXIT_INFRA, "getrandom failed");
   }
+  if (hello->brings && hello->session.len == STORE_SESSION_BYTES) session_join_kin(build, session, hello->session.data);
   struct store_worker record = {.build = build->id,
                                 .worker = worker,
                                 .node = key->node,
                                 .attempt = key->attempt,
                                 .host = key->host,
                                 .joined_ms = server_wall_ms(),
-                                .brings = brings};
+                                .brings = hello->brings};
   memcpy(record.session, session->token, sizeof record.session);
   server->last_ticket = store_put_worker(server->store, &record);
   return session;
@@ -175,7 +200,7 @@ static void session_join(struct server *server, struct build *build, struct conn
                LIMIT_WORKERS);
     return;
   }
-  struct session *session = session_record(server, build, worker, key, hello->brings);
+  struct session *session = session_record(server, build, worker, key, hello);
   if (count) deliver_round(server, build, queue_round(build->queue), reopened, count);
   free(reopened);
   session_bind(server, session, conn);
@@ -240,7 +265,9 @@ void session_hello(struct server *server, struct conn *conn, const Shardd__Hello
   session_key_read(&key, hello);
   struct build *build = session_find_build(server, conn, &key, hello);
   struct session *session = NULL;
-  if (build && hello->session.len == STORE_SESSION_BYTES) session = build_find_session(build, hello->session.data);
+  if (build && !hello->brings && hello->session.len == STORE_SESSION_BYTES) {
+    session = build_find_session(build, hello->session.data);
+  }
   if (session) {  // also one that has left: it may not have heard its goodbye
     session_resume(server, session, conn, hello);
   } else if (build) {

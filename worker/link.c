@@ -258,6 +258,10 @@ void link_send_packed(struct link *link, const uint8_t *bytes, size_t n) {
   }
 }
 
+ProtobufCBinaryData link_session(const struct link *link) {
+  return link ? msg_bytes(link->session, link->session_bytes) : msg_bytes(NULL, 0);
+}
+
 bool link_up(const struct link *link) {
   return link && link->welcomed;
 }

@@ -37,6 +37,8 @@ struct link;
 struct link *link_open(struct event_base *base, const struct options *options, const struct identity *identity,
                        const struct link_events *events, enum link_failure *failure, struct client_error *error);
 void link_close(struct link *link);
+// What the server calls this worker; empty, also with NULL, when it was never let in.
+ProtobufCBinaryData link_session(const struct link *link);
 bool link_up(const struct link *link);  // connected and welcomed; NULL: there never was one
 
 // Queues a message; dropped when the link is down or NULL (what must arrive is sent again on welcome).

@@ -26,7 +26,8 @@ struct run {
   struct held held;
   struct spool *spool;
   struct event *flush, *retry, *keep, *farewell, *on_signal[RUN_SIGNALS];
-  struct spool_file file;  // what the spool holds, while the server is away
+  struct spool_file file;                  // what the spool holds, while the server is away
+  uint8_t own_session[MSG_SESSION_BYTES];  // without a server: the name that the file has in its place
   uint64_t keep_pause_us;
   bool keep_failed;  // the last time
   uint64_t held_lease[MSG_HELD_MAX];

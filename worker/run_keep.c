@@ -4,12 +4,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "worker/human.h"
 #include "worker/run_impl.h"
 
 // A pause between two files, and of how many times what the last one took: it is written as a whole.
 enum { KEEP_PAUSE_US = 300 * 1000, KEEP_PAUSE_TIMES = 20 };
+
+// The file names its worker, so that the server can tell which of the results it has, however often they are brought.
+static ProtobufCBinaryData keep_session(struct run *run) {
+  ProtobufCBinaryData session = link_session(run->link);
+  if (session.len || run->file.path) return session.len ? session : msg_bytes(run->own_session, MSG_SESSION_BYTES);
+  if (getrandom(run->own_session, MSG_SESSION_BYTES, 0) != MSG_SESSION_BYTES) base_die(EXIT_INFRA, "getrandom failed");
+  return msg_bytes(run->own_session, MSG_SESSION_BYTES);
+}
 
 static int keep_write(struct run *run, bool last, char *why, size_t why_size) {
   struct spool_file_head head = {.list = run->list, .whole = run->alone != NULL};
@@ -18,6 +27,7 @@ static int keep_write(struct run *run, bool last, char *why, size_t why_size) {
   run_fill_bye(run, &head.bye);
   head.hello = (Shardd__Hello)SHARDD__HELLO__INIT;
   identity_hello(&run->identity, run->options, &head.hello, &policy);
+  head.hello.session = keep_session(run);
   int rc = spool_file_write(&run->file, run->options->spool, &head, run->spool, last, why, why_size);
   free(head.bye.late);
   return rc;

@@ -1,7 +1,7 @@
 // Results in a file, when there is no server to take them: the frames that would have gone over the wire, as the wire
 // has them. First the hello; the offer of the list, if the worker has one, and all its chunks, if the server may not
-// know it; then the results; at last the bye, without which the file was cut off; behind it the SHA-256 of all before,
-// 32 bytes. Written by run_keep.c, read by submit.c.
+// know it; then the results, numbered as they were sent or would have been; at last the bye, without which the file was
+// cut off; behind it the SHA-256 of all before, 32 bytes. Written by run_keep.c, read by submit.c.
 #ifndef WORKER_SPOOL_FILE_H
 #define WORKER_SPOOL_FILE_H
 
@@ -11,7 +11,7 @@
 #include "worker/spool.h"
 
 struct spool_file_head {
-  Shardd__Hello hello;          // the token stays out of the file
+  Shardd__Hello hello;          // with the worker's session; the token stays out of the file
   Shardd__Bye bye;              // with the errors outside of any test
   const struct testlist *list;  // NULL: the worker has none
   bool whole;                   // the server may not know the list

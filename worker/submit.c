@@ -22,10 +22,12 @@ struct submission {
   struct spool_reader *reader;
   struct client *client;
   struct client_error error;
-  char *build;   // as people are told
-  uint64_t seq;  // of the last Results
-  size_t rows;   // handed over
-  bool over;     // the build was complete: it takes nothing
+  char *build;     // as people are told
+  uint64_t seq;    // of the last Results
+  uint64_t acked;  // the server has those up to this one
+  size_t rows;     // handed over
+  size_t known;    // not needed: they came before
+  bool over;       // the build was complete: it takes nothing
   bool welcomed;
   bool want_list;    // the chunks are to be sent
   bool agreed;       // the server has this list
@@ -83,7 +85,7 @@ static int submission_hello(struct submission *submission, const Shardd__Frame *
   const Shardd__Frame *reply;
   Shardd__Frame frame = *from;
   Shardd__Hello hello = *from->hello;
-  if (hello.role != SHARDD__ROLE__ROLE_WORKER || hello.build.len == 0 || hello.session.len || !hello.brings) {
+  if (hello.role != SHARDD__ROLE__ROLE_WORKER || hello.build.len == 0 || !hello.brings) {
     return submission_fail(submission, "its first message is not that of a worker which brings results");
   }
   submission->build = human_safe(hello.build.data, hello.build.len, ESCAPE_LINE);
@@ -94,6 +96,7 @@ static int submission_hello(struct submission *submission, const Shardd__Frame *
   if (submission_call(submission, &frame, SHARDD__FRAME__BODY_WELCOME, &reply) < 0) return -1;
   submission->over = reply->welcome->state == SHARDD__BUILD_STATE__BUILD_COMPLETE;
   submission->agreed = reply->welcome->list_known;
+  submission->acked = reply->welcome->acked;
   submission->welcomed = true;
   return 0;
 }
@@ -149,8 +152,13 @@ static int submission_results(struct submission *submission, const Shardd__Frame
   if (!submission->agreed) {
     return submission_fail(submission, "the server does not know this build's list: was its database replaced?");
   }
+  if (from->seq <= submission->seq) return submission_fail(submission, "its messages are not numbered upwards");
+  submission->seq = from->seq;
+  if (from->seq <= submission->acked) {
+    submission->known += results.n_test;
+    return 0;
+  }
   if (submission_claim(submission, &results, &results.lease) < 0) return -1;
-  frame.seq = ++submission->seq;
   frame.results = &results;
   if (submission_call(submission, &frame, SHARDD__FRAME__BODY_ACK, &reply) < 0) return -1;
   while (reply->ack->seq < submission->seq) {
@@ -165,6 +173,9 @@ static int submission_bye(struct submission *submission, const Shardd__Frame *fr
   if (submission_call(submission, frame, SHARDD__FRAME__BODY_GOODBYE, &reply) < 0) return -1;
   const Shardd__Goodbye *goodbye = reply->goodbye;
   if (submission->submit->options->quiet) return 0;
+  if (submission->known) {
+    fprintf(stderr, "shard: the server had %zu results of build %s already\n", submission->known, submission->build);
+  }
   fprintf(stderr, "shard: %s %zu results of build %s%s; %u of its %u tests have a verdict, %u failing\n",
           submission->over ? "not needed:" : "handed over", submission->rows, submission->build,
           submission->over ? ", which is complete without them" : "", goodbye->settled, goodbye->total,

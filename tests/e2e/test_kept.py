@@ -1,13 +1,15 @@
 """The file of results that a worker has while its server is away: that it outlives the worker, that it is gone once the
 server has what it holds, and that nothing of it counts twice."""
 import contextlib
+import shutil
 import signal
 import socket
 import struct
 import threading
 
+import pytest
 from keeplib import ALONE, cut_off, gated, kept, spool, submit
-from shardlib import Worker, attempts, eventually, make_suite, verdicts
+from shardlib import Daemon, Worker, attempts, eventually, make_suite, verdicts
 from wire import pack, pb
 
 
@@ -154,3 +156,51 @@ def test_gone_once_it_is_acknowledged(daemon, tmp_path):
     worker.kill()
     done = submit(daemon, tmp_path)
     assert done.returncode == 0 and "no results wait" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("served", [True, False], ids=["of a worker", "of a job alone"])
+def test_nothing_counts_twice(daemon, tmp_path, served):
+    """A file may be handed over although the server has what it holds: its worker, or a submit, was killed before it
+    could remove it. Here it holds a failure that is to be tried again, and a second one would settle that."""
+    suite = make_suite(tmp_path, {"test_%s.py" % name: '''
+        import os, time
+
+        def test_it():
+            end = time.monotonic() + 30
+            while os.environ.get("GATE") and not os.path.exists(os.environ["GATE"]):
+                assert time.monotonic() < end
+                time.sleep(0.01)
+            assert os.environ["SHARD_NODE"] == "1"
+    ''' for name in "ab"})
+    gate, other, copy = tmp_path / "gate", tmp_path / "other", tmp_path / "copy"
+    flags = ["--retries", "1", "--spool", spool(tmp_path)]
+    if served:
+        worker = Worker(daemon, suite, args=flags, env={"GATE": str(gate)})
+        eventually(worker.ran, what="it runs")
+        live = Worker(daemon, suite, node="1", args=flags, env={"GATE": str(other)})
+        eventually(live.ran, what="the other runs, too")
+        daemon.kill()
+        gate.write_text("")
+        copy.write_bytes(eventually(lambda: kept(tmp_path), what="there is a file")[0].read_bytes())
+        daemon.start()
+        eventually(lambda: not kept(tmp_path), what="it has handed the result over itself")
+        worker.kill()
+    else:
+        lonely = Worker(Daemon(tmp_path), suite, args=flags + ALONE + ["--total", "2"])
+        assert lonely.wait() == 1, lonely.output()
+        copy.write_bytes(kept(tmp_path)[0].read_bytes())
+        live = Worker(daemon, suite, node="1", args=flags, env={"GATE": str(other)})
+        eventually(live.ran, what="the other runs")
+        assert submit(daemon, tmp_path).returncode == 0
+    failed = [rows for rows in attempts(daemon).values() if rows and rows[0]["status"] == "failed"]
+    assert len(failed) == 1 and len(failed[0]) == 1
+    for restart in (False, True):
+        if restart:
+            daemon.restart()
+        done = daemon.shard("submit", shutil.copy(str(copy), str(tmp_path / "again.spool")))
+        assert done.returncode == 0 and "had 1 results" in done.stderr and "handed over 0" in done.stderr, done.stderr
+    assert [rows for rows in attempts(daemon).values() if rows and rows[0]["status"] == "failed"] == failed
+    other.write_text("")
+    assert live.wait() == 0, live.output()
+    assert daemon.shard("wait").returncode == 0
+    assert sorted(len(rows) for rows in attempts(daemon).values()) == [1, 2]
