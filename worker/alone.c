@@ -223,6 +223,10 @@ static size_t alone_missing(const struct alone *alone, const struct run *run, bo
   return missing;
 }
 
+bool alone_done(const struct alone *alone, const struct run *run) {
+  return alone_missing(alone, run, false) == 0;
+}
+
 static int alone_code(const struct alone *alone, const struct run *run, size_t missing) {
   if (run->signo) return 128 + run->signo;
   if (run->end_kind == RUNNER_END_USAGE) return EXIT_USAGE;

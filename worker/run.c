@@ -171,6 +171,7 @@ static void on_drained(struct run *run, const Shardd__Drained *drained) {
                drained->reason == SHARDD__DRAIN_REASON__DRAIN_FENCED ||
                drained->reason == SHARDD__DRAIN_REASON__DRAIN_FEW;
   if (early && run->ops->drop) run->ops->drop(run->runner);
+  run->finishing = true;
   run->ops->finish(run->runner);
 }
 
@@ -341,6 +342,7 @@ static void on_end(void *arg, const struct runner_end *end) {
   if (end->why && !run->why) run->why = base_strdup(end->why);
   run_copy_late(run, end);
   run_flush(run);
+  run_keep_soon(run);
   if (end->kind == RUNNER_END_EMPTY && (!run->list || run->spec.lazy)) {
     run_lazy_forget(run);
     run->list = testlist_new();

@@ -28,6 +28,7 @@ struct run {
   struct event *flush, *retry, *keep, *farewell, *on_signal[RUN_SIGNALS];
   struct spool_file file;                  // what the spool holds, while the server is away
   uint8_t own_session[MSG_SESSION_BYTES];  // without a server: the name that the file has in its place
+  bool named;                              // it is made
   uint64_t keep_pause_us;
   bool keep_failed;  // the last time
   uint64_t held_lease[MSG_HELD_MAX];
@@ -43,6 +44,7 @@ struct run {
   bool heard_goodbye;
   bool list_known;  // the server has the list already
   bool collecting;  // or another worker is making it
+  bool finishing;   // the server has no more tests for the runner
   bool ended;       // the runner is over
   bool said_bye, gone;
   bool kept;    // run_keep was called

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "worker/alone.h"
 #include "worker/human.h"
 #include "worker/run_impl.h"
 
@@ -15,20 +16,41 @@ enum { KEEP_PAUSE_US = 300 * 1000, KEEP_PAUSE_TIMES = 20 };
 // The file names its worker, so that the server can tell which of the results it has, however often they are brought.
 static ProtobufCBinaryData keep_session(struct run *run) {
   ProtobufCBinaryData session = link_session(run->link);
-  if (session.len || run->file.path) return session.len ? session : msg_bytes(run->own_session, MSG_SESSION_BYTES);
-  if (getrandom(run->own_session, MSG_SESSION_BYTES, 0) != MSG_SESSION_BYTES) base_die(EXIT_INFRA, "getrandom failed");
+  if (session.len) return session;
+  if (!run->named && getrandom(run->own_session, MSG_SESSION_BYTES, 0) != MSG_SESSION_BYTES) {
+    base_die(EXIT_INFRA, "getrandom failed");
+  }
+  run->named = true;
   return msg_bytes(run->own_session, MSG_SESSION_BYTES);
+}
+
+// What a run that is not over leaves in its file is read when it was killed. If that was while it ended, its tests have
+// all passed perhaps, and an error outside of them is what nobody will know: never taken for none.
+static void keep_fill_bye(const struct run *run, bool last, Shardd__Bye *bye) {
+  static const char unknown[] = "killed while it ended: whether that brought errors outside of its tests is not known";
+  run_fill_bye(run, bye);
+  if (run->ended) return;
+  if (!last) {
+    bye->reason = SHARDD__BYE_REASON__BYE_FAILED;
+    bye->text = msg_text("killed while the server was away");
+  }
+  bool ends = run->alone ? alone_done(run->alone, run) : run->finishing;
+  if (ends) bye->late[bye->n_late++] = msg_text(unknown);
 }
 
 static int keep_write(struct run *run, bool last, char *why, size_t why_size) {
   struct spool_file_head head = {.list = run->list, .whole = run->alone != NULL};
   struct identity_policy policy;
   spool_close(run->spool);
-  run_fill_bye(run, &head.bye);
+  keep_fill_bye(run, last, &head.bye);
   head.hello = (Shardd__Hello)SHARDD__HELLO__INIT;
   identity_hello(&run->identity, run->options, &head.hello, &policy);
   head.hello.session = keep_session(run);
-  int rc = spool_file_write(&run->file, run->options->spool, &head, run->spool, last, why, why_size);
+  int rc = spool_file_write(&run->file, run->options->spool, &head, run->spool, why, why_size);
+  if (rc < 0 && run->file.path && run->late_count) {  // the older one does not tell of the errors; its room may do
+    spool_file_remove(&run->file);
+    rc = spool_file_write(&run->file, run->options->spool, &head, run->spool, why, why_size);
+  }
   free(head.bye.late);
   return rc;
 }
@@ -59,6 +81,7 @@ const char *run_keep(struct run *run) {
   if (run->kept || (spool_empty(run->spool) && (!run->late_count || !run->alone || !run->list))) return NULL;
   run->kept = true;
   int rc = keep_write(run, true, why, sizeof why);
+  spool_file_let_go(&run->file);
   char *safe = run->file.path ? human_safe(run->file.path, strlen(run->file.path), ESCAPE_LINE) : NULL;
   if (rc == 0) {
     fprintf(stderr, "shard: %zu results are kept in %s; `shard submit` hands them over when the server is back\n",

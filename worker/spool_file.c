@@ -149,35 +149,37 @@ static int spool_file_replace(const char *path, const struct spool_file_head *he
   return replace_close(&replace, good, why, why_size);
 }
 
-static void spool_file_unlock(struct spool_file *file) {
+void spool_file_let_go(struct spool_file *file) {
   if (file->path && file->lock >= 0) (void)close(file->lock);
   file->lock = -1;
 }
 
 int spool_file_write(struct spool_file *file, const char *folder, const struct spool_file_head *head,
-                     struct spool *spool, bool last, char *why, size_t why_size) {
+                     struct spool *spool, char *why, size_t why_size) {
   int lock = -1;
   char *path = file->path ? file->path : spool_file_new(folder, &head->hello, why, why_size);
   int rc = path ? spool_file_replace(path, head, spool, &lock, why, why_size) : -1;
   if (rc == 0) {
-    spool_file_unlock(file);
+    spool_file_let_go(file);
     *file = (struct spool_file){.path = path, .lock = lock, .seq = spool_last(spool)};
   } else {
     if (path != file->path) free(path);
     if (lock >= 0) (void)close(lock);
   }
-  if (last) spool_file_unlock(file);
   return rc;
 }
 
-void spool_file_acked(struct spool_file *file, uint64_t seq) {
-  if (!file->path || seq < file->seq) return;
-  (void)unlink(file->path);
+void spool_file_remove(struct spool_file *file) {
+  if (file->path) (void)unlink(file->path);
   spool_file_release(file);
 }
 
+void spool_file_acked(struct spool_file *file, uint64_t seq) {
+  if (file->path && seq >= file->seq) spool_file_remove(file);
+}
+
 void spool_file_release(struct spool_file *file) {
-  spool_file_unlock(file);
+  spool_file_let_go(file);
   free(file->path);
   file->path = NULL;
 }

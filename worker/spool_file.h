@@ -26,10 +26,12 @@ struct spool_file {
 };
 
 // Writes all that the spool holds, which must be closed, whole or not at all, and to the disk: for the first time into
-// a new file in `folder` ("": shard/spool in the user's cache folder). `last`: the run is over, and others may hand the
-// file over, also when -1 is returned, with a message in why: then the file is as it was before.
+// a new file in `folder` ("": shard/spool in the user's cache folder). -1 with a message in why: then the file is as it
+// was before.
 int spool_file_write(struct spool_file *file, const char *folder, const struct spool_file_head *head,
-                     struct spool *spool, bool last, char *why, size_t why_size);
+                     struct spool *spool, char *why, size_t why_size);
+void spool_file_let_go(struct spool_file *file);  // the run is over, and others may hand the file over
+void spool_file_remove(struct spool_file *file);
 // The server has the messages up to `seq` on its disk: removes a file that holds no others.
 void spool_file_acked(struct spool_file *file, uint64_t seq);
 void spool_file_release(struct spool_file *file);  // it stays

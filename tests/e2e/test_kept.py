@@ -1,6 +1,7 @@
 """The file of results that a worker has while its server is away: that it outlives the worker, that it is gone once the
 server has what it holds, and that nothing of it counts twice."""
 import contextlib
+import resource
 import shutil
 import signal
 import socket
@@ -8,6 +9,7 @@ import struct
 import threading
 
 import pytest
+import shardlib
 from keeplib import ALONE, cut_off, gated, kept, spool, submit
 from shardlib import Daemon, Worker, attempts, eventually, make_suite, verdicts
 from wire import pack, pb
@@ -204,3 +206,66 @@ def test_nothing_counts_twice(daemon, tmp_path, served):
     assert live.wait() == 0, live.output()
     assert daemon.shard("wait").returncode == 0
     assert sorted(len(rows) for rows in attempts(daemon).values()) == [1, 2]
+
+
+# ---- errors outside of tests
+
+def ends_alone(away, tmp_path, status=0):
+    """A job alone that has run all of its tests, which stands in a file, and has not ended: its session's end waits for
+    a file, then makes this the status of pytest."""
+    gate, suite = tmp_path / "gate", make_suite(tmp_path, {"test_a.py": "def test_it(): pass\n", "conftest.py": '''
+        import os, time
+
+        def pytest_sessionfinish(session):
+            end = time.monotonic() + 30
+            while os.environ.get("GATE") and not os.path.exists(os.environ["GATE"]):
+                assert time.monotonic() < end
+                time.sleep(0.01)
+            session.exitstatus = %d
+    ''' % status})
+    worker = Worker(away, suite, args=ALONE + ["--total", "1", "--spool", spool(tmp_path)], env={"GATE": str(gate)})
+    return worker, gate, eventually(lambda: kept(tmp_path), what="there is a file")[0]
+
+
+def test_killed_at_its_end(away, tmp_path):
+    """All tests have passed, and nobody knows how the rest went: not green until the job was run again."""
+    worker = ends_alone(away, tmp_path)[0]
+    worker.kill()
+    away.start()
+    done = submit(away, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert verdicts(away) == {"test_a.py::test_it": "passed"}
+    done = away.shard("wait")
+    assert done.returncode == 1 and "an error outside of any test" in done.stdout + done.stderr, done
+    again = Worker(away, tmp_path / "suite", args=["--retried", "yes", "--attempt", "2"])
+    assert again.wait() == 0, again.output()
+    assert away.shard("wait").returncode == 0
+
+
+def test_late_error_and_no_room_beside(away, tmp_path):
+    """The file can be written only once the older one is out of the way. That one does not know of the error."""
+    worker, gate, path = ends_alone(away, tmp_path, 1)
+    path.with_name("%s.tmp-%d" % (path.name, worker.pid)).write_text("in the way")
+    gate.write_text("")
+    assert worker.wait() == 1, worker.output()
+    assert "1 results are kept" in worker.output()
+    path, = kept(tmp_path)
+    assert b"test it ran had failed" in path.read_bytes()
+    away.start()
+    assert submit(away, tmp_path).returncode == 0
+    assert away.shard("wait").returncode == 1
+
+
+def test_late_error_and_no_room(away, tmp_path, monkeypatch):
+    """Not at all: then no file is better than one that does not know of the error."""
+    wrapper = tmp_path / "shard"
+    wrapper.write_text("#!/bin/sh\ntrap '' XFSZ\nexec %s \"$@\"\n" % shardlib.SHARD)
+    wrapper.chmod(0o755)
+    with monkeypatch.context() as context:
+        context.setattr(shardlib, "SHARD", str(wrapper))
+        worker, gate, path = ends_alone(away, tmp_path, 1)
+    size = path.stat().st_size // 2  # also for what it says
+    resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (size, size))
+    gate.write_text("")
+    assert worker.wait() == 1, worker.output()
+    assert kept(tmp_path) == [] and list(spool(tmp_path).iterdir()) == []
