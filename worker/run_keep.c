@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include "worker/alone.h"
 #include "worker/human.h"
@@ -82,6 +83,7 @@ const char *run_keep(struct run *run) {
   run->kept = true;
   int rc = keep_write(run, true, why, sizeof why);
   spool_file_let_go(&run->file);
+  if (rc < 0 && run->file.path && access(run->file.path, F_OK) != 0) spool_file_release(&run->file);
   char *safe = run->file.path ? human_safe(run->file.path, strlen(run->file.path), ESCAPE_LINE) : NULL;
   if (rc == 0) {
     fprintf(stderr, "shard: %zu results are kept in %s; `shard submit` hands them over when the server is back\n",

@@ -118,10 +118,7 @@ static char *spool_file_new(const char *folder, const Shardd__Hello *hello, char
   if (!in) return NULL;
   char *path = spool_file_path(in, hello);
   free(in);
-  if (cache_make_parents(path)) return path;
-  snprintf(why, why_size, "cannot make the folder of %s: %s", path, strerror(errno));
-  free(path);
-  return NULL;
+  return path;
 }
 
 static void spool_file_put_all(FILE *file, const struct spool_file_head *head, struct spool *spool) {
@@ -141,6 +138,10 @@ static void spool_file_put_all(FILE *file, const struct spool_file_head *head, s
 static int spool_file_replace(const char *path, const struct spool_file_head *head, struct spool *spool, int *lock,
                               char *why, size_t why_size) {
   struct replace replace;
+  if (!cache_make_parents(path)) {  // each time: somebody may have tidied up
+    snprintf(why, why_size, "cannot make the folder of %s: %s", path, strerror(errno));
+    return -1;
+  }
   if (replace_open(&replace, path, why, why_size) < 0) return -1;
   spool_file_put_all(replace.out, head, spool);
   bool good = replace_sync(&replace, why, why_size);

@@ -93,13 +93,19 @@ def test_back_in_time(daemon, tmp_path):
     assert {len(rows) for rows in attempts(daemon).values()} == {1}
 
 
-def test_killed_alone(away, tmp_path):
-    """A job without a server at all that is killed: what it had run is known afterwards, the rest is open."""
+def half_done(away, tmp_path):
+    """A job alone that has a file of its first test, and is in its second until a file `last` is there."""
     gate, suite = gated(tmp_path)
     gate.write_text("")
     worker = Worker(away, suite, args=ALONE + ["--total", "1", "--spool", spool(tmp_path)],
                     env={"GATE": str(gate), "LAST": str(tmp_path / "last")})
     eventually(lambda: kept(tmp_path), what="there is a file")
+    return worker
+
+
+def test_killed_alone(away, tmp_path):
+    """A job without a server at all that is killed: what it had run is known afterwards, the rest is open."""
+    worker = half_done(away, tmp_path)
     worker.kill()
     away.start()
     done = submit(away, tmp_path)
@@ -206,6 +212,27 @@ def test_nothing_counts_twice(daemon, tmp_path, served):
     assert live.wait() == 0, live.output()
     assert daemon.shard("wait").returncode == 0
     assert sorted(len(rows) for rows in attempts(daemon).values()) == [1, 2]
+
+
+# ---- the folder
+
+def test_folder_removed_meanwhile(away, tmp_path):
+    """It is made again for the next file."""
+    worker = half_done(away, tmp_path)
+    shutil.rmtree(str(spool(tmp_path)))
+    (tmp_path / "last").write_text("")
+    assert worker.wait() == 0, worker.output()
+    assert "2 results are kept" in worker.output() and len(kept(tmp_path)) == 1
+
+
+def test_folder_replaced_meanwhile(away, tmp_path):
+    """It cannot be made again: what was written is not said to be there."""
+    worker = half_done(away, tmp_path)
+    shutil.rmtree(str(spool(tmp_path)))
+    spool(tmp_path).write_text("")
+    (tmp_path / "last").write_text("")
+    assert worker.wait() == 0, worker.output()
+    assert "the results are lost" in worker.output() and "are kept" not in worker.output()
 
 
 # ---- errors outside of tests
