@@ -79,6 +79,7 @@ $(BUILD)/unit/test_forecast_suites: $(BUILD)/obj/tests/bench/suites.o
 $(BUILD)/unit/test_store_faults: ALL_LDFLAGS += $(foreach f,sqlite3_step sqlite3_exec sqlite3_prepare_v3 \
   sqlite3_backup_init sqlite3_backup_step sqlite3_wal_checkpoint_v2 sqlite3_system_errno EVP_DigestInit_ex EVP_DigestUpdate \
   EVP_DigestFinal_ex,-Wl,--wrap=$(f))
+$(BUILD)/unit/test_server: ALL_LDFLAGS += -Wl,--wrap=base_now_us
 $(BUILD)/unit/test_client_faults: ALL_LDFLAGS += $(foreach f,socket connect poll getsockopt send read getrandom \
   realloc,-Wl,--wrap=$(f))
 
@@ -154,7 +155,7 @@ SPAN ?= 60
 chaos: all chaos-programs
 	@tests/deps.sh test
 	tests/chaos/chaos.py --seconds $(SPAN) --seed $(SEED) $(BUILD)
-	SHARD_BUILD_DIR=$(BUILD) /usr/bin/python3 -m pytest -q -p no:cacheprovider -rs tests/chaos/test_chaos.py
+	SHARD_BUILD_DIR=$(BUILD) /usr/bin/python3 -m pytest -q -p no:cacheprovider -rs tests/chaos/test_chaos.py tests/chaos/test_time.py
 
 # A daemon that runs for long, LASTING seconds; what stays of it must stay the same.
 LASTING ?= 900

@@ -32,17 +32,33 @@ uint64_t server_wall_ms(void) {
 
 // ---- time
 
-// The part of the wait that was longer than planned is a gap: the loop did not run, its workers were not heard.
+// A turn and the wait behind it may take so much longer than planned; more is a stall. What was planned is time, in
+// which a silent worker's lease ages: so the loop never sleeps for longer than this either.
+static uint64_t server_slack_us(const struct server *server) {
+  return server->settings.lease_ttl_us / 4;
+}
+
+// What went by beyond the plan is a gap: the loop did not run, its workers were not heard.
 void server_begin_turn(struct server *server) {
   if (server->in_turn) return;
   server->in_turn = true;
   uint64_t mono = base_now_us();
   uint64_t late = server->wake_us && mono > server->wake_us ? mono - server->wake_us : 0;
-  if (late > server->settings.lease_ttl_us / 4) {
+  if (late > server_slack_us(server)) {
     server->gaps_us += late;
     base_log(LOG_LEVEL_WARN, "stalled", "seconds=%.3f", (double)late / 1e6);
   }
   server->now_us = mono - server->gaps_us;
+}
+
+// Counted from the turn's beginning, so that a stop in the middle of a turn is seen, too.
+uint64_t server_plan_wait(struct server *server, uint64_t next_us) {
+  uint64_t wait_us = next_us > server->now_us ? next_us - server->now_us : 0;
+  if (wait_us > SERVER_TICK_US) wait_us = SERVER_TICK_US;
+  if (wait_us > server_slack_us(server)) wait_us = server_slack_us(server);
+  server->wake_us = server->now_us + server->gaps_us + wait_us;
+  server->in_turn = false;
+  return wait_us;
 }
 
 static uint64_t server_tick_builds(struct server *server) {
@@ -63,12 +79,9 @@ static uint64_t server_earliest(uint64_t a, uint64_t b) {
 }
 
 static void server_arm(struct server *server, uint64_t next) {
-  uint64_t wait = next > server->now_us ? next - server->now_us : 0;
-  if (wait > SERVER_TICK_US) wait = SERVER_TICK_US;
+  uint64_t wait = server_plan_wait(server, next);
   struct timeval after = {.tv_sec = (time_t)(wait / 1000000), .tv_usec = (suseconds_t)(wait % 1000000)};
-  server->wake_us = base_now_us() + wait;
   event_add(server->timer, &after);
-  server->in_turn = false;
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg) {
@@ -225,7 +238,6 @@ static int server_open(struct server *server) {
   server_signal(server, &server->on_int, SIGINT, on_stop);
   server_signal(server, &server->on_hup, SIGHUP, on_reload);
   server->timer = event_new(server->base, -1, 0, on_timer, server);
-  server->now_us = base_now_us();
   if (getrandom(&server->hash_seed, sizeof server->hash_seed, 0) < 0) base_die(EXIT_INFRA, "getrandom failed");
   server->auth = auth_load(server->settings.token_file, &auth_error);
   if (!server->auth) {
@@ -237,6 +249,7 @@ static int server_open(struct server *server) {
   handler.arg = server;
   server->conns =
       conns_new(server->base, (uint32_t)server->settings.max_connections, server->settings.hello_timeout_us, &handler);
+  server->now_us = base_now_us();
   return recover_all(server) < 0 ? EXIT_INFRA : server_listen(server);
 }
 

@@ -46,7 +46,7 @@ struct server {
   size_t pending_begin, pending_end, pending_room;
   uint64_t now_us;   // monotonic without the gaps of a stalled loop: what the core is told
   uint64_t gaps_us;  // the sum of those gaps
-  uint64_t wake_us;  // when the timer was to wake the loop, monotonic
+  uint64_t wake_us;  // when the next turn was to begin, monotonic
   uint64_t hash_seed;
   struct net_listener *listener[SERVER_LISTENERS_MAX];
   size_t listener_count;
@@ -62,6 +62,10 @@ int server_run(struct server *server);
 
 // Sets now_us once a turn; every callback that calls into the core does it first.
 void server_begin_turn(struct server *server);
+
+// Ends a turn: how long the loop may sleep, in µs, when the next thing is due at next_us of the core's time. Sets
+// wake_us.
+uint64_t server_plan_wait(struct server *server, uint64_t next_us) MUST_CHECK;
 
 // Wall-clock milliseconds since the epoch: for display only.
 uint64_t server_wall_ms(void);

@@ -1,0 +1,69 @@
+"""Time that stands still for the daemon, for a worker, or for both: nothing is lost by it, and nothing runs twice."""
+import os
+import signal
+import time
+
+import shardlib
+from shardlib import attempts, codes, descendants, eventually, make_suite, outputs, start_workers
+from wire import Wire, kind
+
+# One test that runs until the file that GO names is there.
+UNTIL_TOLD = {"test_it.py": '''
+    import os, time
+
+    def test_it():
+        while not os.path.exists(os.environ["GO"]):
+            time.sleep(0.01)
+'''}
+NAME = "test_it.py::test_it"
+
+
+def runs(daemon):
+    return {name: len(rows) for name, rows in attempts(daemon).items()}
+
+
+def send(pids, signo):
+    for pid in pids:
+        os.kill(pid, signo)
+
+
+def said(wire):
+    """What the daemon has to say to a connection by now, but for the answers to heartbeats."""
+    heard = []
+    for _ in range(2):  # what was on its way when the first came is there when the second is answered
+        wire.send(heartbeat={})
+        while not heard or heard[-1] != "ack":
+            heard.append(kind(wire.recv()))
+        heard.pop()
+    return heard
+
+
+def begun(tmp_path, daemon):
+    """(a worker that is in the only test, who stands beside it and waits for work, the file that ends the test)."""
+    go = tmp_path / "go"
+    worker, = start_workers(1, daemon, make_suite(tmp_path, UNTIL_TOLD), env={"GO": str(go)})
+    eventually(worker.ran, what="the test runs")
+    beside = Wire(daemon.address)
+    beside.hello(project=shardlib.PROJECT, build=shardlib.BUILD, node="beside")
+    assert kind(beside.lease()) == "parked"
+    return worker, beside, go
+
+
+def test_daemon_and_worker_are_stopped_for_three_lease_times(tmp_path, make_daemon):
+    """The daemon wakes first: there is no word of the worker that could save its lease, nobody gets the test."""
+    daemon = make_daemon(lease_ttl="1s", heartbeat="100ms")
+    worker, beside, go = begun(tmp_path, daemon)
+    below = [worker.pid] + descendants(worker.pid)
+    with beside:
+        send(below, signal.SIGSTOP)
+        assert said(beside) == []
+        os.kill(daemon.pid, signal.SIGSTOP)
+        time.sleep(3.2)  # what is tested
+        os.kill(daemon.pid, signal.SIGCONT)
+        eventually(lambda: "event=stalled" in daemon.log(), what="the daemon notices")
+        assert said(beside) == []
+        send(below, signal.SIGCONT)
+        go.touch()
+        assert codes([worker]) == [0], outputs([worker])
+        assert kind(beside.recv()) == "drained"
+    assert runs(daemon) == {NAME: 1} and worker.ran() == [NAME]
