@@ -79,7 +79,7 @@ class Proxy:
 
     def __init__(self, address, server, hear=None, faults=None):
         self.address, self.server, self.hear, self.faults = address, server, hear, faults or Faults()
-        self.error, self.count, self.writers = None, 0, set()
+        self.error, self.count, self.silent, self.writers = None, 0, 0, set()
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self._run, daemon=True)
 
@@ -99,6 +99,11 @@ class Proxy:
     def drop_all(self):
         """Resets every connection there is."""
         self.loop.call_soon_threadsafe(lambda: [self._end(writer, True) for writer in list(self.writers)])
+
+    def fall_silent(self):
+        """Nothing more comes through the connections that there are, and neither end hears that the other closes; who
+        connects again is served."""
+        self.silent = self.count
 
     def _run(self):
         asyncio.set_event_loop(self.loop)
@@ -162,6 +167,8 @@ class Proxy:
         frames = Frames()
         while True:
             piece = await reader.read(PIECE_BYTES)
+            if number <= self.silent:
+                await self._swallow(reader)
             if not piece:
                 if writer.can_write_eof():
                     writer.write_eof()
@@ -171,6 +178,12 @@ class Proxy:
                     self.hear(number, direction, frame)
             if not await self._pass_on(piece, writer):
                 return
+
+    @staticmethod
+    async def _swallow(reader):
+        while await reader.read(PIECE_BYTES):
+            pass
+        await asyncio.Event().wait()  # until the proxy ends
 
     async def _pass_on(self, piece, writer):
         """False: this direction is at its end, the other goes on."""
