@@ -156,7 +156,7 @@ chaos: all chaos-programs
 	@tests/deps.sh test
 	tests/chaos/chaos.py --seconds $(SPAN) --seed $(SEED) $(BUILD)
 	SHARD_BUILD_DIR=$(BUILD) /usr/bin/python3 -m pytest -q -p no:cacheprovider -rs tests/chaos/test_chaos.py tests/chaos/test_time.py \
-	  tests/chaos/test_resume.py
+	  tests/chaos/test_resume.py tests/chaos/test_restart.py
 
 # A daemon that runs for long, LASTING seconds; what stays of it must stay the same.
 LASTING ?= 900
