@@ -45,7 +45,8 @@ static int read_boot(struct options *options, struct conf_error *error);
 static int check_bounds(const struct options *options, struct conf_error *error);
 static size_t place_of(const char *name);
 static void replace(char **text, char *by);
-static char *flag_of(const struct options *options, size_t key_index);
+static char **add_flags(char **flags, size_t *count, const struct conf_key *key, const char *member);
+static char *flag_of(const struct conf_key *key, const char *member);
 
 int options_load(struct options *options, enum options_command command, int argc, char **argv,
                  struct conf_error *error) {
@@ -92,9 +93,8 @@ char **options_flags_for(const struct options *options, enum options_command com
   size_t count = 0;
   for (size_t i = 0; i < OPTIONS_KEY_COUNT; i++) {
     if (options->sources[i] != CONF_FROM_FLAG || (options_table.keys[i].commands & command) == 0) continue;
-    flags = base_realloc(flags, count + 2, sizeof *flags);
-    flags[count++] = flag_of(options, i);
-    flags[count] = NULL;
+    const char *member = (const char *)options + options_table.keys[i].offset;
+    flags = add_flags(flags, &count, &options_table.keys[i], member);
   }
   return flags;
 }
@@ -261,9 +261,19 @@ static void replace(char **text, char *by) {
 }
 
 // No key is a LIST today; it would need a flag for each item.
-static char *flag_of(const struct options *options, size_t key_index) {
-  const struct conf_key *key = &options_table.keys[key_index];
-  const char *member = (const char *)options + key->offset;
+// A list is as many flags as it has items; an empty one, which takes away what file and variable say, is one.
+static char **add_flags(char **flags, size_t *count, const struct conf_key *key, const char *member) {
+  struct conf_list list = {0};
+  if (key->type == CONF_LIST) memcpy(&list, member, sizeof list);
+  flags = base_realloc(flags, *count + list.count + 2, sizeof *flags);
+  for (size_t i = 0; i < list.count; i++)
+    flags[(*count)++] = base_printf("--%s=%s", key->name, list.item[i]);
+  if (list.count == 0) flags[(*count)++] = flag_of(key, member);
+  flags[*count] = NULL;
+  return flags;
+}
+
+static char *flag_of(const struct conf_key *key, const char *member) {
   char *text;
   bool yes;
   uint64_t number;
@@ -278,7 +288,7 @@ static char *flag_of(const struct options *options, size_t key_index) {
     case CONF_UINT:
     case CONF_DURATION:
     case CONF_SIZE: break;
-    case CONF_LIST: base_die(EXIT_INFRA, "--%s cannot be handed on: this is a bug of shard", key->name);
+    case CONF_LIST: return base_printf("--%s=", key->name);
   }
   memcpy(&number, member, sizeof number);
   return base_printf("--%s=%s", key->name, conf_value_number_text(key->type, number, shown, sizeof shown));

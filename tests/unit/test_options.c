@@ -331,6 +331,18 @@ static void test_hands_on_flags(void **state) {
   options_release(&o);
 }
 
+static void test_lists_are_handed_on_item_by_item(void **state) {
+  (void)state;
+  struct options o;
+  load_ok(&o, OPTIONS_LOCAL, "local --tokens db=2 --tokens gpu=1 -- x");
+  char **flags = options_flags_for(&o, OPTIONS_RUN);
+  assert_string_equal(flags[0], "--tokens=db=2");
+  assert_string_equal(flags[1], "--tokens=gpu=1");
+  assert_null(flags[2]);
+  options_free_words(flags);
+  options_release(&o);
+}
+
 static void test_list_is_a_line_for_the_shell(void **state) {
   (void)state;
   struct options o;
@@ -470,6 +482,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_help_and_version, enter, leave),
       cmocka_unit_test_setup_teardown(test_words, enter, leave),
       cmocka_unit_test_setup_teardown(test_hands_on_flags, enter, leave),
+      cmocka_unit_test_setup_teardown(test_lists_are_handed_on_item_by_item, enter, leave),
       cmocka_unit_test_setup_teardown(test_list_is_a_line_for_the_shell, enter, leave),
       cmocka_unit_test_setup_teardown(test_color, enter, leave),
       cmocka_unit_test_setup_teardown(test_project_of_urls, enter, leave),
