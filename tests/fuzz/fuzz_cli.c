@@ -1,12 +1,13 @@
 // Command lines and environments. An input is lines: first the words of the command line, up to an empty line, then
-// variables, NAME=value. What `shard` accepts can be given again as flags and gives the same settings; `shardd` and the
-// table of CIs only have to survive and to say why.
+// variables, NAME=value. Every subcommand of `shard` is known here, since the program's own table is asked. What it
+// accepts can be given again as flags and gives the same settings; `shardd` (any other first word) and the table of CIs
+// only have to survive and to say why.
 #include <unistd.h>
 
 #include "server/settings.h"
 #include "tests/fuzz/fuzz.h"
 #include "worker/ci.h"
-#include "worker/options.h"
+#include "worker/subcommand.h"
 
 enum { WORDS_MAX = 40, VARIABLES_MAX = 40, TEXT_MAX = 6000 };
 
@@ -19,14 +20,6 @@ struct input {
   char *variable[VARIABLES_MAX + 1];
   int variables;
 };
-
-static const struct {
-  const char *name;
-  enum options_command bit;
-} commands[] = {{"run", OPTIONS_RUN},         {"local", OPTIONS_LOCAL}, {"status", OPTIONS_STATUS},
-                {"builds", OPTIONS_BUILDS},   {"slow", OPTIONS_SLOW},   {"flaky", OPTIONS_FLAKY},
-                {"workers", OPTIONS_WORKERS}, {"test", OPTIONS_TEST},   {"wait", OPTIONS_WAIT},
-                {"report", OPTIONS_REPORT}};
 
 // False: it names files of the machine, which are not the input's business.
 static bool take_apart(struct input *input, const uint8_t *bytes, size_t n) {
@@ -78,7 +71,7 @@ static char *print(const struct options *options) {
 
 static void again(const struct options *options, enum options_command command) {
   char **flags = options_flags_for(options, command);
-  char program[] = "shard", *argv[OPTIONS_KEY_COUNT + 2] = {program};
+  char program[] = "shard", *argv[OPTIONS_KEY_COUNT + WORDS_MAX + 2] = {program};
   int argc = 1;
   struct options copy;
   struct conf_error error = {""};
@@ -93,15 +86,27 @@ static void again(const struct options *options, enum options_command command) {
   options_free_words(flags);
 }
 
-static void load(struct input *input) {
+// What is left when the words are as many as it takes.
+static void check_words(const struct subcommand *subcommand, const struct options *options) {
   struct conf_error error = {""};
-  struct options options;
-  for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
-    if (strcmp(commands[i].name, input->word[0]) != 0) continue;
-    int rc = options_load(&options, commands[i].bit, input->words, input->word, &error);
+  if (subcommand_check(subcommand, options, &error) != 0) {
+    FUZZ_CHECK(error.text[0] != '\0');
+    return;
+  }
+  FUZZ_CHECK(options->word_count >= subcommand->words && options->words[options->word_count] == NULL);
+  FUZZ_CHECK(!subcommand->takes_command || (options->command != NULL && options->command[0][0] != '\0'));
+}
+
+static void load(struct input *input) {
+  const struct subcommand *subcommand = subcommand_find(input->word[0]);
+  struct conf_error error = {""};
+  if (subcommand != NULL) {
+    struct options options;
+    int rc = options_load(&options, subcommand->bit, input->words, input->word, &error);
     FUZZ_CHECK(rc >= -1 && rc <= 2 && (rc != -1 || error.text[0] != '\0'));
     if (rc != 0) return;
-    again(&options, commands[i].bit);
+    check_words(subcommand, &options);
+    again(&options, subcommand->bit);
     options_release(&options);
     return;
   }

@@ -1,14 +1,18 @@
 #!/usr/bin/python3
-"""Writes the seeds that are no text: seeds.py FOLDER makes FOLDER/frame, FOLDER/msg, FOLDER/chunks, FOLDER/spool.
+"""Writes the seeds that are made: seeds.py FOLDER makes FOLDER/frame, FOLDER/msg and others, one for each target.
 
-Every message is built from its description in proto/shardd.proto, so that a new one or a new field is a seed without
-anybody's doing. Called by the Makefile's fuzz-NAME and by tests/fuzz/test_fuzz.py.
+Every message is built from its description in proto/shardd.proto, and every command line from the programs' own tables,
+so that a new message, field, subcommand or option is a seed without anybody's doing. Called by the Makefile's fuzz-NAME
+and by tests/fuzz/test_fuzz.py.
 """
+import functools
 import pathlib
+import re
 import struct
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "e2e"))
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 import wire  # noqa: E402  it makes the message classes
 
 NUMBERS = {"version": 1, "node_total": 2, "held_count": 1, "file_of": 0}  # where 1 breaks a rule
@@ -97,8 +101,70 @@ def spools():
     yield "spool/backwards", stream(bye, results[0], hello)
 
 
+# ---- command lines
+
+VALUES = {"BOOL": None, "UINT": "3", "DURATION": "90s", "SIZE": "64k", "STRING": "a", "LIST": "db=2",
+          "workers": "2", "boot": "2s", "listen": "tcp://[::1]:1", "socket-mode": "0600", "database": "/a"}
+APART = {"config", "token-file", "list-file"}  # they name files, or exclude another one
+
+
+def subcommands():
+    """{name: (its constant, its usage)}, from the table of `shard`."""
+    text = (ROOT / "worker" / "subcommand.c").read_text()
+    return {name: (bit, usage) for name, bit, usage in re.findall(r'\{"([a-z]+)", (OPTIONS_\w+), "([^"]*)"', text)}
+
+
+def option_rows(path):
+    """(name, type, expression of its commands, default) of each row of a table of options."""
+    for row in re.findall(r"\{\.name = .*?\},?\n", path.read_text(), re.DOTALL):
+        found = [re.search(r"\.%s = ([^,]*[^,}\s])" % key, row) for key in ("name", "type", "commands", "fallback")]
+        yield [match.group(1).strip('"') if match else "0" for match in found]
+
+
+def mask(expression, values):
+    """A | B | … as a number."""
+    return functools.reduce(int.__or__, (values[name] for name in re.findall(r"[A-Z_]\w*", expression)), 0)
+
+
+def constants():
+    """The values of OPTIONS_… and of the sums of them in the table."""
+    values = {name: 1 << int(shift) for name, shift in re.findall(
+        r"(OPTIONS_\w+) = 1 << (\d+)", (ROOT / "worker" / "options.h").read_text())}
+    sums = re.search(r"enum \{(.*?)\};", (ROOT / "worker" / "options_table.c").read_text(), re.DOTALL).group(1)
+    for name, expression in re.findall(r"(\w+) = ([\w|\s]+)", re.sub("//.*", "", sums)):
+        values[name] = mask(expression, values)
+    return values
+
+
+def flags(rows, command, values):
+    for name, kind, commands, fallback in rows:
+        if name in APART or (command and not mask(commands, values) & command):
+            continue
+        value = VALUES.get(name, VALUES.get(kind.removeprefix("CONF_"), fallback))
+        yield "--" + name if value is None else "--%s=%s" % (name, value)
+
+
+def option_names():
+    """Of both programs."""
+    return sorted({row[0] for path in ("worker/options_table.c", "server/settings_table.c")
+                   for row in option_rows(ROOT / path)})
+
+
+def command_lines():
+    """Each subcommand with its words, and with all its options; and the daemon with each of its options."""
+    values, rows = constants(), list(option_rows(ROOT / "worker" / "options_table.c"))
+    for name, (bit, usage) in subcommands().items():
+        words = re.findall(r"(?<![\w\[])[A-Z]+\b(?!\])", usage.replace("COMMAND", ""))
+        command = ["--", "pytest", "tests"] if "COMMAND" in usage else []
+        yield "cli/" + name, "\n".join([name, *(word.lower() for word in words), *command]).encode()
+        every = flags(rows, values[bit], values)
+        yield "cli/%s-all" % name, "\n".join([name, *every, *(word.lower() for word in words), *command]).encode()
+    for flag in flags(option_rows(ROOT / "server" / "settings_table.c"), 0, values):
+        yield "cli/shardd" + flag.split("=")[0], ("shardd\n" + flag).encode()
+
+
 def main(argv):
-    for name, body in [*seeds(), *spools()]:
+    for name, body in [*seeds(), *spools(), *command_lines()]:
         path = pathlib.Path(argv[1]) / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(body)

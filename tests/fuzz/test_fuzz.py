@@ -38,5 +38,12 @@ def test_corpus(corpora, name):
     assert files >= 4 and int(re.search(r"replay: (\d+) inputs", done.stdout).group(1)) == files * (MUTATIONS + 1)
 
 
+def test_command_lines_are_known():
+    """A new subcommand or option is in the dictionary, too; the seeds follow the programs' tables by themselves."""
+    words = (HERE / "dict" / "cli.dict").read_text().splitlines()
+    wanted = ['"%s\\x0a"' % name for name in seeds.subcommands()] + ['"--%s"' % name for name in seeds.option_names()]
+    assert len(wanted) > 80 and set(wanted) - set(words) == set()
+
+
 def test_nothing_to_feed_is_no_success(tmp_path):
     assert feed("ids", [tmp_path]).returncode == 1
