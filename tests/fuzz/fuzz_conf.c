@@ -1,15 +1,10 @@
 // YAML and the settings of both programs: a tree is within its bounds and knows its places; settings that were read are
 // printed, and reading what was printed prints the same.
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include "config/conf.h"
 #include "config/yaml.h"
 #include "server/settings.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/fuzz_file.h"
 #include "worker/options.h"
-
-enum { PATH_BYTES = 64 };
 
 static size_t walk(const struct yaml_node *node, unsigned depth) {
   size_t nodes = 1;
@@ -34,14 +29,6 @@ static void parse(const uint8_t *bytes, size_t n) {
   yaml_tree_free(tree);
 }
 
-// A file without a name, to be opened at *path.
-static int hold(const void *bytes, size_t n, char *path) {
-  int fd = memfd_create("fuzz", MFD_CLOEXEC);
-  FUZZ_CHECK(fd >= 0 && write(fd, bytes, n) == (ssize_t)n);
-  (void)snprintf(path, PATH_BYTES, "/proc/self/fd/%d", fd);
-  return fd;
-}
-
 static char *print(const struct conf_table *table, const void *settings, size_t *n) {
   char *text = NULL;
   FILE *out = open_memstream(&text, n);
@@ -54,8 +41,8 @@ static char *print(const struct conf_table *table, const void *settings, size_t 
 // The printed settings of a file; NULL when it is refused.
 static char *read_and_print(const struct conf_table *table, void *settings, const void *bytes, size_t n, size_t *size) {
   struct conf_error error = {""};
-  char path[PATH_BYTES], *text = NULL;
-  int fd = hold(bytes, n, path);
+  char path[FUZZ_PATH_BYTES], *text = NULL;
+  int fd = fuzz_hold(bytes, n, path);
   conf_init(table, settings, NULL);
   if (conf_file(table, settings, NULL, path, &error) == 0)
     text = print(table, settings, size);
