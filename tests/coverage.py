@@ -13,8 +13,11 @@ import subprocess
 import sys
 import tempfile
 
+import check_includes
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PARTS = {"core": r"server/(queue|sched|estimate|heap|map|effect)[a-z_]*\.c", "proto": r"proto/[a-z_]+\.c",
+CORE = "|".join(sorted(check_includes.PURE))  # as the rules of inclusion have it
+PARTS = {"core": r"server/(%s)[a-z_]*\.c" % CORE, "proto": r"proto/[a-z_]+\.c",
          "store": r"server/(store|schema|rows)[a-z_]*\.c"}
 TARGET = 0.90
 

@@ -30,6 +30,33 @@ static void test_open_close(void **state) {
   store_close(NULL);
 }
 
+// A ballast that cannot be is no reason not to start.
+static void test_no_ballast(void **state) {
+  char path[sizeof fx_path + 16];
+  (void)state;
+  (void)snprintf(path, sizeof path, "%s.ballast", fx_path);
+  fx_options.ballast_bytes = UINT64_MAX / 4;
+  store_close(fx_open());
+  assert_int_equal(access(path, F_OK), -1);
+  fx_options.ballast_bytes = 4096;
+  assert_int_equal(symlink("nowhere", path), 0);
+  store_close(fx_open());
+  assert_int_equal(access(path, F_OK), -1);
+}
+
+static void test_odd_files_refused(void **state) {
+  char path[sizeof fx_path + 16];
+  (void)state;
+  assert_int_equal(mkdir(fx_path, 0700), 0);
+  assert_non_null(strstr(fx_refused(), "cannot open: Is a directory"));
+  assert_int_equal(rmdir(fx_path), 0);
+  (void)snprintf(path, sizeof path, "%s.lock", fx_path);
+  struct store *store = fx_open();
+  assert_int_equal(truncate(path, 0), 0);
+  assert_non_null(strstr(fx_refused(), "pid unknown"));
+  store_close(store);
+}
+
 static void test_second_open_refused(void **state) {
   char pid[32];
   (void)state;
@@ -411,6 +438,8 @@ static void test_results_of_a_message_come_together(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_open_close, fx_setup, fx_teardown),
+      cmocka_unit_test_setup_teardown(test_no_ballast, fx_setup, fx_teardown),
+      cmocka_unit_test_setup_teardown(test_odd_files_refused, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_second_open_refused, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_refuses_what_is_not_ours, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_damage_is_found, fx_setup, fx_teardown),

@@ -4,6 +4,7 @@
 #include "tests/unit/store_fixture.h"
 
 static const uint64_t day_ms = 86400000;
+static uint64_t later_ms;  // builds end so much after now
 
 static struct store_mute mute_of(const char *test, uint64_t days) {
   return (struct store_mute){.project = "shop",
@@ -43,7 +44,7 @@ static void build_of(struct store *store, uint64_t build, uint32_t first, uint32
     r.flags = i == 2 || status[i + 1] == 0 ? STORE_SETTLES : 0;
     store_put_result(store, &r);
   }
-  fx_wait(store, store_put_state(store, build, FX_COMPLETE, base_wall_us() / 1000, NULL));
+  fx_wait(store, store_put_state(store, build, FX_COMPLETE, base_wall_us() / 1000 + later_ms, NULL));
   fx_learned(store);
 }
 
@@ -164,6 +165,76 @@ static void test_auto(void **state) {
   store_close(store);
 }
 
+// A flaky test that is sound again is let go: two weeks and a hundred builds without an event.
+static void test_auto_lets_go(void **state) {
+  uint64_t build = 1;
+  (void)state;
+  fx_options.quarantine = STORE_QUARANTINE_AUTO;
+  struct store *store = fx_open();
+  for (; build <= 3; build++)
+    build_of(store, build, FX_FAILED, FX_PASSED, 0);
+  assert_int_equal(fx_number("SELECT count(*) FROM quarantine WHERE test=1"), 1);
+  later_ms = 15 * day_ms;
+  for (; build <= 104; build++)
+    build_of(store, build, FX_PASSED, 0, 0);
+  later_ms = 0;
+  assert_int_equal(fx_number("SELECT count(*) FROM quarantine"), 0);
+  assert_int_equal(fx_number("SELECT count(*) FROM state_log WHERE why='it is sound again' AND new='gating'"), 1);
+  store_close(store);
+}
+
+// Twice in a hundred builds, and none of them failed by it.
+static void test_rare_flakes_are_not_muted(void **state) {
+  struct store_query query = {.project = "shop", .suite = "unit", .test = "", .limit = 10};
+  struct rows rows;
+  struct store_error error;
+  uint64_t build = 1;
+  (void)state;
+  fx_options.quarantine = STORE_QUARANTINE_AUTO;
+  struct store *store = fx_open();
+  for (; build <= 120; build++)
+    build_of(store, build, FX_PASSED, 0, 0);
+  for (; build <= 122; build++)
+    build_of(store, build, FX_FAILED, FX_PASSED, 0);
+  assert_int_equal(fx_number("SELECT state FROM flake_stat WHERE test=1"), FLAKY_FLAKY);
+  assert_int_equal(fx_number("SELECT count(*) FROM quarantine"), 0);
+  assert_int_equal(store_query_quarantine(store, &query, &rows, &error), 0);
+  assert_int_equal(rows_count(&rows), 0);
+  rows_release(&rows);
+  store_close(store);
+}
+
+// More than one array holds at first; and a build whose muted tests were damaged says so.
+static void test_many_muted(void **state) {
+  enum { TESTS = 7000, MUTED = 70 };
+  const struct store_replay replay = {on_build, on_worker, on_list, on_round, on_result, NULL};
+  uint32_t muted = 0;
+  (void)state;
+  struct store *store = fx_open();
+  fx_build(store, 1, "b1", "");
+  store_listed_free(fx_list(store, 1, TESTS, TESTS));
+  for (uint32_t test = 0; test < MUTED; test++) {
+    char id[64];
+    (void)snprintf(id, sizeof id, "t/test_0.py::test_%u", test);
+    struct store_mute mute = mute_of(id, 7);
+    put(store, &mute);
+  }
+  fx_build(store, 2, "b2", "");
+  struct store_listed *listed = fx_list(store, 2, TESTS, TESTS);
+  for (uint32_t i = 0; i < listed->count; i++)
+    muted += listed->muted[i];
+  store_listed_free(listed);
+  assert_int_equal(muted, MUTED);
+  struct store_mute other = mute_of("t/test_0.py::test_1", 7);
+  other.suite = "none";
+  refuse(store, &other, "not known");
+  store_close(store);
+  fx_change("UPDATE build SET muted_tests=x'ff' WHERE id=2");
+  store = fx_open();
+  assert_int_equal(store_replay_build(store, 2, &replay), -1);
+  store_close(store);
+}
+
 static void test_report_only_says(void **state) {
   struct store_query query = {.project = "shop", .suite = "unit", .test = "", .limit = 10};
   (void)state;
@@ -229,6 +300,9 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_a_restart_keeps_what_was_muted, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_expiry, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_auto, fx_setup, fx_teardown),
+      cmocka_unit_test_setup_teardown(test_auto_lets_go, fx_setup, fx_teardown),
+      cmocka_unit_test_setup_teardown(test_rare_flakes_are_not_muted, fx_setup, fx_teardown),
+      cmocka_unit_test_setup_teardown(test_many_muted, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_report_only_says, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_the_cap, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_counts, fx_setup, fx_teardown),
