@@ -11,7 +11,7 @@
 #include "proto/msg.h"
 #include "worker/ctest_list.h"
 
-enum { JSON_MAX_BYTES = 64 << 20 };
+enum { JSON_MAX_BYTES = 64 << 20, SHOWN_BYTES = 240 };
 enum { LINE_BYTES = MSG_ID_MAX_BYTES + 2 };  // an id, its carriage return, one more to see that it is too long
 
 struct command_list {
@@ -87,9 +87,10 @@ struct testlist *command_list_finish(struct command_list *reader, char *why, siz
   }
   size_t duplicates = testlist_seal(reader->list);
   if (duplicates) {
-    (void)snprintf(why, why_size,
-                   "%zu ids come more than once, the first is '%.200s': every test needs an id of its own", duplicates,
-                   testlist_duplicate(reader->list, 0));
+    const char *first = testlist_duplicate(reader->list, 0);
+    char shown[SHOWN_BYTES];
+    (void)snprintf(why, why_size, "%zu ids come more than once, the first is %s: every test needs an id of its own",
+                   duplicates, base_quote(shown, sizeof shown, first, strlen(first)));
     return NULL;
   }
   struct testlist *list = reader->list;

@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { FIXTURES_MAX = 4096 };
+#include "config/escape.h"
+
+enum { FIXTURES_MAX = 4096, SHOWN_BYTES = 240 };
 
 // Names of fixtures, each with the one it is joined to: itself, or an earlier one.
 struct fixtures {
@@ -84,8 +86,9 @@ static bool mark_test(struct testlist *list, json_t *test, const struct fixtures
 static int add_test(struct testlist *list, json_t *test, size_t number, char *why, size_t why_size) {
   const char *name = json_string_value(json_object_get(test, "name"));
   if (name && testlist_add(list, name, strlen(name), NULL, (uint32_t)number) == 0) return 0;
-  (void)snprintf(why, why_size, "test %zu of ctest's list has no name, or one that is no id: %.200s", number + 1,
-                 name ? name : "");
+  char shown[SHOWN_BYTES];
+  (void)snprintf(why, why_size, "test %zu of ctest's list has no name, or one that is no id: %s", number + 1,
+                 base_quote(shown, sizeof shown, name ? name : "", name ? strlen(name) : 0));
   return -1;
 }
 
@@ -117,8 +120,10 @@ int ctest_list_read(struct testlist *list, const char *text, size_t n, char *why
   json_t *tests = json_object_get(root, "tests");
   int rc = -1;
   if (!root) {
+    char safe[SHOWN_BYTES];  // it quotes the text
+    safe[escape_bytes(safe, sizeof safe - 1, error.text, strlen(error.text), ESCAPE_LINE)] = '\0';
     (void)snprintf(why, why_size, "line %d, column %d: the list begins as ctest's JSON and is none: %s", error.line,
-                   error.column, error.text);
+                   error.column, safe);
   } else if (!kind || strcmp(kind, "ctestInfo") != 0 || !json_is_array(tests)) {
     (void)snprintf(why, why_size, "the list is JSON, but not that of ctest --show-only=json-v1");
   } else {

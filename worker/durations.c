@@ -104,8 +104,9 @@ static int read_split(struct durations *durations, const char *path, char *why, 
   if (text == NULL) return -1;
   json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
   int rc = json_is_object(root) ? 0 : -1;
+  char *quoting = human_safe(error.text, strlen(error.text), ESCAPE_LINE);  // it quotes the file
   if (root == NULL)
-    (void)snprintf(why, why_size, "%s:%d: %s", path, error.line, error.text);
+    (void)snprintf(why, why_size, "%s:%d: %s", path, error.line, quoting);
   else if (rc != 0)
     (void)snprintf(why, why_size, "%s:1: this is no object of tests and their seconds", path);
   json_object_keylen_foreach(root, id, bytes, value) {
@@ -119,6 +120,7 @@ static int read_split(struct durations *durations, const char *path, char *why, 
     rc = -1;
   }
   json_decref(root);
+  free(quoting);
   free(text);
   return rc;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "worker/human.h"
 #include "worker/pytest_impl.h"
 
 void pytest_add_late(struct runner *runner, const char *text) {
@@ -131,7 +132,7 @@ void pytest_break(struct runner *runner, const char *fmt, ...) {
   va_start(args, fmt);
   vsnprintf(text, sizeof text, fmt, args);
   va_end(args);
-  runner->broken = base_strdup(text);
+  runner->broken = human_safe(text, strlen(text), ESCAPE_TEXT);  // it quotes what the process said
   if (runner->proc) proc_stop(runner->proc, PYTEST_GRACE_US);
 }
 

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "config/escape.h"
 #include "worker/excerpt.h"
 
 enum { REASON_BYTES = 1024, SUBTEST_INDENT = 4 };
@@ -142,8 +143,11 @@ static void take_line(struct tap *reader) {
   size_t indent = strspn(line, " ");
   if (take_yaml(reader, line, indent)) return;
   if (starts(line + indent, "Bail out!")) {
+    char safe[201];
+    const char *what = line + indent + 9;
+    safe[escape_bytes(safe, sizeof(safe) - 1, what, strlen(what), ESCAPE_LINE)] = '\0';
+    (void)snprintf(reader->why, sizeof(reader->why), "the test command bailed out:%s", safe);
     reader->bailed = true;
-    (void)snprintf(reader->why, sizeof(reader->why), "the test command bailed out:%.200s", line + indent + 9);
   } else if (indent > 0) {
     take_indented(reader, line, indent);
   } else if (starts(line, "1..")) {

@@ -1,7 +1,7 @@
 // Lists of ids, a line each: whole or in parts the same list; numbers are places in byte order, every id is found, and
 // reports can name it.
 #include "proto/msg.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/fuzz_file.h"
 #include "worker/command_list.h"
 #include "worker/junit.h"
 
@@ -13,7 +13,7 @@ static struct testlist *read_parts(const uint8_t *bytes, size_t n, uint64_t *sta
     command_list_feed(reader, (const char *)bytes + at, part);
   }
   struct testlist *list = command_list_finish(reader, why, sizeof why);
-  FUZZ_CHECK(list != NULL || why[0] != '\0');
+  if (list == NULL) fuzz_check_harmless(why);
   command_list_free(reader);
   return list;
 }

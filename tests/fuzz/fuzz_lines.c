@@ -82,6 +82,8 @@ static void end(void) {
   for (size_t i = 0; i < TESTS; i++)
     left += !reported[i];
   FUZZ_CHECK(runner.end - runner.begin == left && runner.late_count <= PYTEST_LATE_MAX);
+  for (const char *at = runner.broken; at != NULL && *at != '\0'; at++)  // it goes to a terminal
+    FUZZ_CHECK((unsigned char)*at >= ' ' ? *at != 0x7f : *at == '\n' || *at == '\t');
   event_free(runner.cap);
   event_free(runner.start_timer);
   testlist_free(runner.list);
