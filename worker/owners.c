@@ -1,4 +1,5 @@
-// CODEOWNERS. Called by admin.c and history.c. Patterns are matched by fnmatch; must not ask the server.
+// CODEOWNERS. Called by admin.c and history.c. Patterns are matched by fnmatch; must not ask the server. The last rule
+// decides, so a file of which a part would be left out is refused.
 #include "worker/owners.h"
 
 #include <errno.h>
@@ -23,6 +24,7 @@ struct owners {
 
 static const char *const places[] = {"CODEOWNERS", ".github/CODEOWNERS", ".gitlab/CODEOWNERS", "docs/CODEOWNERS"};
 
+static int read_all(struct owners *owners, FILE *file, const char *path, char *why, size_t why_size);
 static void read_line(struct owners *owners, char *line, char **section);
 static void read_section(char *line, char **section);
 static size_t pattern_bytes(const char *line);
@@ -37,22 +39,17 @@ int owners_load(const char *path, struct owners **out, char *why, size_t why_siz
     return -1;
   }
   for (size_t i = 0; i < COUNT_OF(places) && file == NULL; i++)
-    file = fopen(places[i], "re");
+    file = fopen(path = places[i], "re");
   *out = NULL;
   if (file == NULL) return 0;
   struct owners *owners = base_calloc(1, sizeof *owners);
-  char line[LINE_BYTES], *section = base_strdup("");
-  while (fgets(line, sizeof line, file) != NULL)
-    read_line(owners, line, &section);
-  int failed = ferror(file);
+  int rc = read_all(owners, file, path, why, why_size);
   (void)fclose(file);
-  free(section);
-  *out = owners;
-  if (!failed) return 0;
-  owners_free(owners);
-  *out = NULL;
-  (void)snprintf(why, why_size, "the owners cannot be read: %s", strerror(errno));
-  return -1;
+  if (rc == 0)
+    *out = owners;
+  else
+    owners_free(owners);
+  return rc;
 }
 
 void owners_free(struct owners *owners) {
@@ -114,6 +111,23 @@ static void forget(struct owners *owners) {
   owners->type = NULL;
 }
 
+static int read_all(struct owners *owners, FILE *file, const char *path, char *why, size_t why_size) {
+  char line[LINE_BYTES], *section = base_strdup("");
+  const char *wrong = NULL;
+  unsigned number = 1;
+  for (; fgets(line, sizeof line, file) != NULL; number++) {
+    if (strlen(line) == sizeof line - 1 && line[sizeof line - 2] != '\n') wrong = "a line is longer than 4094 bytes";
+    if (owners->count == RULES_MAX) wrong = "there are more than 20,000 rules";
+    if (wrong != NULL) break;
+    read_line(owners, line, &section);
+  }
+  if (ferror(file)) wrong = strerror(errno);
+  free(section);
+  if (wrong == NULL) return 0;
+  (void)snprintf(why, why_size, "%s:%u: %s", path, number, wrong);
+  return -1;
+}
+
 static void read_line(struct owners *owners, char *line, char **section) {
   line[strcspn(line, "\r\n")] = '\0';
   for (char *hash = line; (hash = strchr(hash, '#')) != NULL; hash++)
@@ -124,7 +138,7 @@ static void read_line(struct owners *owners, char *line, char **section) {
   line += strspn(line, " \t");
   for (size_t n = strlen(line); n > 0 && strchr(" \t", line[n - 1]); n--)
     line[n - 1] = '\0';
-  if (line[0] == '\0' || owners->count == RULES_MAX) return;
+  if (line[0] == '\0') return;
   if (line[0] == '[' || strncmp(line, "^[", 2) == 0) {
     read_section(line, section);
     return;

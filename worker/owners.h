@@ -8,7 +8,8 @@
 struct owners;
 
 // `path`, else (path "") the first of CODEOWNERS, .github/, .gitlab/ and docs/CODEOWNERS in the working folder. 0, and
-// the caller frees *out; *out is NULL when there is none. -1 and why when a file that was named cannot be read.
+// the caller frees *out; *out is NULL when there is none. -1 and why: a file that was named cannot be opened; or
+// "PATH:LINE: …", a line over 4,094 bytes or more than 20,000 rules.
 int owners_load(const char *path, struct owners **out, char *why, size_t why_size) MUST_CHECK;
 void owners_free(struct owners *owners);
 

@@ -153,7 +153,31 @@ static void test_owners(void **state) {
   assert_int_equal(owners_add(NULL, &answer).column_count, COLUMNS);
 }
 
+// A rule that is left out would give its files to others.
+static void test_owners_that_do_not_fit(void **state) {
+  static const struct {
+    size_t bytes, times;
+    const char *why;
+  } cases[] = {
+      {4095, 1, ":1: a line is longer"}, {1, 20001, ":20001: there are more"}, {4094, 1, NULL}, {1, 20000, NULL}};
+  (void)state;
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    char path[] = "/tmp/shard-owners-XXXXXX";
+    struct owners *owners = NULL;
+    FILE *file = fdopen(mkstemp(path), "we");
+    for (size_t time = 0; time < cases[i].times; time++)
+      assert_true(fprintf(file, "%0*d\n", (int)cases[i].bytes, 0) > 0);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(owners_load(path, &owners, why, sizeof why), cases[i].why ? -1 : 0);
+    assert_true(cases[i].why ? strncmp(why, path, strlen(path)) == 0 && strstr(why, cases[i].why) != NULL
+                             : owners != NULL);
+    owners_free(owners);
+    unlink(path);
+  }
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_rules), cmocka_unit_test(test_owners)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_rules), cmocka_unit_test(test_owners),
+                                     cmocka_unit_test(test_owners_that_do_not_fit)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
