@@ -59,6 +59,7 @@ int durations_read(struct durations *durations, const char *path, enum durations
 
 int durations_add(struct durations *durations, const char *id, size_t id_bytes, const char *file, uint64_t us) {
   if (durations->count >= MSG_LIST_MAX || us > MSG_EXPECTED_MAX_US || !msg_id_valid(id, id_bytes)) return -1;
+  if (file != NULL && strlen(file) > MSG_NAME_MAX_BYTES) return -1;
   if (durations->count == durations->room) {
     durations->room = durations->room ? 2 * durations->room : 1024;
     durations->test = base_realloc(durations->test, durations->room, sizeof *durations->test);

@@ -20,7 +20,7 @@ struct durations {
   struct durations_test *test;
   size_t count, room;
   size_t skipped;   // JUnit: cases that did not pass or tell no time
-  size_t nameless;  // JUnit: cases of which no test's id can be made
+  size_t nameless;  // JUnit: cases of which no test's id and file can be made
 };
 
 void durations_init(struct durations *durations);
@@ -34,7 +34,7 @@ enum durations_format durations_format(enum durations_format format, const char 
 // "PATH:LINE: what is wrong".
 int durations_read(struct durations *durations, const char *path, enum durations_format format, char *why,
                    size_t why_size) MUST_CHECK;
-// 0; -1: no valid id, longer than a week, or the list is full (500,000).
+// 0; -1: no valid id, a file's name over 1,024 bytes, longer than a week, or the list is full (500,000).
 int durations_add(struct durations *durations, const char *id, size_t id_bytes, const char *file,
                   uint64_t us) MUST_CHECK;
 // An id as Python's json writes it, in ASCII with its quotes; the caller frees it. NULL: it is not UTF-8.
