@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "worker/human.h"
+#include "config/escape.h"
 
 static const char *const ops[] = {"<=", ">=", "!=", "<", ">", "="};  // the longer first
 
@@ -43,13 +43,13 @@ int gate_feed(struct gate *gate, const struct answer *answer, char *why, size_t 
   if (gate->op[0] == '\0' || strcmp(gate->column, "rows") == 0) return 0;
   uint32_t type = column < 0 ? 0 : answer->rows->type[column];
   if (column < 0 || read_value(gate, type, &value) != 0) {
+    char shown[sizeof gate->column * 4 + 3];
     (void)snprintf(why, why_size,
-                   column < 0
-                       ? "--fail-if: there is no column \"%s\" here"
-                       : "--fail-if: \"%s\" cannot be "
-                         "compared with that: 30s for a duration, 5%% for a share, 7d for an age, else a number, "
-                         "without places where whole ones are counted",
-                   gate->column);
+                   column < 0 ? "--fail-if: there is no column %s here"
+                              : "--fail-if: %s cannot be "
+                                "compared with that: 30s for a duration, 5%% for a share, 7d for an age, else a number, "
+                                "without places where whole ones are counted",
+                   base_quote(shown, sizeof shown, gate->column, strlen(gate->column)));
     return -1;
   }
   for (size_t row = 0; row < answer->row_count && !gate->holds; row++) {
@@ -62,9 +62,7 @@ int gate_feed(struct gate *gate, const struct answer *answer, char *why, size_t 
     gate->holds = compare(gate->op, order);
     if (!gate->holds) continue;
     ProtobufCBinaryData first = answer_cell(answer, row, 0);
-    char *safe = human_safe(first.data, first.len, ESCAPE_LINE);
-    (void)snprintf(gate->row, sizeof gate->row, "%s", safe);
-    free(safe);
+    gate->row[escape_bytes(gate->row, sizeof gate->row - 1, first.data, first.len, ESCAPE_LINE)] = '\0';
   }
   return 0;
 }
@@ -106,7 +104,8 @@ static int read_value(const struct gate *gate, uint32_t type, int64_t *out) {
 
 // A time as its age in ms.
 static int64_t seen_as(uint32_t type, int64_t number) {
-  return type == SHARDD__COLUMN_TYPE__COLUMN_TIME ? (int64_t)(base_wall_us() / 1000) - number : number;
+  if (type != SHARDD__COLUMN_TYPE__COLUMN_TIME) return number;
+  return (int64_t)(base_wall_us() / 1000) - (number > 0 ? number : 0);
 }
 
 static int text_order(ProtobufCBinaryData cell, const char *value) {

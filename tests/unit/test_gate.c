@@ -84,6 +84,7 @@ static void test_rules(void **state) {
       {"runs>0.5", -2, NULL},
       {"runs>5%", -2, NULL},
       {"runs_per_day>5%", -2, NULL},
+      {"rate<1e14", -2, NULL},  // in millionths no number
       {"rows>many", -1, NULL},
       {"rows", -1, NULL},
       {">1", -1, NULL},
