@@ -11,7 +11,7 @@
 #include <time.h>
 #include <wchar.h>
 
-enum { GROWTH = 4 };  // "\xNN" for one byte
+enum { GROWTH = 6 };  // "\ufffd" for one byte; in the other forms "\xNN"
 
 // What TeamCity, Azure and GitHub take for a command wherever it stands in a line of a log.
 static const char *const commands[] = {"##teamcity[", "##vso[", "##["};
