@@ -32,7 +32,11 @@ static int read_extend(const struct reading *reading, const struct yaml_node *no
 static void print_quoted(FILE *out, const char *before, const char *key, const char *text);
 
 int quarantine_file_read(struct quarantine_file *file, const char *path, struct yaml_error *error) {
-  struct quarantine_file fresh = {.tree = yaml_load(path, error)};
+  return quarantine_file_take(file, yaml_load(path, error), error);
+}
+
+int quarantine_file_take(struct quarantine_file *file, struct yaml_tree *tree, struct yaml_error *error) {
+  struct quarantine_file fresh = {.tree = tree};
   if (fresh.tree == NULL) return -1;
   if (read_list(&fresh, error) != 0) {
     quarantine_file_release(&fresh);

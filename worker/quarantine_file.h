@@ -21,8 +21,10 @@ struct quarantine_file {
   size_t count;
 };
 
-// 0, and the caller releases *file; -1 and *error, which names the place.
+// 0, and the caller releases *file; -1 and *error, which names the place. `take` has the tree already, or NULL with the
+// *error why there is none, and takes it over.
 int quarantine_file_read(struct quarantine_file *file, const char *path, struct yaml_error *error) MUST_CHECK;
+int quarantine_file_take(struct quarantine_file *file, struct yaml_tree *tree, struct yaml_error *error) MUST_CHECK;
 void quarantine_file_release(struct quarantine_file *file);
 
 // The entry of a test, or NULL.

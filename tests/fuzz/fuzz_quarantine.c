@@ -4,39 +4,39 @@
 #include "tests/fuzz/fuzz_file.h"
 #include "worker/quarantine_file.h"
 
-enum { ENTRIES_MAX = 2000 };
-
 static uint64_t hash_entry(uint64_t sum, const struct quarantine_entry *entry) {
   const char *const texts[] = {entry->test, entry->reason, entry->who, entry->ticket};
   for (size_t i = 0; i < COUNT_OF(texts); i++)
     sum = fuzz_hash_text(sum, texts[i]);
-  return fuzz_hash_number(sum, entry->life_ms);
+  return fuzz_hash_number(fuzz_hash_number(sum, entry->until_ms), entry->extend);
 }
 
-static void check_entry(const struct yaml_tree *tree, const struct quarantine_entry *entry) {
-  FUZZ_CHECK(msg_id_valid(entry->test, strlen(entry->test)) && quarantine_file_has(tree, entry->test));
+static void check_entry(const struct quarantine_file *file, const struct quarantine_entry *entry) {
+  FUZZ_CHECK(msg_id_valid(entry->test, strlen(entry->test)) && quarantine_file_find(file, entry->test) == entry);
   FUZZ_CHECK(entry->reason[0] != '\0' && strlen(entry->reason) <= MSG_NAME_MAX_BYTES);
   FUZZ_CHECK(strlen(entry->who) <= MSG_NAME_MAX_BYTES && strlen(entry->ticket) <= MSG_NAME_MAX_BYTES);
-  FUZZ_CHECK(entry->file && entry->life_ms <= UINT64_C(8030) * 366 * 86400 * 1000);  // the year has four digits
+  FUZZ_CHECK(entry->until_ms <= UINT64_C(8030) * 366 * 86400 * 1000);  // the year has four digits
 }
 
-// Of all entries that have not ended; *good: none was refused.
+// Of all entries that end after 1970; *good: nothing was refused.
 static uint64_t take(const char *name, const void *bytes, size_t n, FILE *out, bool *good) {
   struct yaml_error error = {""};
-  struct quarantine_entry entry;
+  struct quarantine_file file;
   uint64_t sum = FUZZ_HASH_START;
-  struct yaml_tree *tree = yaml_parse(name, bytes, n, &error);
-  *good = tree != NULL && quarantine_file_check(tree, &error) == 0 && quarantine_file_count(tree) <= ENTRIES_MAX;
-  for (size_t i = 0; *good && i < quarantine_file_count(tree); i++) {
-    *good = quarantine_file_entry(tree, i, 0, &entry, &error) == 0;
-    if (!*good) break;
-    check_entry(tree, &entry);
-    if (entry.life_ms == 0) continue;  // before 1970
-    sum = hash_entry(sum, &entry);
-    quarantine_file_write(out, &entry, entry.life_ms);
+  *good = quarantine_file_take(&file, yaml_parse(name, bytes, n, &error), &error) == 0;
+  FUZZ_CHECK(*good == (error.text[0] == '\0'));
+  if (!*good) {
+    fuzz_check_refused(error.text, name, n + 2);  // YAML knows more line breaks than one
+    return sum;
   }
-  if (error.text[0] != '\0') fuzz_check_refused(error.text, name, n + 2);  // YAML knows more line breaks than one
-  yaml_tree_free(tree);
+  for (size_t i = 0; i < file.count; i++) {
+    check_entry(&file, &file.entry[i]);
+    if (file.entry[i].until_ms == 0) continue;
+    sum = hash_entry(sum, &file.entry[i]);
+    quarantine_file_print(out, &file.entry[i]);
+  }
+  if (fflush(out) == 0 && ftell(out) == 0) fputs("[]\n", out);
+  quarantine_file_release(&file);
   return sum;
 }
 
