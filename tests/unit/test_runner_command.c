@@ -448,7 +448,7 @@ static void test_list_failures(void **state) {
   list_fails(f, ARGV("sh", "-c", "kill -KILL $$"), RUNNER_END_FAILED, "killed by SIGKILL");
   list_fails(f, ARGV("no-such-lister"), RUNNER_END_FAILED, "cannot start 'no-such-lister'");
   list_fails(f, ARGV("true"), RUNNER_END_EMPTY, "empty");
-  list_fails(f, ARGV("printf", "a\\nb\\na\\n"), RUNNER_END_FAILED, "more than once, the first is 'a'");
+  list_fails(f, ARGV("printf", "a\\nb\\na\\n"), RUNNER_END_FAILED, "more than once, the first is \"a\"");
   list_fails(f, ARGV("sh", "-c", "echo ok; head -c 5000 /dev/zero | tr '\\0' x"), RUNNER_END_FAILED,
              "line 2: an id is longer");
   list_fails(f, ARGV("printf", "a\\nb\\0c\\n"), RUNNER_END_FAILED, "line 2: an id holds a NUL");
