@@ -1,10 +1,11 @@
-"""Time that stands still for the daemon, for a worker, or for both: nothing is lost by it, and nothing runs twice."""
+"""Time that stands still for the daemon, for a worker, or for both: nothing is lost by it, and nothing counts twice."""
 import os
 import signal
 import time
 
+import pytest
 import shardlib
-from shardlib import attempts, codes, descendants, eventually, make_suite, outputs, start_workers
+from shardlib import attempts, codes, descendants, eventually, make_suite, outputs, settling, start_workers
 from wire import Wire, kind
 
 # One test that runs until the file that GO names is there.
@@ -32,10 +33,14 @@ def said(wire):
     heard = []
     for _ in range(2):  # what was on its way when the first came is there when the second is answered
         wire.send(heartbeat={})
-        while not heard or heard[-1] != "ack":
-            heard.append(kind(wire.recv()))
+        while not heard or kind(heard[-1]) != "ack":
+            heard.append(wire.recv())
         heard.pop()
     return heard
+
+
+def leases(wire):
+    return [frame.lease for frame in said(wire) if kind(frame) == "lease"]
 
 
 def begun(tmp_path, daemon):
@@ -67,3 +72,30 @@ def test_daemon_and_worker_are_stopped_for_three_lease_times(tmp_path, make_daem
         assert codes([worker]) == [0], outputs([worker])
         assert kind(beside.recv()) == "drained"
     assert runs(daemon) == {NAME: 1} and worker.ran() == [NAME]
+
+
+@pytest.mark.parametrize("who", ["the other", "the sleeper"])
+def test_a_worker_is_stopped_for_three_lease_times(tmp_path, make_daemon, who):
+    """Its lease ends after one and another worker has the test; `who` then reports it first."""
+    daemon = make_daemon(lease_ttl="1s", heartbeat="100ms")
+    worker, beside, go = begun(tmp_path, daemon)
+    below = [worker.pid] + descendants(worker.pid)
+    with beside:
+        send(below, signal.SIGSTOP)
+        lease, = eventually(lambda: leases(beside), what="the lease ends and the test goes to another")
+        if who == "the other":
+            beside.wait_ack(beside.results(lease.lease, list(lease.test)))
+        end = time.monotonic() + 2.1  # what is tested
+        while time.monotonic() < end:
+            said(beside)
+            time.sleep(0.05)
+        send(below, signal.SIGCONT)
+        go.touch()
+        assert codes([worker]) == [0], outputs([worker])
+        if who == "the sleeper":
+            beside.expect("revoke", skip=("ack",))
+    rows, = attempts(daemon).values()
+    assert len(rows) == 1, "what comes when the build is over is dropped"
+    assert [row["status"] for row in settling(rows)] == ["passed"]
+    assert settling(rows)[0]["node"] == ("beside" if who == "the other" else worker.node)
+    assert daemon.shard("wait").returncode == 0
