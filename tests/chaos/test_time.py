@@ -1,4 +1,6 @@
-"""Time that stands still for the daemon, for a worker, or for both: nothing is lost by it, and nothing counts twice."""
+"""Time that stands still for the daemon, for a worker, or for both, and a worker's wall clock that jumps: nothing is
+lost by it, and nothing is counted twice."""
+import datetime
 import os
 import signal
 import time
@@ -17,6 +19,9 @@ UNTIL_TOLD = {"test_it.py": '''
             time.sleep(0.01)
 '''}
 NAME = "test_it.py::test_it"
+LATER = "def test_bad(): assert 0\ndef test_ok(): pass\n"
+HOUR_S, LIMIT_US = 3600, shardlib.LIMIT_S * 1000000
+LATE = 2  # a flag of an attempt: its lease had ended
 
 
 def runs(daemon):
@@ -99,3 +104,32 @@ def test_a_worker_is_stopped_for_three_lease_times(tmp_path, make_daemon, who):
     assert [row["status"] for row in settling(rows)] == ["passed"]
     assert settling(rows)[0]["node"] == ("beside" if who == "the other" else worker.node)
     assert daemon.shard("wait").returncode == 0
+
+
+# ---- the wall clock of a worker, its test process included
+
+def jumps(tmp_path, daemon, shift_s, **more):
+    """{id: its attempts} of a build whose worker's clock jumps while the first test runs, and its exit code."""
+    go, clock = tmp_path / "go", tmp_path / "clock"
+    clock.write_text("0")
+    suite = make_suite(tmp_path, dict(UNTIL_TOLD, **{"test_later.py": LATER}))
+    env = dict(more, GO=str(go), LD_PRELOAD=str(shardlib.BUILD_DIR / "chaos/shim.so"), SHIM_CLOCK=str(clock))
+    worker, = start_workers(1, daemon, suite, env=env, args=["--order", "collection"])
+    eventually(worker.ran, what="the test runs")
+    clock.write_text(str(shift_s))
+    go.touch()
+    code = worker.wait()
+    assert "lost the server" not in worker.output(), worker.output()
+    return code, attempts(daemon)
+
+
+@pytest.mark.parametrize("shift_s", [HOUR_S, -HOUR_S])
+def test_the_wall_clock_of_a_worker_jumps(tmp_path, make_daemon, shift_s):
+    code, found = jumps(tmp_path, make_daemon(lease_ttl="1s", heartbeat="100ms"), shift_s)
+    assert code == 1 and {name: [row["status"] for row in rows] for name, rows in found.items()} == {
+        NAME: ["passed"], "test_later.py::test_bad": ["failed"], "test_later.py::test_ok": ["passed"]}
+    rows = [row for rows in found.values() for row in rows]
+    assert {row["flags"] & LATE for row in rows} == {0}, "a lease ended early"
+    assert max(row["call_us"] for row in rows) < LIMIT_US, "a duration follows the wall clock"
+    start = datetime.datetime.strptime(rows[-1]["start"], "%Y-%m-%dT%H:%M:%S.%f%z").timestamp()
+    assert abs(start - time.time() - shift_s) < 120, "the shim does not move the clock"
