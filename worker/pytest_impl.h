@@ -19,7 +19,8 @@ enum {
 struct pytest_test {
   struct runner_test test;
   bool started;
-  uint64_t started_us;  // wall clock
+  uint64_t started_us;  // wall clock: for people
+  uint64_t began_us;    // the same moment, monotonic
   uint64_t ahead_us;    // what it counted for when the interpreter was told
 };
 

@@ -227,6 +227,7 @@ static void on_start(struct runner *runner, json_t *line) {
   struct pytest_test *given = &runner->given[at];
   given->started = true;
   given->started_us = base_wall_us();
+  given->began_us = base_now_us();
   runner->ahead_us -= given->ahead_us;
   bool brief = given->ahead_us <= PYTEST_AHEAD_US;  // behind another one nothing waits that could be taken back
   uint32_t tag = given->test.tag;

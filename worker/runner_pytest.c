@@ -44,7 +44,6 @@ static void on_broken(void *arg, const char *why) {
 static void pytest_crash(struct runner *runner, size_t at, int status) {
   char how[200], text[600], why[400];
   const struct pytest_test *given = &runner->given[at];
-  uint64_t now = base_wall_us();
   bool timed_out = runner->killed_why && runner->killed_tag == given->test.tag;  // else its result had come meanwhile
   proc_describe(status, how, sizeof how);
   snprintf(text, sizeof text, "%s%s",
@@ -52,7 +51,7 @@ static void pytest_crash(struct runner *runner, size_t at, int status) {
   struct runner_result result = {.tag = given->test.tag,
                                  .status = timed_out ? RUNNER_TIMED_OUT : RUNNER_CRASHED,
                                  .start_us = given->started_us,
-                                 .call_us = now > given->started_us ? now - given->started_us : 0,
+                                 .call_us = base_now_us() - given->began_us,
                                  .text = text,
                                  .text_bytes = strlen(text)};
   runner->killed_why = NULL;

@@ -10,13 +10,15 @@ import shardlib
 from shardlib import attempts, codes, descendants, eventually, make_suite, outputs, settling, start_workers
 from wire import Wire, kind
 
-# One test that runs until the file that GO names is there.
+# One test that runs until the file that GO names is there, and then crashes if ABORT is set.
 UNTIL_TOLD = {"test_it.py": '''
     import os, time
 
     def test_it():
         while not os.path.exists(os.environ["GO"]):
             time.sleep(0.01)
+        if "ABORT" in os.environ:
+            os.abort()
 '''}
 NAME = "test_it.py::test_it"
 LATER = "def test_bad(): assert 0\ndef test_ok(): pass\n"
@@ -133,3 +135,11 @@ def test_the_wall_clock_of_a_worker_jumps(tmp_path, make_daemon, shift_s):
     assert max(row["call_us"] for row in rows) < LIMIT_US, "a duration follows the wall clock"
     start = datetime.datetime.strptime(rows[-1]["start"], "%Y-%m-%dT%H:%M:%S.%f%z").timestamp()
     assert abs(start - time.time() - shift_s) < 120, "the shim does not move the clock"
+
+
+@pytest.mark.parametrize("shift_s", [HOUR_S, -HOUR_S])
+def test_the_wall_clock_jumps_under_a_test_that_crashes(tmp_path, make_daemon, shift_s):
+    """How long it ran is the worker's to say: the test process cannot any more."""
+    code, found = jumps(tmp_path, make_daemon(lease_ttl="1s", heartbeat="100ms"), shift_s, ABORT="1")
+    assert code == 1 and {row["status"] for row in found[NAME]} == {"crashed"}
+    assert all(0 < row["call_us"] < LIMIT_US for row in found[NAME]), found[NAME]
