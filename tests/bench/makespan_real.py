@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """make bench-makespan-real: whole runs of real suites on two workers: by `shard local`, by a shardd with a `shard run`
 in each of two jobs, by pytest-xdist in each mode it has, and by static splits. Then a generated suite that sleeps, with
-a worker twice as slow, and with more workers than cores.
+a worker twice as slow, with more workers than cores, and as the first build with and without imported durations.
 
     makespan_real.py BUILD JSON [--rounds 3] [--sleep 45] [--many 8] [--real 1]
 
@@ -11,6 +11,7 @@ round and their median counts. Every run has to pass the same tests. Histories a
 goes before. The suite that sleeps holds --sleep seconds of work; its lower bound is known exactly, and its makespan is
 from the first test's start to the last one's end.
 """
+import json
 import random
 import re
 import subprocess
@@ -154,8 +155,27 @@ def many_workers(args, suite, modes):
                     "x", machine=others.excuse(), of_bound=median(each["local"][1] for each in rounds) / bound)
 
 
+def first_build(args, place, suite):
+    """What an import is worth to a daemon that has timed nothing yet."""
+    suite.workers = 4
+    bound = max(args.sleep / suite.workers, max(suite.durations.values()))
+    told, ratio = place.file("test_durations"), {}
+    told.write_text(json.dumps(suite.durations))
+    for how in ("without", "with"):
+        with Daemon(place) as daemon:
+            if how == "with":
+                subprocess.run([str(args.build / "shard"), "import", "--project", "bench", "--suite", suite.name,
+                                str(told)], check=True, stdout=subprocess.DEVNULL,
+                               env=suite.env(SHARD_SERVER=daemon.address))
+            ratio[how] = noted(suite, lambda daemon=daemon: suite.jobs(daemon))[1] / bound
+    print(f"sleeps, first build on {suite.workers} workers: {ratio['without']:.3f} of the lower bound of {bound:.1f} s "
+          f"without an import, {ratio['with']:.3f} with one", flush=True)
+    args.report.sample(case="import", bound_s=bound, ratio=ratio)
+
+
 def sleeps(args, place, modes):
     suite = sleeping_suite(args, place)
+    first_build(args, place, suite)
     with Daemon(place) as daemon:
         suite.workers = max(args.many, 2)
         noted(suite, suite.local)  # histories

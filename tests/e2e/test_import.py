@@ -5,7 +5,7 @@ import random
 import subprocess
 
 import pytest
-from shardlib import PROJECT, PYTEST, SHARD, clean_env, junit_cases, make_suite, run_workers
+from shardlib import BARRIER, PROJECT, PYTEST, SHARD, barrier, clean_env, junit_cases, make_suite, run_workers
 
 SUITE = "def test_a(): pass\ndef test_b(): pass\nclass TestK:\n    class TestI:\n        def test_c(self): pass\n"
 
@@ -101,6 +101,35 @@ def test_an_import_balances_the_first_build(daemon, tmp_path):
     after = makespan_ratio(daemon.database, suite, known)
     print("makespan / lower bound on four workers: %.3f without, %.3f with the import" % (before, after))
     assert after <= 1.05 < before
+
+
+def test_the_first_build_runs_by_the_import(daemon, tmp_path):
+    """A real build, whose tests sleep: with the import the longest begin first, and it is known what it will take."""
+    rng, count = random.Random(7), 40
+    known = {"test_%02d.py" % i: round(rng.expovariate(12), 3) for i in range(count)}
+    suite = make_suite(tmp_path, dict({"conftest.py": BARRIER}, **{
+        path: "import time\ndef test_one(): time.sleep(%s)\n" % s for path, s in known.items()}))
+    taken(daemon, "--suite", "told",
+          write(tmp_path / ".test_durations", {path + "::test_one": s for path, s in known.items()}))
+    rank = {path + "::test_one": place for place, path in enumerate(sorted(known, key=known.get, reverse=True))}
+
+    def build_of(name):
+        """Each worker's tests by their ranks, the longest being 0, in the order they began; and the build's row."""
+        workers = run_workers(4, daemon, suite, env=barrier(tmp_path, 4), build=name,
+                              args=["--suite", name, "--total", 4])
+        orders = [[rank[test] for test in worker.ran()] for worker in workers]
+        assert sorted(sum(orders, [])) == list(range(count))
+        return orders, daemon.json("build", name, "--suite", name)["build"][0]
+
+    bound = max(sum(known.values()) / 4, max(known.values()))
+    orders, build = build_of("told")
+    assert {order[0] for order in orders} == {0, 1, 2, 3}, "the four longest begin first, one on each worker"
+    for order in orders:
+        last_long = max([i for i, place in enumerate(order) if place < count // 4], default=-1)
+        assert all(place < count // 2 for place in order[:last_long]), "a short one ran before a long one: %s" % order
+    assert build["predicted_us"] == pytest.approx(bound * 1e6, abs=count)
+    assert build["lower_bound_us"] >= build["longest_us"] >= max(known.values()) * 1e6
+    assert build_of("untold")[1]["predicted_us"] is None
 
 
 @pytest.mark.parametrize("bad, why", [
