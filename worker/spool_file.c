@@ -21,7 +21,13 @@
 
 static const char suffix[] = ".spool";
 
-enum { SPOOL_SUM_BYTES = 32 };
+enum { SPOOL_SUM_BYTES = 32, LOOKS_MAX = 5, LOOK_US = 10000 };
+
+enum spool_lock {
+  SPOOL_FREE,
+  SPOOL_HELD,
+  SPOOL_UNKNOWN,  // there are no locks
+};
 
 // What is written, and its sum.
 struct spool_out {
@@ -187,18 +193,26 @@ void spool_file_release(struct spool_file *file) {
 
 // ---- finding
 
-// Takes the lock of a file that was opened; false: a run has it, or has just put a newer one in its place.
-static bool spool_file_lock(int fd) {
-  struct stat st;
-  if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) return false;
-  return fstat(fd, &st) != 0 || st.st_nlink > 0;
+// To lock it against all others it must be open for writing on some network file systems.
+static int spool_file_open(const char *path) {
+  int fd = open(path, O_RDWR | O_CLOEXEC);
+  if (fd < 0 && (errno == EACCES || errno == EROFS)) fd = open(path, O_RDONLY | O_CLOEXEC);
+  return fd;
 }
 
-static bool spool_file_held(const char *path) {
+// `how`: LOCK_EX or LOCK_SH. A run that has just put a newer file in its place holds that one.
+static enum spool_lock spool_file_lock(int fd, int how) {
+  struct stat st;
+  if (flock(fd, how | LOCK_NB) != 0) return errno == EWOULDBLOCK ? SPOOL_HELD : SPOOL_UNKNOWN;
+  return fstat(fd, &st) == 0 && st.st_nlink == 0 ? SPOOL_HELD : SPOOL_FREE;
+}
+
+static enum spool_lock spool_file_look(const char *path) {
   int fd = open(path, O_RDONLY | O_CLOEXEC);
-  bool held = fd >= 0 && !spool_file_lock(fd);
-  if (fd >= 0) (void)close(fd);
-  return held;
+  if (fd < 0) return SPOOL_FREE;  // whoever reads it will say what is wrong
+  enum spool_lock lock = spool_file_lock(fd, LOCK_SH);
+  (void)close(fd);
+  return lock;
 }
 
 static int spool_file_is(const struct dirent *entry) {
@@ -206,26 +220,37 @@ static int spool_file_is(const struct dirent *entry) {
   return n >= sizeof suffix && strcmp(entry->d_name + n - (sizeof suffix - 1), suffix) == 0;
 }
 
-char **spool_file_find(const char *folder, size_t *count, char *why, size_t why_size) {
+int spool_file_find(const char *folder, struct spool_found *found, char *why, size_t why_size) {
   struct dirent **entries = NULL;
   char *in = spool_file_folder(folder, why, why_size);
-  if (!in) return NULL;
+  if (!in) return -1;
   int n = scandir(in, &entries, spool_file_is, alphasort);
   bool none = n < 0 && errno == ENOENT && !folder[0];  // nothing was ever kept
   if (n < 0 && !none) snprintf(why, why_size, "cannot read %s: %s", in, strerror(errno));
-  char **paths = n < 0 && !none ? NULL : base_calloc((size_t)(n > 0 ? n : 0) + 1, sizeof *paths);
-  *count = 0;
+  *found = (struct spool_found){.path = base_calloc((size_t)(n > 0 ? n : 0) + 1, sizeof *found->path)};
   for (int i = 0; i < n; i++) {
     char *path = base_printf("%s/%s", in, entries[i]->d_name);
     free(entries[i]);
-    if (spool_file_held(path))
-      free(path);
+    enum spool_lock lock = spool_file_look(path);
+    found->held += lock == SPOOL_HELD;
+    found->unknown += lock == SPOOL_UNKNOWN;
+    if (lock == SPOOL_FREE)
+      found->path[found->count++] = path;
     else
-      paths[(*count)++] = path;
+      free(path);
   }
   free(entries);
   free(in);
-  return paths;
+  if (n >= 0 || none) return 0;
+  spool_found_release(found);
+  return -1;
+}
+
+void spool_found_release(struct spool_found *found) {
+  for (size_t i = 0; i < found->count; i++)
+    free(found->path[i]);
+  free(found->path);
+  *found = (struct spool_found){.path = NULL};
 }
 
 // ---- reading
@@ -260,20 +285,37 @@ static int spool_file_check(FILE *in, uint64_t *bytes) {
 }
 
 struct spool_reader *spool_reader_open(const char *path, char *why, size_t why_size) {
+  static const char *const locked[] = {
+      [SPOOL_HELD] = "in use by a run, which hands the results over itself, or by another submit",
+      [SPOOL_UNKNOWN] =
+          "nothing can be locked there, and so it is not known whether its run goes on; if it does not, "
+          "hand over a copy from elsewhere"};
   uint64_t bytes;
-  FILE *in = fopen(path, "re");
+  int fd = spool_file_open(path);
+  FILE *in = fd < 0 ? NULL : fdopen(fd, "r");
   if (!in) {
     snprintf(why, why_size, "cannot read %s: %s", path, strerror(errno));
     return NULL;
   }
-  bool held = !spool_file_lock(fileno(in));
-  if (!held && spool_file_check(in, &bytes) == 0) return spool_reader_new(in, bytes, path);
+  enum spool_lock lock = spool_file_lock(fd, LOCK_EX);
+  for (int i = 0; lock == SPOOL_HELD && i < LOOKS_MAX; i++) {  // whoever looks at all files has it for a moment
+    usleep(LOOK_US);
+    lock = spool_file_lock(fd, LOCK_EX);
+  }
+  if (lock == SPOOL_FREE && spool_file_check(in, &bytes) == 0) return spool_reader_new(in, bytes, path);
   snprintf(why, why_size, "%s: %s", path,
-           held         ? "its worker still runs, and hands the results over itself"
-           : ferror(in) ? "cannot be read"
-                        : "the file is damaged or cut off, or was not written by `shard run`");
+           lock != SPOOL_FREE ? locked[lock]
+           : ferror(in)       ? "cannot be read"
+                              : "the file is damaged or cut off, or was not written by `shard run`");
   (void)fclose(in);
   return NULL;
+}
+
+int spool_reader_remove(const struct spool_reader *reader) {
+  struct stat mine, there;
+  if (fstat(fileno(reader->in), &mine) != 0 || stat(reader->path, &there) != 0) return -1;
+  if (mine.st_dev != there.st_dev || mine.st_ino != there.st_ino) return 0;
+  return unlink(reader->path);
 }
 
 struct spool_reader *spool_reader_new(FILE *in, uint64_t bytes, const char *name) {

@@ -36,18 +36,28 @@ void spool_file_remove(struct spool_file *file);
 void spool_file_acked(struct spool_file *file, uint64_t seq);
 void spool_file_release(struct spool_file *file);  // it stays
 
-// The files of such a folder that no run holds, in order of their names: *count paths, which the caller frees, and the
-// array. NULL: the folder is not there or cannot be read, and a message is in why.
-char **spool_file_find(const char *folder, size_t *count, char *why, size_t why_size);
+// The files of such a folder that nobody holds, in order of their names, and how many there are besides.
+struct spool_found {
+  char **path;
+  size_t count;
+  size_t held;     // by a run, or by another submit
+  size_t unknown;  // nothing can be locked there: whether a run holds them is not known
+};
+
+// -1 and a message in why: the folder is not there or cannot be read.
+int spool_file_find(const char *folder, struct spool_found *found, char *why, size_t why_size);
+void spool_found_release(struct spool_found *found);
 
 // Reading: one frame after the other, each checked as one from the wire. Frames of other kinds, or in another order
 // than the one above, are an error.
 struct spool_reader;
-// Looks first whether no run holds the file, and the whole of it is as it was written: a list with a wrong bit would be
+// Looks first whether nobody holds the file, and the whole of it is as it was written: a list with a wrong bit would be
 // another list. Holds it until it is closed. NULL and a message in why.
 struct spool_reader *spool_reader_open(const char *path, char *why, size_t why_size);
 // The first `bytes` of a stream, which it takes over, unlooked; `name` stands in messages.
 struct spool_reader *spool_reader_new(FILE *in, uint64_t bytes, const char *name);
+// Removes the file; not a newer one that a run has put in its place. -1 and errno.
+int spool_reader_remove(const struct spool_reader *reader);
 void spool_reader_close(struct spool_reader *reader);
 // 1 and *frame, which lives until the next call; 0 at the end; -1 and a message in why that names the file and the
 // place in it.

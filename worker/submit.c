@@ -225,7 +225,8 @@ int submit_file(const struct submit *submit, const char *path) {
   if (rc < 0) submission_give_up(&submission);
   char *safe = human_safe(path, strlen(path), ESCAPE_LINE);
   if (rc < 0 && !submission.stays_quiet) fprintf(stderr, "shard: %s was not handed over: %s\n", safe, submission.why);
-  if (rc == 0 && unlink(path) != 0) fprintf(stderr, "shard: cannot remove %s: %s\n", safe, strerror(errno));
+  if (rc == 0 && spool_reader_remove(submission.reader) != 0)
+    fprintf(stderr, "shard: cannot remove %s: %s\n", safe, strerror(errno));
   free(safe);
   spool_reader_close(submission.reader);
   client_free(submission.client);
@@ -233,29 +234,42 @@ int submit_file(const struct submit *submit, const char *path) {
   return rc < 0 ? EXIT_INFRA : EXIT_OK;
 }
 
+static int submit_all(const struct submit *submit, char **paths, size_t count) {
+  int code = EXIT_OK;
+  for (size_t i = 0; i < count; i++) {
+    if (submit_file(submit, paths[i]) != EXIT_OK) code = EXIT_INFRA;
+  }
+  return code;
+}
+
+static void submit_say(size_t files, const char *what) {
+  if (files) fprintf(stderr, "shard: %zu %s %s\n", files, files == 1 ? "file is" : "files are", what);
+}
+
+// Who holds a file hands it over, or says that it could not; what cannot be locked nobody would.
+static int submit_found(const struct submit *submit) {
+  struct spool_found found;
+  char why[WHY_BYTES];
+  if (spool_file_find(submit->options->spool, &found, why, sizeof why) < 0) {
+    fprintf(stderr, "shard submit: %s\n", why);
+    return EXIT_INFRA;
+  }
+  bool all = found.held == 0 && found.unknown == 0;
+  if (!submit->options->quiet && found.count == 0 && all) fprintf(stderr, "shard: no results wait to be handed over\n");
+  int code = submit_all(submit, found.path, found.count);
+  if (!submit->options->quiet) submit_say(found.held, "in use by a run or another submit");
+  submit_say(found.unknown, "left: nothing can be locked there, and so it is not known whether a run goes on");
+  if (found.unknown) code = EXIT_INFRA;
+  spool_found_release(&found);
+  return code;
+}
+
 int submit_main(struct options *options, char **words, size_t count, char **command) {
   struct submit submit = {.options = options, .timeout_us = options->connect_timeout_us};
-  char why[WHY_BYTES], **found = NULL;
-  int code = EXIT_OK;
   (void)command;
   if (!options->server[0]) {
     fprintf(stderr, "shard submit: which server? set --server or SHARD_SERVER\n");
     return EXIT_USAGE;
   }
-  if (count == 0) {
-    found = spool_file_find(options->spool, &count, why, sizeof why);
-    if (!found) {
-      fprintf(stderr, "shard submit: %s\n", why);
-      return EXIT_INFRA;
-    }
-    if (count == 0 && !options->quiet) fprintf(stderr, "shard: no results wait to be handed over\n");
-    words = found;
-  }
-  for (size_t i = 0; i < count; i++) {
-    if (submit_file(&submit, words[i]) != EXIT_OK) code = EXIT_INFRA;
-  }
-  for (size_t i = 0; found && i < count; i++)
-    free(found[i]);
-  free(found);
-  return code;
+  return count ? submit_all(&submit, words, count) : submit_found(&submit);
 }

@@ -1,11 +1,13 @@
 """The file of results that a worker has while its server is away: that it outlives the worker, that it is gone once the
 server has what it holds, and that nothing of it counts twice."""
 import contextlib
+import os
 import resource
 import shutil
 import signal
 import socket
 import struct
+import subprocess
 import threading
 
 import pytest
@@ -82,9 +84,9 @@ def test_back_in_time(daemon, tmp_path):
     worker.signal(signal.SIGSTOP)
     daemon.start()
     done = submit(daemon, tmp_path)
-    assert done.returncode == 0 and "no results wait" in done.stderr, done.stderr
+    assert done.returncode == 0 and "1 file is in use by a run or another submit" in done.stderr, done.stderr
     done = daemon.shard("submit", path)
-    assert done.returncode == 16 and "its worker still runs" in done.stderr, done.stderr
+    assert done.returncode == 16 and "in use by a run" in done.stderr, done.stderr
     worker.signal(signal.SIGCONT)
     eventually(lambda: not kept(tmp_path), what="the server has it")
     assert worker.wait() == 0, worker.output()
@@ -212,6 +214,112 @@ def test_nothing_counts_twice(daemon, tmp_path, served):
     assert live.wait() == 0, live.output()
     assert daemon.shard("wait").returncode == 0
     assert sorted(len(rows) for rows in attempts(daemon).values()) == [1, 2]
+
+
+# ---- who holds a file
+
+FLOCK = '''
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int flock(int fd, int how) {
+#ifdef NO_LOCKS
+  errno = ENOLCK;
+  return -1;
+#endif
+  if ((how & LOCK_EX) && (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY) {
+    errno = EBADF;
+    return -1;
+  }
+  return (int)syscall(SYS_flock, fd, how);
+}
+'''
+
+
+def preloaded(tmp_path, name, *flags):
+    """Variables under which flock does as this library has it."""
+    source, library = tmp_path / (name + ".c"), tmp_path / (name + ".so")
+    source.write_text(FLOCK)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), *flags, str(source)], check=True)
+    return {"LD_PRELOAD": str(library)}
+
+
+def test_locks_of_nfs(daemon, tmp_path):
+    """There only who may write can lock a file against all others."""
+    worker, env = cut_off(daemon, tmp_path), preloaded(tmp_path, "nfs")
+    path, = kept(tmp_path)
+    worker.signal(signal.SIGSTOP)
+    daemon.start()
+    done = daemon.shard("submit", "--spool", spool(tmp_path), env=env)
+    assert done.returncode == 0 and "1 file is in use" in done.stderr, done.stderr
+    done = daemon.shard("submit", path, env=env)
+    assert done.returncode == 16 and "in use by a run" in done.stderr, done.stderr
+    worker.kill()
+    done = daemon.shard("submit", "--spool", spool(tmp_path), env=env)
+    assert done.returncode == 0 and "handed over 1 results" in done.stderr, done.stderr
+    assert kept(tmp_path) == []
+
+
+def test_no_locks(daemon, tmp_path):
+    """What cannot be locked is left; a copy that can is not."""
+    worker, env = cut_off(daemon, tmp_path), preloaded(tmp_path, "none", "-DNO_LOCKS")
+    path, = kept(tmp_path)
+    worker.kill()
+    daemon.start()
+    for args in (["--spool", spool(tmp_path)], [path]):
+        done = daemon.shard("submit", *args, env=env)
+        assert done.returncode == 16 and "nothing can be locked there" in done.stderr, done.stderr
+    assert kept(tmp_path) == [path]
+    shutil.copy(str(path), str(tmp_path / "copy"))
+    assert daemon.shard("submit", tmp_path / "copy").returncode == 0
+
+
+def submitting(daemon, tmp_path):
+    """A submit that has the file and waits for the daemon, which is stopped."""
+    daemon.process.signal(signal.SIGSTOP)
+    process = shardlib.Process([shardlib.SHARD, "submit", "--spool", str(spool(tmp_path))], tmp_path / "submit",
+                               shardlib.clean_env(SHARD_SERVER=daemon.address))
+    fds = "/proc/%d/fd/" % process.pid
+
+    def connects():
+        with contextlib.suppress(OSError):
+            return any(os.readlink(fds + fd).startswith("socket:") for fd in os.listdir(fds))
+    eventually(connects, what="it has read the file")
+    return process
+
+
+def test_two_submits(daemon, tmp_path):
+    """The second says that there is something, and that it is in hand."""
+    worker = cut_off(daemon, tmp_path)
+    worker.kill()
+    path, = kept(tmp_path)
+    daemon.start()
+    first = submitting(daemon, tmp_path)
+    done = submit(daemon, tmp_path)
+    assert done.returncode == 0 and "1 file is in use by a run or another submit" in done.stderr, done.stderr
+    done = daemon.shard("submit", path)
+    assert done.returncode == 16 and "by another submit" in done.stderr, done.stderr
+    daemon.process.signal(signal.SIGCONT)
+    assert first.wait() == 0, first.output()
+    assert kept(tmp_path) == []
+
+
+def test_a_newer_file_stays(daemon, tmp_path):
+    """Where locks do not help, a run may put a newer file in the place of the one that is being handed over."""
+    worker = cut_off(daemon, tmp_path)
+    worker.kill()
+    path, = kept(tmp_path)
+    daemon.start()
+    process = submitting(daemon, tmp_path)
+    newer = path.with_name("newer")
+    newer.write_bytes(path.read_bytes())
+    newer.rename(path)
+    daemon.process.signal(signal.SIGCONT)
+    assert process.wait() == 0, process.output()
+    assert kept(tmp_path) == [path]
 
 
 # ---- the folder
