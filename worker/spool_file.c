@@ -6,11 +6,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "proto/frame.h"
@@ -21,7 +23,7 @@
 
 static const char suffix[] = ".spool";
 
-enum { SPOOL_SUM_BYTES = 32, LOOKS_MAX = 5, LOOK_US = 10000 };
+enum { SPOOL_SUM_BYTES = 32, LOOKS_MAX = 5, LOOK_US = 10000, REST_AGE_S = 3600 };
 
 enum spool_lock {
   SPOOL_FREE,
@@ -215,29 +217,48 @@ static enum spool_lock spool_file_look(const char *path) {
   return lock;
 }
 
-static int spool_file_is(const struct dirent *entry) {
-  size_t n = strlen(entry->d_name);
-  return n >= sizeof suffix && strcmp(entry->d_name + n - (sizeof suffix - 1), suffix) == 0;
+static bool spool_file_is(const char *name) {
+  size_t n = strlen(name);
+  return n >= sizeof suffix && strcmp(name + n - (sizeof suffix - 1), suffix) == 0;
+}
+
+// What a run had not finished writing when it was killed: old, and its process is not there. On another machine that
+// says nothing; but nobody writes that long.
+static bool spool_file_is_rest(const char *path, const char *name) {
+  uint64_t pid;
+  struct stat st;
+  const char *at = strstr(name, ".spool.tmp-");
+  if (!at || base_parse_u64(at + sizeof ".spool.tmp-" - 1, 1, INT32_MAX, &pid) != 0) return false;
+  if (lstat(path, &st) != 0 || !S_ISREG(st.st_mode) || time(NULL) - st.st_mtime < REST_AGE_S) return false;
+  return kill((pid_t)pid, 0) != 0 && errno == ESRCH;
+}
+
+static void spool_file_sort(struct spool_found *found, char *path, const char *name) {
+  if (!spool_file_is(name)) {
+    if (spool_file_is_rest(path, name)) (void)unlink(path);
+    free(path);
+    return;
+  }
+  enum spool_lock lock = spool_file_look(path);
+  found->held += lock == SPOOL_HELD;
+  found->unknown += lock == SPOOL_UNKNOWN;
+  if (lock == SPOOL_FREE)
+    found->path[found->count++] = path;
+  else
+    free(path);
 }
 
 int spool_file_find(const char *folder, struct spool_found *found, char *why, size_t why_size) {
   struct dirent **entries = NULL;
   char *in = spool_file_folder(folder, why, why_size);
   if (!in) return -1;
-  int n = scandir(in, &entries, spool_file_is, alphasort);
+  int n = scandir(in, &entries, NULL, alphasort);
   bool none = n < 0 && errno == ENOENT && !folder[0];  // nothing was ever kept
   if (n < 0 && !none) snprintf(why, why_size, "cannot read %s: %s", in, strerror(errno));
   *found = (struct spool_found){.path = base_calloc((size_t)(n > 0 ? n : 0) + 1, sizeof *found->path)};
   for (int i = 0; i < n; i++) {
-    char *path = base_printf("%s/%s", in, entries[i]->d_name);
+    spool_file_sort(found, base_printf("%s/%s", in, entries[i]->d_name), entries[i]->d_name);
     free(entries[i]);
-    enum spool_lock lock = spool_file_look(path);
-    found->held += lock == SPOOL_HELD;
-    found->unknown += lock == SPOOL_UNKNOWN;
-    if (lock == SPOOL_FREE)
-      found->path[found->count++] = path;
-    else
-      free(path);
   }
   free(entries);
   free(in);

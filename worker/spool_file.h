@@ -44,7 +44,8 @@ struct spool_found {
   size_t unknown;  // nothing can be locked there: whether a run holds them is not known
 };
 
-// -1 and a message in why: the folder is not there or cannot be read.
+// Removes what a run that was killed had not finished writing, once it is old. -1 and a message in why: the folder is
+// not there or cannot be read.
 int spool_file_find(const char *folder, struct spool_found *found, char *why, size_t why_size);
 void spool_found_release(struct spool_found *found);
 

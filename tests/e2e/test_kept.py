@@ -324,6 +324,23 @@ def test_a_newer_file_stays(daemon, tmp_path):
 
 # ---- the folder
 
+def test_rests_of_the_killed(daemon, tmp_path):
+    """A run may be killed while it writes. What it leaves is removed when it is old and its process gone."""
+    spool(tmp_path).mkdir()
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    names = ["a.spool.tmp-%d" % gone.pid, "b.spool.tmp-%d" % os.getpid(), "c.spool.tmp-%d" % gone.pid,
+             "d.spool.tmp-1x", "e.tmp-%d" % gone.pid]
+    for name in names:
+        (spool(tmp_path) / name).write_text("")
+        if name[0] != "c":
+            os.utime(str(spool(tmp_path) / name), (1, 1))
+    done = submit(daemon, tmp_path)
+    assert done.returncode == 0 and "no results wait" in done.stderr, done.stderr
+    assert sorted(path.name for path in spool(tmp_path).iterdir()) == names[1:]
+
+
+
 def test_folder_removed_meanwhile(away, tmp_path):
     """It is made again for the next file."""
     worker = half_done(away, tmp_path)
