@@ -204,6 +204,7 @@ static void on_again(evutil_socket_t fd, short what, void *arg) {
   (void)fd;
   (void)what;
   if (link->failed) return;
+  link->events.on_trying(link->events.arg);
   if (link_try(link, &failure, &error) == 0) {
     fprintf(stderr, "shard: the server is back\n");
     return;

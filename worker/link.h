@@ -25,6 +25,8 @@ struct link_events {
   void (*on_heartbeat)(void *arg, Shardd__Heartbeat *heartbeat);
   // The connection broke; it is made again.
   void (*on_lost)(void *arg);
+  // It is tried now, which may take seconds when nobody answers there.
+  void (*on_trying)(void *arg);
   // No more hope: refused for good, or lost for longer than the server timeout.
   void (*on_failed)(void *arg, enum link_failure failure, const char *why);
   void *arg;

@@ -320,10 +320,6 @@ static void on_heartbeat(void *arg, Shardd__Heartbeat *heartbeat) {
   heartbeat->running_us = base_now_us() - run->running_since_us;
 }
 
-static void on_lost(void *arg) {
-  run_keep_soon(arg);
-}
-
 static void on_failed(void *arg, enum link_failure failure, const char *why) {
   static const char *const what[] = {[LINK_REFUSED] = "the server refuses",
                                      [LINK_BROKEN] = "the conversation with the server broke",
@@ -409,7 +405,8 @@ static int run_connect(struct run *run) {
                                .on_welcome = on_welcome,
                                .on_frame = on_frame,
                                .on_heartbeat = on_heartbeat,
-                               .on_lost = on_lost,
+                               .on_lost = run_keep_soon,
+                               .on_trying = run_keep_due,
                                .on_failed = on_failed,
                                .arg = run};
   run->link = link_open(run->base, run->options, &run->identity, &events, &failure, &error);

@@ -101,8 +101,9 @@ void run_goodbye(struct run *run, const Shardd__Goodbye *goodbye);
 
 // run_keep.c
 
-// There are results, and the server may be away: soon there is a file of them if it is.
-void run_keep_soon(struct run *run);
+// There are results, and the server may be away: soon there is a file of them if it is. `arg` is the run.
+void run_keep_soon(void *arg);
+void run_keep_due(void *arg);  // the loop will stand for a while: what was to be written soon is written now
 void run_keep_now(evutil_socket_t fd, short what, void *arg);  // the event of that
 // The run is over: writes the results that the server does not have into the file, and says so; what does not work is
 // said, too. Returns its path, which the run owns; NULL: there is none.

@@ -56,7 +56,8 @@ static int keep_write(struct run *run, bool last, char *why, size_t why_size) {
   return rc;
 }
 
-void run_keep_soon(struct run *run) {
+void run_keep_soon(void *arg) {
+  struct run *run = arg;
   uint64_t us = run->keep_pause_us > KEEP_PAUSE_US ? run->keep_pause_us : KEEP_PAUSE_US;
   struct timeval after = {.tv_sec = (time_t)(us / 1000000), .tv_usec = (suseconds_t)(us % 1000000)};
   if (link_up(run->link) || spool_empty(run->spool) || event_pending(run->keep, EV_TIMEOUT, NULL)) return;
@@ -74,6 +75,13 @@ void run_keep_now(evutil_socket_t fd, short what, void *arg) {
   run->keep_pause_us = (base_now_us() - began_us) * KEEP_PAUSE_TIMES;
   if (rc < 0 && !run->keep_failed) fprintf(stderr, "shard: WARNING: the results are in memory only: %s\n", why);
   run->keep_failed = rc < 0;
+}
+
+void run_keep_due(void *arg) {
+  struct run *run = arg;
+  if (!event_pending(run->keep, EV_TIMEOUT, NULL)) return;
+  event_del(run->keep);
+  run_keep_now(-1, EV_TIMEOUT, run);
 }
 
 const char *run_keep(struct run *run) {

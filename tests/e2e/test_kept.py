@@ -77,6 +77,22 @@ def test_killed_while_the_server_is_away(daemon, tmp_path):
     assert daemon.shard("wait").returncode == 0
 
 
+def test_killed_while_the_server_hangs(make_daemon, tmp_path):
+    """It takes connections and answers nothing. The file comes between the attempts."""
+    daemon = make_daemon(lease_ttl="1s", heartbeat="200ms")
+    gate, suite = gated(tmp_path)
+    worker = Worker(daemon, suite, env={"GATE": str(gate)}, args=["--spool", spool(tmp_path)])
+    eventually(worker.ran, what="the test runs")
+    daemon.process.signal(signal.SIGSTOP)
+    eventually(lambda: "lost the server" in worker.output(), what="it notices")
+    gate.write_text("")
+    eventually(lambda: kept(tmp_path), what="there is a file")
+    worker.kill()
+    daemon.process.signal(signal.SIGCONT)
+    assert submit(daemon, tmp_path).returncode == 0
+    assert verdicts(daemon)["test_a.py::test_slow"] == "passed"
+
+
 def test_back_in_time(daemon, tmp_path):
     """While it runs it hands over itself what is in its file, and leaves none."""
     worker = cut_off(daemon, tmp_path)
