@@ -134,13 +134,13 @@ sim: $(BUILD)/sim/sim
 
 # Planted bugs, each of which a test must find; MUTANTS=name for some, MUTANTS=--quick for those of `make check`.
 MUTANTS ?=
-mutants: $(BUILD)/sim/sim chaos-programs unit-programs
+mutants: all $(BUILD)/sim/sim chaos-programs unit-programs
 	@tests/sim/mutants.py $(BUILD) $(MUTANTS) -- $(CC) $(ALL_CFLAGS)
 
 # SIGKILL of the daemon and workers, ROUNDS times, and of a store at every system call (EVERY=1: each).
 ROUNDS ?= 300
 EVERY ?= 1
-kill: all $(BUILD)/chaos/storetool
+kill: all $(BUILD)/chaos/storetool $(BUILD)/chaos/shim.so
 	@tests/deps.sh test
 	tests/chaos/kill.py --rounds $(ROUNDS) --seed $(SEED) $(BUILD)
 	tests/chaos/syscalls.py --every $(EVERY) $(BUILD)

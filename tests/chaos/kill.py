@@ -1,18 +1,20 @@
 #!/usr/bin/python3
 """SIGKILL of the daemon and of workers, round after round, during real builds with the real programs.
 
-    kill.py [--rounds N] [--seed S] [--workers W] BUILDDIR
+    kill.py [--rounds N] [--seed S] [--workers W] [--sync-ms N] BUILDDIR
 
 A build's tests are a shell script that reports by TAP; now and then a victim is drawn and killed with all it started,
 and another takes its place. The workers speak through a proxy that only listens, so that what was acknowledged is
-known. After each build the rule of queuecheck.py is applied. Called by `make kill` and by test_kill_storm.py. A seed
-repeats the choices, not the machine's timing.
+known. Half of the daemons die as soon as an Ack is heard, and a sync of their disk takes --sync-ms: what is said before
+it is kept is lost then. After each build the rule of queuecheck.py is applied. Called by `make kill` and by
+test_kill_storm.py. A seed repeats the choices, not the machine's timing.
 """
 import argparse
 import collections
 import os
 import pathlib
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -28,21 +30,25 @@ for id; do
 done
 echo "1..$n"
 """
-BUILD_LIMIT_S = 120
+ACK_LIMIT_S = 0.3
 
 
 class Storm:
     """A daemon, a proxy before it, and builds of which nobody lives long."""
 
-    def __init__(self, folder, seed, workers, faults=None, tcp=False):
+    def __init__(self, folder, seed, workers, faults=None, tcp=False, sync_ms=0, limit_s=120):
         import proxy
         import shardlib
-        self.lib, self.rng, self.width = shardlib, random.Random(seed), workers
+        self.lib, self.rng, self.width, self.limit_s = shardlib, random.Random(seed), workers, limit_s
         self.folder = pathlib.Path(folder)
         self.ids = ["t%03d%s" % (i, "f" if i % 40 == 7 else "") for i in range(TESTS)]
         (self.folder / "ids").write_text("\n".join(self.ids) + "\n")
         (self.folder / "tests.sh").write_text(SCRIPT)
-        self.daemon = shardlib.Daemon(self.folder, lease_ttl="600ms", heartbeat="200ms").start()
+        self.daemon = shardlib.Daemon(self.folder, lease_ttl="600ms", heartbeat="200ms")
+        if sync_ms:
+            self.daemon.env.update(LD_PRELOAD=str(shardlib.BUILD_DIR / "chaos/shim.so"), SHIM_PROGRAM="shardd",
+                                   SHIM_SYNC_MS=str(sync_ms))
+        self.daemon.start()
         self.ledger = proxy.Ledger()
         self.address = "tcp://127.0.0.1:%d" % proxy.free_port() if tcp else "unix:%s/p" % self.folder
         self.proxy = proxy.Proxy(self.address, self.daemon.address, hear=self.ledger, faults=faults)
@@ -54,7 +60,9 @@ class Storm:
 
     def start_worker(self, build):
         self.nodes += 1
-        env = self.lib.clean_env(SHARD_SERVER=self.address, SHARD_PROJECT="p", SHARD_BUILD=build,
+        # With a history of such short tests one worker takes them all, and has nothing to say meanwhile.
+        suite = build if self.builds % 4 else "known"
+        env = self.lib.clean_env(SHARD_SERVER=self.address, SHARD_PROJECT="p", SHARD_SUITE=suite, SHARD_BUILD=build,
                                  SHARD_NODE="n%d" % self.nodes, SHARD_ATTEMPT="1", SHARD_TOTAL=str(self.width))
         argv = [self.lib.SHARD, "run", "--runner", "command", "--results", "tap", "--list-file", "ids", "--",
                 "sh", "tests.sh"]
@@ -63,7 +71,7 @@ class Storm:
     def kill_one(self, build, workers):
         if self.rng.random() < 0.3:
             self.kills["daemon"] += 1
-            self.daemon.restart()
+            self.kill_daemon()
             return
         victim = self.rng.randrange(len(workers))
         if not workers[victim].running():
@@ -72,10 +80,17 @@ class Storm:
         workers[victim].kill()
         workers[victim] = self.start_worker(build)
 
+    def kill_daemon(self):
+        if self.rng.random() < 0.5:
+            self.ledger.heard.clear()
+            self.ledger.heard.wait(ACK_LIMIT_S)
+            self.daemon.process.signal(signal.SIGKILL)  # without a look for children, which takes time
+        self.daemon.restart()
+
     def build(self, rounds):
         """One build under at most that many kills."""
         self.builds += 1
-        name, end = "b%d" % self.builds, time.monotonic() + BUILD_LIMIT_S
+        name, end = "b%d" % self.builds, time.monotonic() + self.limit_s
         workers = [self.start_worker(name) for _ in range(self.width)]
         rounds = sum(self.kills.values()) + min(rounds, self.rng.randrange(5, 40))
         while all(worker.running() for worker in workers):
@@ -112,13 +127,14 @@ def main(argv):
     parser.add_argument("--rounds", type=int, default=300)
     parser.add_argument("--seed", type=int, default=time.time_ns() % (1 << 32))
     parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--sync-ms", type=int, default=20)
     parser.add_argument("builddir")
     args = parser.parse_args(argv[1:])
     os.environ["SHARD_BUILD_DIR"] = os.path.abspath(args.builddir)
     import shardlib
     print("kill: seed %d" % args.seed, flush=True)
     with tempfile.TemporaryDirectory(prefix="kill-") as folder:
-        storm = Storm(folder, args.seed, args.workers)
+        storm = Storm(folder, args.seed, args.workers, sync_ms=args.sync_ms)
         try:
             storm.run(args.rounds)
         finally:

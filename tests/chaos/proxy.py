@@ -14,6 +14,7 @@ import random
 import socket
 import struct
 import threading
+import time
 
 from wire import FRAME_MAX_BYTES, pb
 
@@ -23,8 +24,10 @@ PIECE_BYTES = 65536
 
 class Faults:
     """What happens to a piece of bytes, each with a probability: it waits (up to delay_s), trickles byte by byte, is
-    held for stall_s, ends the connection in its middle by a reset or an orderly end, or ends one direction alone."""
+    held for stall_s, ends the connection in its middle by a reset or an orderly end, or ends one direction alone. What
+    ends something is likelier by RESULTS_WEIGHT where results pass: it is them that may get lost."""
     KINDS = ("delay", "dribble", "stall", "cut", "reset", "half")
+    ENDS, RESULTS_WEIGHT = ("cut", "reset", "half"), 10
 
     def __init__(self, seed=0, delay_s=0.03, stall_s=1.0, **odds):
         self.rng, self.delay_s, self.stall_s = random.Random(seed), delay_s, stall_s
@@ -33,9 +36,10 @@ class Faults:
         self.done = collections.Counter()
         self.on = True
 
-    def draw(self):
+    def draw(self, results):
         for kind, chance in self.odds.items():
-            if self.on and self.rng.random() < chance:
+            weight = self.RESULTS_WEIGHT if results and kind in self.ENDS else 1
+            if self.on and self.rng.random() < chance * weight:
                 self.done[kind] += 1
                 return kind
         return None
@@ -173,10 +177,11 @@ class Proxy:
                 if writer.can_write_eof():
                     writer.write_eof()
                 return
-            if self.hear:
-                for frame in frames.feed(piece):
-                    self.hear(number, direction, frame)
-            if not await self._pass_on(piece, writer):
+            results = False
+            for frame in frames.feed(piece) if self.hear else ():
+                self.hear(number, direction, frame)
+                results = results or frame.HasField("results")
+            if not await self._pass_on(piece, writer, self.faults.draw(results)):
                 return
 
     @staticmethod
@@ -185,39 +190,48 @@ class Proxy:
             pass
         await asyncio.Event().wait()  # until the proxy ends
 
-    async def _pass_on(self, piece, writer):
+    async def _pass_on(self, piece, writer, fault):
         """False: this direction is at its end, the other goes on."""
-        kind, faults = self.faults.draw(), self.faults
-        if kind == "delay":
+        faults = self.faults
+        if fault == "delay":
             await asyncio.sleep(faults.rng.random() * faults.delay_s)
-        elif kind == "stall":
+        elif fault == "stall":
             await asyncio.sleep(faults.stall_s)
-        elif kind == "dribble":
+        elif fault == "dribble":
             for i in range(min(len(piece), 200)):
                 writer.write(piece[i:i + 1])
                 await writer.drain()
                 await asyncio.sleep(0)
             piece = piece[200:]
-        elif kind in ("cut", "reset"):
+        elif fault in ("cut", "reset"):
             writer.write(piece[:faults.rng.randrange(len(piece) + 1)])
-            raise Broken(kind == "reset")
+            raise Broken(fault == "reset")
         writer.write(piece)
         await writer.drain()
-        if kind == "half":
+        if fault == "half":
             writer.write_eof()
-        return kind != "half"
+        return fault != "half"
+
+
+class Message:
+    """Results as a worker sent them: rows of (test number, status, start in ms), when that was heard first, and when
+    the first Ack of them was; wall clock, which the database has too."""
+
+    def __init__(self, results):
+        self.rows = [(test, status, start // 1000) for test, status, start in zip(
+            results.test, results.status, results.start_us)]
+        self.sent_s, self.acked_s = time.time(), None
 
 
 class Ledger:
-    """What was said about results: sent by workers, acknowledged by the daemon. A hearer for Proxy."""
+    """What was said about results: sent by workers, acknowledged by the daemon, and when. A hearer for Proxy."""
 
     def __init__(self):
-        self.lock = threading.Lock()
+        self.lock, self.heard = threading.Lock(), threading.Event()  # heard: set by each Ack of something new
         self.hello = {}  # connection: (build, node)
         self.who = {}  # connection: (build, worker)
-        self.sent = collections.defaultdict(dict)  # (build, worker): {seq: [(test number, status), …]}
+        self.sent = collections.defaultdict(dict)  # (build, worker): {seq: Message}
         self.acked = collections.Counter()  # (build, worker): highest seq
-        self.waiting = collections.defaultdict(list)  # connection: results before its welcome was heard
 
     def __call__(self, connection, direction, frame):
         with self.lock:
@@ -227,31 +241,37 @@ class Ledger:
         self.hello[connection] = frame.hello.build.decode()
 
     def _welcome(self, connection, frame):
-        key = self.who[connection] = (self.hello[connection], frame.welcome.worker)
-        self.acked[key] = max(self.acked[key], frame.welcome.acked)
+        self.who[connection] = (self.hello[connection], frame.welcome.worker)
+        self._acknowledged(self.who[connection], frame.welcome.acked)
 
     def _results(self, connection, frame):
-        rows = list(zip(frame.results.test, frame.results.status))
-        before = self.sent[self.who[connection]].setdefault(frame.seq, rows)
-        assert before == rows, "message %d was sent again with other results" % frame.seq
+        message = Message(frame.results)
+        before = self.sent[self.who[connection]].setdefault(frame.seq, message)
+        assert before.rows == message.rows, "message %d was sent again with other results" % frame.seq
 
     def _ack(self, connection, frame):
         key = self.who[connection]
         known = frame.ack.seq == 0 or frame.ack.seq in self.sent[key]  # 0: a heartbeat's answer to who sent nothing
         assert known, "message %d was acknowledged and never sent" % frame.ack.seq
-        self.acked[key] = max(self.acked[key], frame.ack.seq)
+        self._acknowledged(key, frame.ack.seq)
+
+    def _acknowledged(self, key, seq):
+        for number in range(self.acked[key] + 1, seq + 1):
+            if number in self.sent[key]:
+                self.sent[key][number].acked_s = time.time()
+                self.heard.set()
+        self.acked[key] = max(self.acked[key], seq)
 
     def results(self, build):
-        """(sent, acknowledged) as {(worker, test number): {status, …}} of a build."""
-        sent, acked = collections.defaultdict(set), collections.defaultdict(set)
+        """{(worker, test number, status, start in ms): (when it was sent, when it was acknowledged or None)} of a
+        build: each attempt once, as it was heard first."""
+        found = {}
         with self.lock:
             for (name, worker), messages in self.sent.items():
-                for seq, rows in messages.items() if name == build else ():
-                    for test, status in rows:
-                        sent[worker, test].add(status)
-                        if seq <= self.acked[name, worker]:
-                            acked[worker, test].add(status)
-        return sent, acked
+                for message in messages.values() if name == build else ():
+                    for row in message.rows:
+                        found.setdefault((worker, *row), (message.sent_s, message.acked_s))
+        return found
 
 
 def free_port():

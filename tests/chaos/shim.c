@@ -4,6 +4,7 @@
 //     SHIM_PROGRAM=NAME                                    acts in the program of this name alone, not in its children
 //     SHIM_CALL=fdatasync|write|pwrite64|accept4|malloc   which call (malloc: also calloc and realloc)
 //     SHIM_AT=N SHIM_TIMES=K SHIM_ERRNO=E                 the Nth of the process and K-1 more fail, with this number
+//     SHIM_SYNC_MS=N                                       fdatasync takes so long first
 //     SHIM_COUNT=FILE                                     how many there were is written here at the end
 //     SHIM_CLOCK=FILE                                     the wall clock is off by the seconds that stand in FILE
 #include <dlfcn.h>
@@ -23,7 +24,7 @@ extern void *__libc_calloc(size_t count, size_t n);
 extern void *__libc_realloc(void *old, size_t n);
 
 static atomic_ulong calls;
-static unsigned long at, times;
+static unsigned long at, times, sync_ms;
 static int number;
 static const char *call, *count_path, *clock_path;
 static bool ready;
@@ -33,6 +34,7 @@ __attribute__((constructor)) static void shim_start(void) {
   at = text ? strtoul(text, NULL, 10) : 0;
   times = (text = getenv("SHIM_TIMES")) ? strtoul(text, NULL, 10) : 1;
   number = (text = getenv("SHIM_ERRNO")) ? (int)strtol(text, NULL, 10) : EIO;
+  sync_ms = (text = getenv("SHIM_SYNC_MS")) ? strtoul(text, NULL, 10) : 0;
   call = getenv("SHIM_CALL");
   count_path = getenv("SHIM_COUNT");
   clock_path = getenv("SHIM_CLOCK");
@@ -64,6 +66,7 @@ static void *real(const char *name) {
 int fdatasync(int fd) {
   static int (*next)(int);
   if (next == NULL) *(void **)&next = real("fdatasync");
+  if (ready && sync_ms > 0) usleep((useconds_t)(sync_ms * 1000));
   return fails("fdatasync") ? -1 : next(fd);
 }
 

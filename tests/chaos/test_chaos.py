@@ -220,9 +220,9 @@ def test_a_divided_network(tmp_path, suite, network, monkeypatch):
         subprocess.run(["ip", "-n", two, "link", "set", "veth-w", state], check=True)
         time.sleep(pause_s)
     assert codes(workers) == [0, 0], outputs(workers) + daemon.log()
-    state, rows = queuecheck.read(daemon.database, shardlib.BUILD)
+    state, rows, _ = queuecheck.read(daemon.database, shardlib.BUILD)
     assert state == queuecheck.COMPLETE
-    assert {name for _, name, status, flags in rows if flags & 1 and status == 1} == set(IDS)
+    assert {row.name for row in rows if row.flags & 1 and row.status == 1} == set(IDS)
 
 
 # ---- what is said before it is kept

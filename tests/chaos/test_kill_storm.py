@@ -9,6 +9,8 @@ import kill
 import pytest
 import queuecheck
 import shardlib
+from proxy import Ledger, Proxy
+from wire import Wire, WireTimeout, kind
 
 HERE = shardlib.ROOT / "tests/chaos"
 
@@ -61,3 +63,62 @@ def test_the_check_finds(stormed, tmp_path, harm):
     db.close()
     with pytest.raises(AssertionError):
         queuecheck.check(database, stormed.ledger, "b1", stormed.expected())
+
+
+def next_lease(wire):
+    """(number, tests) of the next lease, which may have to run out in another's hands first; (0, []): the build is
+    over."""
+    wire.send(lease_request={})
+    for _ in range(200):
+        try:
+            frame = wire.expect("lease", "drained", timeout=0.05, skip=("ack", "parked", "revoke"))
+            return (frame.lease.lease, list(frame.lease.test)) if kind(frame) == "lease" else (0, [])
+        except WireTimeout:
+            wire.send(heartbeat={})
+    raise AssertionError("neither a lease nor an end")
+
+
+def reported_twice(folder, over):
+    """(database, ledger) of a build of which one test is reported twice: by a slow worker, too, when its lease has run
+    out and another has settled the test, or when the build is over."""
+    ids, ledger, leases = [b"a", b"b"], Ledger(), []
+    with shardlib.Daemon(folder, lease_ttl="300ms", heartbeat="100ms") as daemon, \
+            Proxy("unix:%s/p" % folder, daemon.address, hear=ledger) as proxy, \
+            Wire(proxy.address) as slow, Wire(proxy.address) as other:
+        for node, wire in enumerate((slow, other)):
+            wire.hello(build="b", node=str(node), node_total=1, policy=dict(linger_us=60_000_000))
+            wire.list(ids)
+        late, (test, *_) = next_lease(slow)
+        while not any(test in tests for _, tests in leases):
+            leases.append(next_lease(other))
+        leases.sort(key=lambda lease: test not in lease[1])
+        other.wait_ack(other.results(leases[0][0], [leases[0][1].pop(leases[0][1].index(test))]))
+        if not over:
+            slow.wait_ack(slow.results(late, [test]))
+        while leases[-1][0]:
+            for lease, tests in leases:
+                if tests:
+                    other.wait_ack(other.results(lease, tests))
+            leases = [next_lease(other)]
+        if over:
+            slow.wait_ack(slow.results(late, [test]))
+        assert daemon.stop() == 0
+    return daemon.database, ledger
+
+
+def test_the_check_finds_a_lost_attempt_of_a_settled_test(tmp_path):
+    """That a test has its verdict excuses nobody for another result that was acknowledged and is gone."""
+    database, ledger = reported_twice(tmp_path, over=False)
+    expected = {"a": 1, "b": 1}
+    found = queuecheck.check(database, ledger, "b", expected)
+    assert (found.sent, found.acked, found.late, found.lost) == (3, 3, 0, 0)
+    with sqlite3.connect(database) as db:
+        assert db.execute("DELETE FROM result WHERE attempt=2 AND flags & 1 = 0").rowcount == 1
+    db.close()
+    with pytest.raises(AssertionError, match="lost: "):
+        queuecheck.check(database, ledger, "b", expected)
+
+
+def test_the_check_excuses_what_comes_after_the_end(tmp_path):
+    found = queuecheck.check(*reported_twice(tmp_path, over=True), "b", {"a": 1, "b": 1})
+    assert (found.sent, found.acked, found.late, found.lost) == (3, 3, 1, 0)
