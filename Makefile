@@ -135,6 +135,7 @@ sim: $(BUILD)/sim/sim
 # Planted bugs, each of which a test must find; MUTANTS=name for some, MUTANTS=--quick for those of `make check`.
 MUTANTS ?=
 mutants: all $(BUILD)/sim/sim chaos-programs unit-programs
+	@tests/deps.sh test
 	@tests/sim/mutants.py $(BUILD) $(MUTANTS) -- $(CC) $(ALL_CFLAGS)
 
 # SIGKILL of the daemon and workers, ROUNDS times, and of a store at every system call (EVERY=1: each).

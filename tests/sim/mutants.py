@@ -4,8 +4,11 @@
     mutants.py BUILD [--table FILE] [--quick | NAME…] -- COMPILER FLAGS…
 
 A copy of the one source with the bug goes to BUILD/mutants/NAME, is compiled there, and linked before the libraries of
-BUILD, so that it stands in for the sound one. Killed means: the killer ends with an error. A survivor, a line that is
-not found, and a copy that does not compile are failures. --quick: those marked so, for `make check`.
+BUILD, so that it stands in for the sound one. Killed means: the killer ends with an error, and says what the table
+demands of it, if it demands any words. A survivor, a line that is not found, and a copy that does not compile are
+failures. --quick: those marked so, for `make check`.
+
+The storms of tests/chaos hunt with real programs: the one with the bug, and the sound other one beside it.
 """
 import configparser
 import pathlib
@@ -20,6 +23,9 @@ LIMIT_S = 300
 WRAPS = [f"-Wl,--wrap={name}" for name in ("base_now_us", "base_wall_us", "pthread_cond_timedwait")]
 PACKAGES = ("libevent_core", "libcrypto", "libprotobuf-c", "sqlite3", "yaml-0.1", "libsystemd", "expat", "jansson",
             "cmocka")
+STORMS = {"kill": ["tests/chaos/kill.py", "--rounds", "60", "--seed", "1"],
+          "chaos": ["tests/chaos/chaos.py", "--seconds", "20", "--limit", "15", "--seed", "1"]}
+PROGRAMS = {"server": "shardd", "worker": "shard"}
 
 
 def table(path):
@@ -28,9 +34,11 @@ def table(path):
     return {name: dict(parser[name]) for name in parser.sections()}
 
 
-def killer(kill, build):
+def killer(row, build):
     """(objects, more for the linker, arguments) of the program that is to find the bug."""
-    word, _, name = kill.partition(" ")
+    word, _, name = row["kill"].partition(" ")
+    if word in STORMS:
+        return [build / "obj" / row["file"].partition("/")[0] / "main.o"], [], []
     if word == "unit":
         return [build / f"obj/tests/unit/test_{name}.o"], [], []
     if word == "sim":
@@ -41,13 +49,15 @@ def killer(kill, build):
         parts = [build / "obj/tests/chaos" / f"{part}.o" for part in ("powercut", "clock")]
         cuts = sorted((build / "obj/tests/chaos").glob("cut*.o"))
         return parts + cuts, WRAPS, ["--cuts", "6000", "--seed", "1", "--jobs", "2"]
-    raise ValueError(f"{kill}: no such killer")
+    raise ValueError(f"{row['kill']}: no such killer")
 
 
 class Mutant:
     def __init__(self, name, row, build, compiler):
         self.name, self.row, self.build, self.compiler = name, row, build, compiler
         self.place = build / "mutants" / name
+        self.storm, self.side = STORMS.get(row["kill"]), row["file"].partition("/")[0]
+        self.program = self.place / (PROGRAMS[self.side] if self.storm else "killer")
 
     def plant(self):
         text = (ROOT / self.row["file"]).read_text()
@@ -61,14 +71,18 @@ class Mutant:
         return done.stdout if done.returncode else ""
 
     def link(self):
-        objects, more, _ = killer(self.row["kill"], self.build)
-        libs = [self.build / f"lib{name}.a" for name in ("server", "worker", "proto", "config")]
+        objects, more, _ = killer(self.row, self.build)
+        sides = [self.side] if self.storm else list(PROGRAMS)
+        libs = [self.build / f"lib{name}.a" for name in (*sides, "proto", "config")]
         packages = subprocess.run(["pkg-config", "--libs", *PACKAGES], stdout=subprocess.PIPE, check=True,
                                   universal_newlines=True).stdout.split()
         copy = (self.place / self.row["file"]).with_suffix(".o")
         objects = [path for path in objects if path != self.build / "obj" / copy.relative_to(self.place)]
-        done = self.run([*self.compiler, *more, "-o", self.place / "killer", copy, *objects, *libs, *libs, *packages,
+        done = self.run([*self.compiler, *more, "-o", self.program, copy, *objects, *libs, *libs, *packages,
                          "-lpthread", "-lm"])
+        for name in ("chaos", *PROGRAMS.values()) if self.storm else ():
+            if self.program.name != name:
+                (self.place / name).symlink_to(self.build / name)
         return done.stdout if done.returncode else ""
 
     def run(self, command):
@@ -82,11 +96,14 @@ class Mutant:
         if why:
             return False, why
         try:
-            done = self.run([self.place / "killer", *killer(self.row["kill"], self.build)[2]])
+            done = self.run([*self.storm, self.place] if self.storm else
+                            [self.program, *killer(self.row, self.build)[2]])
         except subprocess.TimeoutExpired:
             return True, "does not end"
-        said = [line for line in done.stdout.splitlines() if "breaks" in line or "seed" in line or "FAILED" in line]
-        return done.returncode != 0, (said[-1] if said and done.returncode else f"ended with {done.returncode}").strip()
+        wanted = [self.row["says"]] if "says" in self.row else ["breaks", "seed", "FAILED"]
+        said = [line for line in done.stdout.splitlines() if any(word in line for word in wanted)]
+        killed = done.returncode != 0 and (said != [] or "says" not in self.row)
+        return killed, (said[-1] if said and done.returncode else f"ended with {done.returncode}").strip()
 
 
 def cpu_s():

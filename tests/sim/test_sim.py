@@ -74,10 +74,15 @@ def test_a_finding_is_shrunk_and_replayed(tmp_path):
 
 
 def test_a_survivor_fails(tmp_path):
-    """A bug that its killer does not see is told, not passed over; nor is one that is not there."""
+    """A bug that its killer does not see is told, not passed over; so is one that is not there, or for which the killer
+    fails with other words than it should."""
     table = tmp_path / "table"
     row = "file = server/tokens.c\nput = // other words\nkill = unit tokens\n"
-    table.write_text(f"[harmless]\nfind = // ---- states\n{row}[nowhere]\nfind = no such line\n{row}")
+    broken = "find = tokens->used[i] >= tokens->copies[i]) return false\nsays = something else\n" + row.replace(
+        "// other words", "tokens->used[i] > tokens->copies[i]) return false")
+    table.write_text(f"[harmless]\nfind = // ---- states\n{row}[nowhere]\nfind = no such line\n{row}"
+                     f"[by-chance]\n{broken}")
     done = mutants(f"--table {table}", tmp_path)
-    assert done.returncode != 0 and "SURVIVORS: harmless, nowhere" in done.stdout, done.stdout
+    assert done.returncode != 0 and "SURVIVORS: harmless, nowhere, by-chance" in done.stdout, done.stdout
+    assert re.search(r"by-chance .* ended with [1-9]", done.stdout), done.stdout
     assert mutants("no-such-bug", tmp_path).returncode != 0
