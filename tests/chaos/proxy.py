@@ -25,24 +25,32 @@ PIECE_BYTES = 65536
 class Faults:
     """What happens to a piece of bytes, each with a probability: it waits (up to delay_s), trickles byte by byte, is
     held for stall_s, ends the connection in its middle by a reset or an orderly end, or ends one direction alone. What
-    ends something is likelier by RESULTS_WEIGHT where results pass: it is them that may get lost."""
+    ends something is likelier by RESULTS_WEIGHT where results pass: it is them that may get lost. What has not happened
+    yet comes with every FIRST_EACHth piece, so that a short run has all of it."""
     KINDS = ("delay", "dribble", "stall", "cut", "reset", "half")
-    ENDS, RESULTS_WEIGHT = ("cut", "reset", "half"), 10
+    ENDS, RESULTS_WEIGHT, FIRST_EACH = ("cut", "reset", "half"), 10, 25
 
     def __init__(self, seed=0, delay_s=0.03, stall_s=1.0, **odds):
         self.rng, self.delay_s, self.stall_s = random.Random(seed), delay_s, stall_s
         assert not set(odds) - set(self.KINDS), odds
         self.odds = odds
-        self.done = collections.Counter()
+        self.pieces, self.done = 0, collections.Counter()
         self.on = True
 
     def draw(self, results):
-        for kind, chance in self.odds.items():
-            weight = self.RESULTS_WEIGHT if results and kind in self.ENDS else 1
-            if self.on and self.rng.random() < chance * weight:
-                self.done[kind] += 1
-                return kind
-        return None
+        """The fault of the next piece, or None. results: it carries some."""
+        if not self.on:
+            return None
+        self.pieces += 1
+        missing = [kind for kind in self.odds if not self.done[kind]]
+        first = missing and self.pieces % self.FIRST_EACH == 0
+        drawn = missing[0] if first else next(filter(lambda kind: self._comes(kind, results), self.odds), None)
+        self.done.update([drawn] if drawn else ())
+        return drawn
+
+    def _comes(self, kind, results):
+        weight = self.RESULTS_WEIGHT if results and kind in self.ENDS else 1
+        return self.rng.random() < self.odds[kind] * weight
 
 
 class Frames:

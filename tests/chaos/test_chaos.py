@@ -14,7 +14,7 @@ import time
 import pytest
 import queuecheck
 import shardlib
-from proxy import Ledger, Proxy
+from proxy import Faults, Ledger, Proxy
 from shardlib import attempts, codes, eventually, make_suite, outputs, start_workers, verdicts
 from wire import Wire, kind
 
@@ -56,7 +56,8 @@ def test_spoilt_connections():
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True, timeout=200,
                           env=shardlib.clean_env())
     assert done.returncode == 0 and ": 0 lost, 0 unexpected;" in done.stdout, done.stdout
-    assert sum(map(int, re.findall(r"(\d+) × ", done.stdout))) > 20, done.stdout
+    faults = {kind: int(n) for n, kind in re.findall(r"(\d+) × (\w+)", done.stdout)}
+    assert set(faults) == set(Faults.KINDS) and min(faults.values()) >= 1 and sum(faults.values()) > 20, done.stdout
 
 
 # ---- calls that fail
