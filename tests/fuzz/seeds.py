@@ -62,6 +62,18 @@ def chunk(ids, files=(), **more):
         id=ids, file=files, file_of=[0] * len(ids), unit_of=list(range(len(ids))), **more)).SerializeToString()
 
 
+def tags(message):
+    """As a dictionary has them: what each field of a message begins with; a whole message's with its length 0."""
+    for field in message.DESCRIPTOR.fields:
+        packed = field.label == field.LABEL_REPEATED and field.type not in (field.TYPE_BYTES, field.TYPE_MESSAGE)
+        kind = 2 if packed or field.type in (field.TYPE_BYTES, field.TYPE_STRING, field.TYPE_MESSAGE) else 0
+        key, raw = field.number << 3 | kind, b""
+        while key > 0x7f:
+            raw, key = raw + bytes([key & 0x7f | 0x80]), key >> 7
+        raw += bytes([key, 0] if field.message_type else [key])
+        yield '"%s"' % "".join("\\x%02x" % byte for byte in raw)
+
+
 def stream(*bodies):
     return b"".join(struct.pack(">I", len(body)) + body for body in bodies)
 

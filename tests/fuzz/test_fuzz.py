@@ -45,5 +45,11 @@ def test_command_lines_are_known():
     assert len(wanted) > 80 and set(wanted) - set(words) == set()
 
 
+def test_messages_are_known():
+    """Every target has a dictionary; that of the messages begins each of them."""
+    assert {path.stem for path in (HERE / "dict").glob("*.dict")} == set(TARGETS)
+    assert set(seeds.tags(seeds.wire.pb.Frame())) <= set((HERE / "dict" / "msg.dict").read_text().splitlines())
+
+
 def test_nothing_to_feed_is_no_success(tmp_path):
     assert feed("ids", [tmp_path]).returncode == 1
