@@ -7,14 +7,17 @@
 //     SHIM_SYNC_MS=N                                       fdatasync takes so long first
 //     SHIM_COUNT=FILE                                     how many there were is written here at the end
 //     SHIM_CLOCK=FILE                                     the wall clock is off by the seconds that stand in FILE
+//     SHIM_SPEED=N                                        the monotonic clock goes N times as fast, waits with it
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,7 +27,8 @@ extern void *__libc_calloc(size_t count, size_t n);
 extern void *__libc_realloc(void *old, size_t n);
 
 static atomic_ulong calls;
-static unsigned long at, times, sync_ms;
+static unsigned long at, times, sync_ms, speed;
+static struct timespec start;  // of the monotonic clock
 static int number;
 static const char *call, *count_path, *clock_path;
 static bool ready;
@@ -39,6 +43,8 @@ __attribute__((constructor)) static void shim_start(void) {
   count_path = getenv("SHIM_COUNT");
   clock_path = getenv("SHIM_CLOCK");
   ready = (text = getenv("SHIM_PROGRAM")) == NULL || strcmp(text, program_invocation_short_name) == 0;
+  (void)clock_gettime(CLOCK_MONOTONIC, &start);
+  speed = ready && (text = getenv("SHIM_SPEED")) ? strtoul(text, NULL, 10) : 1;
 }
 
 __attribute__((destructor)) static void shim_end(void) {
@@ -100,14 +106,43 @@ void *realloc(void *old, size_t n) {
   return fails("malloc") ? NULL : __libc_realloc(old, n);
 }
 
-int clock_gettime(clockid_t clock, struct timespec *now) {
-  static int (*next)(clockid_t, struct timespec *);
+// ---- clocks
+
+enum { SECOND_NS = 1000000000 };
+
+// Where the time since the start is multiplied, then divided.
+static struct timespec scaled(struct timespec of, unsigned long by, unsigned long through) {
+  int64_t ns = (of.tv_sec - start.tv_sec) * (int64_t)SECOND_NS + of.tv_nsec - start.tv_nsec;
+  ns = ns * (int64_t)by / (int64_t)through + start.tv_nsec;
+  return (struct timespec){.tv_sec = start.tv_sec + ns / SECOND_NS, .tv_nsec = ns % SECOND_NS};
+}
+
+static void shift_wall(struct timespec *now) {
   char line[32] = "";
-  if (next == NULL) *(void **)&next = real("clock_gettime");
-  int rc = next(clock, now);
-  if (rc != 0 || clock != CLOCK_REALTIME || !ready || clock_path == NULL) return rc;
   int fd = open(clock_path, O_RDONLY | O_CLOEXEC);
   if (fd >= 0 && read(fd, line, sizeof line - 1) > 0) now->tv_sec += strtol(line, NULL, 10);
   if (fd >= 0) close(fd);
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+  static int (*next)(clockid_t, struct timespec *);
+  if (next == NULL) *(void **)&next = real("clock_gettime");
+  int rc = next(clock, now);
+  if (rc != 0) return rc;
+  if (clock == CLOCK_REALTIME && ready && clock_path != NULL) shift_wall(now);
+  if ((clock == CLOCK_MONOTONIC || clock == CLOCK_MONOTONIC_COARSE) && speed > 1) *now = scaled(*now, speed, 1);
   return 0;
+}
+
+int epoll_wait(int fd, struct epoll_event *events, int room, int timeout_ms) {
+  static int (*next)(int, struct epoll_event *, int, int);
+  if (next == NULL) *(void **)&next = real("epoll_wait");
+  if (speed > 1 && timeout_ms > 0) timeout_ms = (timeout_ms + (int)speed - 1) / (int)speed;
+  return next(fd, events, room, timeout_ms);
+}
+
+// Of conditions on the monotonic clock, as the daemon's are.
+int pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex, const struct timespec *until) {
+  struct timespec then = speed > 1 ? scaled(*until, 1, speed) : *until;
+  return pthread_cond_clockwait(cond, mutex, CLOCK_MONOTONIC, &then);
 }
