@@ -88,6 +88,16 @@ int admin_check_build(const struct options *options) {
   return EXIT_USAGE;
 }
 
+int admin_check_key(const struct options *options, const char *key) {
+  bool named = key != NULL || options_source(options, "build") == CONF_FROM_FLAG;
+  if (named && (key != NULL ? key : options->build)[0] == '\0') {
+    fprintf(stderr, "shard: an empty key names no build; leave it out for the newest one\n");
+    return EXIT_USAGE;
+  }
+  bool branch = options_source(options, "branch") == CONF_FROM_FLAG;
+  return named || branch ? EXIT_OK : admin_check_build(options);
+}
+
 int admin_fail_output(void) {
   fprintf(stderr, "shard: cannot write to standard output\n");
   return EXIT_INFRA;

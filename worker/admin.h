@@ -14,6 +14,9 @@ int admin_wait(struct options *options, char **words, size_t count, char **comma
 int admin_open(const struct options *options, struct ask **ask) MUST_CHECK;
 // Inside a CI "the newest build" may be another pipeline's: EXIT_USAGE (printed) when no build was named there.
 int admin_check_build(const struct options *options) MUST_CHECK;
+// The same where a key may be a word, else NULL, or --branch as a flag may ask for its newest build; an empty key is
+// none.
+int admin_check_key(const struct options *options, const char *key) MUST_CHECK;
 // Says that standard output could not be written; returns EXIT_INFRA.
 int admin_fail_output(void);
 

@@ -2,6 +2,7 @@
 // to its answers.
 #include "worker/history.h"
 
+#include "worker/admin.h"
 #include "worker/show.h"
 
 static int run(const struct options *options, Shardd__QueryKind kind, const char *empty);
@@ -16,7 +17,8 @@ int history_workers(struct options *options, char **words, size_t count, char **
   const struct show show = {.kind = SHARDD__QUERY_KIND__QUERY_WORKERS,
                             .empty = "no workers",
                             .limit = options_source(options, "limit") == CONF_FROM_DEFAULT ? SHOW_ALL : 0};
-  return show_run(options, &show);
+  int code = admin_check_key(options, NULL);
+  return code == EXIT_OK ? show_run(options, &show) : code;
 }
 
 int history_slow(struct options *options, char **words, size_t count, char **command) {

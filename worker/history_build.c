@@ -19,10 +19,12 @@ struct building {
   struct json_t *build, *workers;
   char *key;
   Shardd__Rows *row;  // the build's, kept for CSV, whose header needs the workers' columns too
+  bool runs;          // it is not over
   bool begun;         // a page of workers was printed
 };
 
 static int ask_both(struct ask *ask, struct building *building, const char *key);
+static int judge(const struct building *building);
 static int print_json(struct building *building, int code);
 static int on_build(void *arg, const struct answer *answer);
 static int on_timeline(void *arg, const struct answer *answer);
@@ -44,7 +46,8 @@ int history_build(struct options *options, char **words, size_t count, char **co
     fprintf(stderr, "shard: %s\n", why);
     return EXIT_USAGE;
   }
-  int code = admin_open(options, &ask);
+  int code = admin_check_key(options, count > 0 ? words[0] : NULL);
+  if (code == EXIT_OK) code = admin_open(options, &ask);
   if (code != EXIT_OK) return code;
   if (options->json) {
     building.build = table_json_new();
@@ -56,7 +59,15 @@ int history_build(struct options *options, char **words, size_t count, char **co
   if (code == EXIT_OK && fflush(stdout) != 0) code = admin_fail_output();
   free(building.key);
   if (building.row != NULL) shardd__rows__free_unpacked(building.row, NULL);
-  return code == EXIT_OK ? show_gate(options, &building.gate) : code;
+  return code == EXIT_OK ? judge(&building) : code;
+}
+
+// A rule that does not hold yet has not passed.
+static int judge(const struct building *building) {
+  int code = show_gate(building->options, &building->gate);
+  if (code != EXIT_OK || building->options->fail_if[0] == '\0' || !building->runs) return code;
+  fprintf(stderr, "shard: --fail-if does not hold yet, but the build still runs: `shard wait` waits for its end\n");
+  return EXIT_USAGE;
 }
 
 static int ask_both(struct ask *ask, struct building *building, const char *key) {
@@ -87,7 +98,12 @@ static int on_build(void *arg, const struct answer *answer) {
     fprintf(stderr, "shard: %s\n", why);
     return EXIT_USAGE;
   }
-  if (answer->row_count > 0 && building->key == NULL) building->key = answer_get_text(answer, 0, "build");
+  if (answer->row_count > 0 && building->key == NULL) {
+    building->key = answer_get_text(answer, 0, "build");
+    char *state = answer_get_text(answer, 0, "state");
+    building->runs = strcmp(state, "running") == 0 || strcmp(state, "collecting") == 0;
+    free(state);
+  }
   if (building->build != NULL) table_json_add(building->build, answer);
   if (building->build != NULL) return EXIT_OK;
   if (!building->options->csv) return table_print_record(stdout, answer) == 0 ? EXIT_OK : admin_fail_output();

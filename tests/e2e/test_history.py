@@ -306,6 +306,45 @@ def test_one_build(served):
     assert "is not of branch" in ask(served, "build", "c3", "--branch", "none", "--json", code=2).stderr
 
 
+def test_which_build(served):
+    """In a CI the newest build may be another pipeline's, and a key that is empty is a variable that is not set."""
+    ci = {"SHARD_BUILD": None, "GITHUB_ACTIONS": "true", "CI": "true", "GITHUB_RUN_ID": "100", "GITHUB_JOB": "j"}
+    for name in ("build", "workers"):
+        for args in ([], ["--fail-if", "rows<1"], ["--since", "1d"]):
+            done = served.shard(name, *args, env=ci)
+            assert done.returncode == 2 and "another pipeline's" in done.stderr and not done.stdout, done.stderr
+        assert served.shard(name, "--build", "c3", env=ci).returncode == 0
+        assert served.shard(name, "--branch", "main", env=ci).returncode == 0
+        done = served.shard(name, "--build", "")
+        assert done.returncode == 2 and "an empty key" in done.stderr, done.stderr
+    assert served.shard("build", "c3", env=ci).returncode == 0
+    done = served.shard("build", "", "--fail-if", "failed>0")
+    assert done.returncode == 2 and "an empty key" in done.stderr, done.stderr
+
+
+def test_gate_of_a_build_that_runs(daemon, tmp_path):
+    """What has not failed yet has not passed; what holds already, holds."""
+    suite, gate = make_suite(tmp_path, {"test_a.py": '''
+        import os, time
+
+        def test_it():
+            end = time.monotonic() + 30
+            while not os.path.exists(os.environ["GATE"]):
+                assert time.monotonic() < end
+                time.sleep(0.01)
+    '''}), tmp_path / "gate"
+    worker = Worker(daemon, suite, env={"GATE": str(gate)})
+    eventually(worker.ran, what="it runs")
+    done = daemon.shard("build", "b1", "--fail-if", "failed>0")
+    assert done.returncode == 2 and "still runs" in done.stderr, done.stderr
+    assert daemon.shard("build", "b1").returncode == 0
+    assert daemon.shard("build", "b1", "--fail-if", "state=running").returncode == 1
+    gate.write_text("")
+    assert worker.wait() == 0, worker.output()
+    assert daemon.shard("wait").returncode == 0
+    assert daemon.shard("build", "b1", "--fail-if", "failed>0").returncode == 0
+
+
 def test_one_build_as_csv(served):
     """A row for the build and one for each worker, in one table: nothing that JSON tells is lost."""
     both, text = rows(served, "build", "c3"), ask(served, "build", "c3", "--csv").stdout
