@@ -24,6 +24,7 @@ struct building {
 };
 
 static int ask_both(struct ask *ask, struct building *building, const char *key);
+static const char *rule_of(const struct options *options);
 static int judge(const struct building *building);
 static int print_json(struct building *building, int code);
 static int on_build(void *arg, const struct answer *answer);
@@ -42,7 +43,7 @@ int history_build(struct options *options, char **words, size_t count, char **co
   struct ask *ask;
   char why[WHY_BYTES];
   (void)command;
-  if (gate_init(&building.gate, options->fail_if, why, sizeof why) != 0) {
+  if (gate_init(&building.gate, rule_of(options), why, sizeof why) != 0) {
     fprintf(stderr, "shard: %s\n", why);
     return EXIT_USAGE;
   }
@@ -62,10 +63,15 @@ int history_build(struct options *options, char **words, size_t count, char **co
   return code == EXIT_OK ? judge(&building) : code;
 }
 
+// A rule that stands in the environment or in shard.yml is about the tables, whose columns a build has not.
+static const char *rule_of(const struct options *options) {
+  return options_source(options, "fail-if") == CONF_FROM_FLAG ? options->fail_if : "";
+}
+
 // A rule that does not hold yet has not passed.
 static int judge(const struct building *building) {
   int code = show_gate(building->options, &building->gate);
-  if (code != EXIT_OK || building->options->fail_if[0] == '\0' || !building->runs) return code;
+  if (code != EXIT_OK || rule_of(building->options)[0] == '\0' || !building->runs) return code;
   fprintf(stderr, "shard: --fail-if does not hold yet, but the build still runs: `shard wait` waits for its end\n");
   return EXIT_USAGE;
 }

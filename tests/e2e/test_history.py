@@ -173,6 +173,10 @@ def test_gates(served):
     done = ask(served, "build", "c3", "--fail-if", "failed > 0", "--json", code=1)
     assert "failed > 0 holds: c3" in done.stderr and json.loads(done.stdout)["build"]
     assert "no column" in ask(served, "build", "c3", "--fail-if", "bar>1", code=2).stderr
+    for rule in ("rate>5%", "rows>0", "no rule"):  # of the environment: for shard flaky, say
+        done = served.shard("build", "c3", env={"SHARD_FAIL_IF": rule})
+        assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert served.shard("flaky", env={"SHARD_FAIL_IF": "rate>5%"}).returncode == 1
     assert "no column" in ask(served, "slow", "--fail-if", "size>1", code=2).stderr
     assert "no rule" in ask(served, "slow", "--fail-if", "size", code=2).stderr
 
