@@ -279,7 +279,7 @@ void spool_found_release(struct spool_found *found) {
 struct spool_reader {
   char *path;
   FILE *in;
-  struct msg_arena *arena;
+  struct msg_arena *arena, *own_arena;  // own_arena NULL: it is the caller's
   uint8_t *body;
   uint64_t at, bytes;  // of the frame being read; of all frames
   Shardd__Frame__BodyCase last;
@@ -323,7 +323,7 @@ struct spool_reader *spool_reader_open(const char *path, char *why, size_t why_s
     usleep(LOOK_US);
     lock = spool_file_lock(fd, LOCK_EX);
   }
-  if (lock == SPOOL_FREE && spool_file_check(in, &bytes) == 0) return spool_reader_new(in, bytes, path);
+  if (lock == SPOOL_FREE && spool_file_check(in, &bytes) == 0) return spool_reader_new(in, bytes, path, NULL);
   snprintf(why, why_size, "%s: %s", path,
            lock != SPOOL_FREE ? locked[lock]
            : ferror(in)       ? "cannot be read"
@@ -339,12 +339,13 @@ int spool_reader_remove(const struct spool_reader *reader) {
   return unlink(reader->path);
 }
 
-struct spool_reader *spool_reader_new(FILE *in, uint64_t bytes, const char *name) {
+struct spool_reader *spool_reader_new(FILE *in, uint64_t bytes, const char *name, struct msg_arena *arena) {
   struct spool_reader *reader = base_calloc(1, sizeof *reader);
   reader->path = base_strdup(name);
   reader->in = in;
   reader->bytes = bytes;
-  reader->arena = msg_arena_new(MSG_ARENA_MAX_BYTES);
+  reader->own_arena = arena ? NULL : msg_arena_new(MSG_ARENA_MAX_BYTES);
+  reader->arena = arena ? arena : reader->own_arena;
   if (!reader->arena) base_die(EXIT_INFRA, "out of memory");
   reader->body = base_malloc(FRAME_MAX_BYTES);
   return reader;
@@ -353,7 +354,7 @@ struct spool_reader *spool_reader_new(FILE *in, uint64_t bytes, const char *name
 void spool_reader_close(struct spool_reader *reader) {
   if (!reader) return;
   (void)fclose(reader->in);
-  msg_arena_free(reader->arena);
+  msg_arena_free(reader->own_arena);
   free(reader->body);
   free(reader->path);
   free(reader);

@@ -55,8 +55,9 @@ struct spool_reader;
 // Looks first whether nobody holds the file, and the whole of it is as it was written: a list with a wrong bit would be
 // another list. Holds it until it is closed. NULL and a message in why.
 struct spool_reader *spool_reader_open(const char *path, char *why, size_t why_size);
-// The first `bytes` of a stream, which it takes over, unlooked; `name` stands in messages.
-struct spool_reader *spool_reader_new(FILE *in, uint64_t bytes, const char *name);
+// The first `bytes` of a stream, which it takes over, unlooked; `name` stands in messages. arena: the caller's, for
+// MSG_ARENA_MAX_BYTES; NULL: one of its own.
+struct spool_reader *spool_reader_new(FILE *in, uint64_t bytes, const char *name, struct msg_arena *arena);
 // Removes the file; not a newer one that a run has put in its place. -1 and errno.
 int spool_reader_remove(const struct spool_reader *reader);
 void spool_reader_close(struct spool_reader *reader);

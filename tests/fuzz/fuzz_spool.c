@@ -1,7 +1,7 @@
 // Files of results that wait for a server: what is read is in order and comes back the same after packing, what is
-// refused says where.
+// refused says where. As a whole file, the same bytes are refused with its name, since their sum is not in it.
 #include "proto/frame.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/fuzz_file.h"
 #include "worker/spool_file.h"
 
 static int rank(const Shardd__Frame *frame) {
@@ -29,14 +29,28 @@ static void check_refused(const char *why) {
     FUZZ_CHECK((unsigned char)*at >= ' ' && *at != 0x7f);
 }
 
+static void check_file(const uint8_t *bytes, size_t n) {
+  char path[FUZZ_PATH_BYTES], why[640] = "";
+  int fd = fuzz_hold(bytes, n, path);
+  struct spool_reader *reader = spool_reader_open(path, why, sizeof why);
+  if (reader == NULL) {
+    fuzz_check_harmless(why);
+    FUZZ_CHECK(strstr(why, path) != NULL);
+  }
+  spool_reader_close(reader);
+  close(fd);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
+  static struct msg_arena *arena;  // it is large
   char why[640] = "";
   const Shardd__Frame *frame;
   int got, last = 0;
   char *copy = base_memdup0(bytes, n);
   FILE *in = n > 0 ? fmemopen(copy, n, "r") : fopen("/dev/null", "re");
   FUZZ_CHECK(in != NULL);
-  struct spool_reader *reader = spool_reader_new(in, n, "t.spool");
+  if (arena == NULL) arena = msg_arena_new(MSG_ARENA_MAX_BYTES);
+  struct spool_reader *reader = spool_reader_new(in, n, "t.spool", arena);
   while ((got = spool_reader_next(reader, &frame, why, sizeof why)) > 0)
     check_frame(frame, &last);
   if (got < 0) {
@@ -45,6 +59,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
     FUZZ_CHECK(last == 5);
   }
   spool_reader_close(reader);
+  check_file(bytes, n);
   free(copy);
   return 0;
 }
