@@ -1,6 +1,7 @@
 // Memory for libevent and libcrypto. Called by both mains. An event that could not be made would else be added all the
 // same, and libcrypto's own start goes through a null pointer. The end is at once, without what exit() runs: libcrypto
-// would wait there for a lock that it holds here. Must not know what the libraries are used for.
+// would wait there for a lock that it holds here. libevent also ends a program by itself, with 1, which of a worker
+// says that tests failed. Must not know what the libraries are used for.
 #include "config/memory.h"
 
 #include <event2/event.h>
@@ -40,7 +41,13 @@ static void on_crypto_free(void *old, const char *file, int line) {
   free(old);
 }
 
+static void on_fatal(int code) {
+  (void)code;  // what is wrong was said
+  exit(EXIT_INFRA);
+}
+
 void memory_never_fails(void) {
+  event_set_fatal_callback(on_fatal);
   event_set_mem_functions(on_malloc, on_realloc, free);
   (void)CRYPTO_set_mem_functions(on_crypto_malloc, on_crypto_realloc,
                                  on_crypto_free);  // it says no when it is too late

@@ -3,7 +3,8 @@
 #ifndef CONFIG_MEMORY_H
 #define CONFIG_MEMORY_H
 
-// Makes libevent and libcrypto end the program when memory is out. First thing in a main, before either is used.
+// Makes libevent and libcrypto end the program with EXIT_INFRA when memory is out, and libevent when it gives up for
+// another reason. First thing in a main, before either is used.
 void memory_never_fails(void);
 
 #endif
