@@ -156,8 +156,8 @@ SPAN ?= 60
 chaos: all chaos-programs
 	@tests/deps.sh test
 	tests/chaos/chaos.py --seconds $(SPAN) --seed $(SEED) $(BUILD)
-	SHARD_BUILD_DIR=$(BUILD) /usr/bin/python3 -m pytest -q -p no:cacheprovider -rs tests/chaos/test_chaos.py tests/chaos/test_time.py \
-	  tests/chaos/test_resume.py tests/chaos/test_restart.py
+	SHARD_BUILD_DIR=$(BUILD) /usr/bin/python3 -m pytest -q -p no:cacheprovider -rs $(addprefix tests/chaos/,test_chaos.py \
+	  test_scarce.py test_time.py test_resume.py test_restart.py)
 
 # A daemon that runs for long, LASTING seconds; what stays of it must stay the same.
 LASTING ?= 900
@@ -179,7 +179,8 @@ valgrind:
 # Branches of core, protocol and store that the unit tests, the chaos tests and some of the end-to-end tests take.
 COVERAGE_TESTS := $(subst $(space),$(comma),$(foreach t,e2e/test_build e2e/test_kill e2e/test_admin e2e/test_ci_env \
   e2e/test_shortage e2e/test_errors e2e/test_history e2e/test_quarantine e2e/test_upkeep e2e/test_import e2e/test_fallback \
-  e2e/test_kept e2e/test_sick e2e/test_attacks e2e/test_marks chaos/test_powercut chaos/test_chaos fuzz/test_fuzz,tests/$(t).py))
+  e2e/test_kept e2e/test_sick e2e/test_attacks e2e/test_marks chaos/test_powercut chaos/test_chaos chaos/test_scarce \
+  fuzz/test_fuzz,tests/$(t).py))
 coverage:
 	@tests/deps.sh build test
 	@rm -rf build/coverage
@@ -195,7 +196,7 @@ torture:
 	$(MAKE) powercut CUTS=1000000
 	$(MAKE) kill ROUNDS=10000
 	$(MAKE) kill-real
-	$(MAKE) chaos SPAN=3600
+	SHARD_EVERY=7 $(MAKE) chaos SPAN=3600
 	$(MAKE) fuzz SECONDS=3600
 	$(MAKE) soak
 	$(MAKE) tsan

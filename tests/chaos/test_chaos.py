@@ -2,7 +2,6 @@
 clock, time itself, the network."""
 import errno
 import os
-import random
 import re
 import shutil
 import signal
@@ -15,40 +14,17 @@ import pytest
 import queuecheck
 import shardlib
 from proxy import Faults, Ledger, Proxy
-from shardlib import attempts, codes, eventually, make_suite, outputs, start_workers, verdicts
+from shardlib import attempts, codes, eventually, make_suite, outputs, start_workers
+from storms import IDS, SCRIPT, SHIM, SHORT, SUITE, shim, shimmed_daemon, workers_of
 from wire import Wire, kind
 
 HERE = shardlib.ROOT / "tests/chaos"
-SHIM = str(shardlib.BUILD_DIR / "chaos/shim.so")
-SHORT = {"lease_ttl": "600ms", "heartbeat": "200ms"}
-IDS = ["t%02d" % i for i in range(40)]
-SCRIPT = 'n=0\nfor id; do n=$((n + 1)); sleep 0.005; echo "ok $n - $id"; done\necho "1..$n"\n'
-COMMAND = ["sh", "tests.sh"]
-ARGS = ["--runner", "command", "--results", "tap", "--list-file", "ids"]
 HOUR_S = 3600
 
 
 @pytest.fixture
 def suite(tmp_path):
-    return make_suite(tmp_path, {"ids": "\n".join(IDS) + "\n", "tests.sh": SCRIPT})
-
-
-def shim(program, call, at=0, times=1, number=errno.EIO, **more):
-    return dict(LD_PRELOAD=SHIM, SHIM_PROGRAM=program, SHIM_CALL=call, SHIM_AT=str(at), SHIM_TIMES=str(times),
-                SHIM_ERRNO=str(number), **{key: str(value) for key, value in more.items()})
-
-
-def shimmed_daemon(tmp_path, **fault):
-    """Started with a fault, on a database that was made without; `healthy` is the environment without it."""
-    daemon = shardlib.Daemon(tmp_path, **SHORT)
-    with daemon:
-        assert daemon.stop() == 0
-    daemon.healthy, daemon.env = daemon.env, dict(daemon.env, **fault)
-    return daemon.start()
-
-
-def workers_of(daemon, suite, n=2, **more):
-    return start_workers(n, daemon, suite, args=ARGS, command=COMMAND, **more)
+    return make_suite(tmp_path, SUITE)
 
 
 def test_spoilt_connections():
@@ -87,60 +63,6 @@ def test_a_full_disk_is_waited_for(tmp_path, suite):
     assert "store_full" in daemon.log()
     assert daemon.stop() == 0
     assert queuecheck.check(daemon.database, ledger, shardlib.BUILD, dict.fromkeys(IDS, 1)).lost == 0
-
-
-def test_no_descriptors_for_a_while(tmp_path, suite):
-    daemon = shardlib.Daemon(tmp_path, **SHORT)
-    daemon.env = dict(daemon.env, **shim("shardd", "accept4", 2, times=3, number=errno.EMFILE))
-    daemon.start()
-    workers = workers_of(daemon, suite)
-    assert codes(workers) == [0, 0], outputs(workers)
-
-
-def allocations(daemon, suite, tmp_path):
-    count = tmp_path / "count"
-    worker, = workers_of(daemon, suite, n=1, build="count", env=shim("shard", "malloc", SHIM_COUNT=count))
-    assert worker.wait() == 0, worker.output()
-    return int(count.read_text())
-
-
-@pytest.mark.skipif("coverage" in shardlib.BUILD_DIR.name, reason="gcov needs memory, too, when the program ends")
-def test_a_worker_without_memory_is_never_green(tmp_path, suite):
-    """Some allocation fails: the worker ends with 16 and says why; never by a signal, never with 0 for what did not run
-    (0: the allocation was one that its library can do without)."""
-    daemon = shardlib.Daemon(tmp_path, idle_timeout="300ms", **SHORT).start()
-    (suite / "ids").write_text("a\nb\nc\n")
-    total, rng, ended = allocations(daemon, suite, tmp_path), random.Random(5), []
-    for n in sorted(rng.sample(range(1, total), 40)):
-        worker, = workers_of(daemon, suite, n=1, build="b%d" % n, env=shim("shard", "malloc", n, number=errno.ENOMEM))
-        ended.append(worker.wait(30))
-        assert ended[-1] in (0, 16), (n, ended[-1], worker.output())
-        if ended[-1] == 0:
-            assert set(verdicts(daemon, "b%d" % n).values()) == {"passed"}
-        else:
-            assert "memory" in worker.output() or "cannot" in worker.output(), (n, worker.output())
-    assert 16 in ended
-
-
-def test_a_daemon_without_memory_ends_and_comes_back(tmp_path, suite):
-    (suite / "ids").write_text("\n".join(IDS[:6]) + "\n")
-    for n in (300, 1200, 2500, 4000, 5000, 6000, 7000):
-        place = tmp_path / str(n)
-        place.mkdir()
-        daemon, ledger = shardlib.Daemon(place, **SHORT), Ledger()
-        healthy = daemon.env
-        daemon.env = dict(healthy, **shim("shardd", "malloc", n, number=errno.ENOMEM))
-        daemon.start(ready=False)
-        with Proxy("unix:%s/p" % place, daemon.address, hear=ledger) as proxy:
-            worker, = workers_of(daemon, suite, n=1, env={"SHARD_SERVER": proxy.address})
-            eventually(lambda: not daemon.running() or not worker.running())
-            if not daemon.running():
-                assert daemon.process.wait() == 16, (n, daemon.log())
-                daemon.env = healthy
-                daemon.start()
-            assert worker.wait() == 0, (n, worker.output())
-        queuecheck.check(daemon.database, ledger, shardlib.BUILD, dict.fromkeys(IDS[:6], 1))
-        daemon.kill()
 
 
 # ---- time
