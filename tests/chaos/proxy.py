@@ -91,7 +91,7 @@ class Proxy:
 
     def __init__(self, address, server, hear=None, faults=None):
         self.address, self.server, self.hear, self.faults = address, server, hear, faults or Faults()
-        self.error, self.count, self.silent, self.writers = None, 0, 0, set()
+        self.error, self.count, self.silent, self.shut, self.writers = None, 0, 0, False, set()
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self._run, daemon=True)
 
@@ -117,6 +117,14 @@ class Proxy:
         connects again is served."""
         self.silent = self.count
 
+    def close(self):
+        """Resets every connection, and those that come, until open()."""
+        self.shut = True
+        self.drop_all()
+
+    def open(self):
+        self.shut = False
+
     def _run(self):
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
@@ -139,6 +147,8 @@ class Proxy:
         self.count += 1
         where, number = place(self.server), self.count
         try:
+            if self.shut:
+                raise ConnectionRefusedError
             connect = asyncio.open_unix_connection if "path" in where else asyncio.open_connection
             back_reader, back_writer = await connect(limit=PIECE_BYTES, **where)
         except OSError:
