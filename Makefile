@@ -157,7 +157,7 @@ chaos: all chaos-programs
 	@tests/deps.sh test
 	tests/chaos/chaos.py --seconds $(SPAN) --seed $(SEED) $(BUILD)
 	SHARD_BUILD_DIR=$(BUILD) /usr/bin/python3 -m pytest -q -p no:cacheprovider -rs $(addprefix tests/chaos/,test_chaos.py \
-	  test_scarce.py test_time.py test_resume.py test_restart.py)
+	  test_scarce.py test_readonly.py test_time.py test_resume.py test_restart.py)
 
 # A daemon that runs for long, LASTING seconds; what stays of it must stay the same.
 LASTING ?= 900
