@@ -129,7 +129,8 @@ def test_a_worker_without_descriptors_is_never_green(tmp_path, suite, monkeypatc
     ended = {}
     for count in range(4, 20):
         command, build = few_descriptors(tmp_path, count, monkeypatch), "b%d" % count
-        worker = shardlib.Worker(daemon, suite, build=build, args=[*ARGS, "--connect-timeout", "300ms"], command=command)
+        worker = shardlib.Worker(daemon, suite, build=build, command=command,
+                                 args=[*ARGS, "--connect-timeout", "300ms"])
         ended[count] = worker.wait(30)
         if ended[count] == 0:
             assert verdicts(daemon, build) == {"a": "passed", "b": "passed", "c": "passed"}
