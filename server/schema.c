@@ -35,11 +35,16 @@ __asm__(
     "schema_sql_5:\n"
     ".incbin \"server/schema_5.sql\"\n"
     ".byte 0\n"
+    ".hidden schema_sql_6\n"
+    ".global schema_sql_6\n"
+    "schema_sql_6:\n"
+    ".incbin \"server/schema_6.sql\"\n"
+    ".byte 0\n"
     ".popsection\n");
 
-extern const char schema_sql_1[], schema_sql_2[], schema_sql_3[], schema_sql_4[], schema_sql_5[];
+extern const char schema_sql_1[], schema_sql_2[], schema_sql_3[], schema_sql_4[], schema_sql_5[], schema_sql_6[];
 
-static const char *const steps[] = {schema_sql_1, schema_sql_2, schema_sql_3, schema_sql_4, schema_sql_5};
+static const char *const steps[] = {schema_sql_1, schema_sql_2, schema_sql_3, schema_sql_4, schema_sql_5, schema_sql_6};
 static_assert(COUNT_OF(steps) == SCHEMA_VERSION, "one step per version");
 
 const char *schema_step(int version) {

@@ -5,7 +5,7 @@
 
 #include "server/store_impl.h"
 
-enum { PPM = 1000000, WEEK_MS = 7 * STORE_DAY_MS };
+enum { PPM = 1000000, FEW_TESTS = 5000, WEEK_MS = 7 * STORE_DAY_MS };
 
 static const struct rows_column slow_columns[] = {
     {"test", ROWS_TEXT},
@@ -55,6 +55,7 @@ static const struct rows_column state_columns[] = {
 };
 
 static void ask_slow(struct store_asking *ask);
+static uint64_t number_of(struct store_asking *ask, enum store_sql one, enum store_sql all);
 static void ask_flaky(struct store_asking *ask);
 static void ask_broken(struct store_asking *ask);
 static void ask_slower(struct store_asking *ask);
@@ -93,13 +94,18 @@ int store_query_state_of(struct store *store, const struct store_query *query, s
   return store_query_ask(store, query, rows, error, state_columns, COUNT_OF(state_columns), ask_state);
 }
 
-// Shares are of the sum of all expectations: that many workers could share it, if this test were not alone longer.
+// Shares are of the sum of all expectations: that many workers could share it, if this test were not alone longer. The
+// longest are found down the index; but the few that a branch's build ran may all stand at its end.
 static void ask_slow(struct store_asking *ask) {
-  enum store_sql of_total = store_query_suites(ask, SQL_QUERY_TOTAL, SQL_QUERY_TOTAL_ALL, store_int(0));
-  if (of_total == SQL_COUNT) return;
-  uint64_t total_us = store_sql_row(ask->db, of_total) ? store_sql_int(ask->db->stmt[of_total], 0) : 0;
-  sqlite3_reset(ask->db->stmt[of_total]);
-  enum store_sql which = store_query_suites(ask, SQL_QUERY_SLOW, SQL_QUERY_SLOW_ALL, store_int(0));
+  bool narrowed = ask->query->branch != NULL && ask->query->branch[0] != '\0', few = false;
+  if (narrowed) {
+    uint64_t tests = number_of(ask, SQL_QUERY_SLOW_TESTS, SQL_QUERY_SLOW_TESTS_ALL);
+    if (tests == 0) return;
+    few = tests <= FEW_TESTS;
+  }
+  uint64_t total_us = number_of(ask, SQL_QUERY_TOTAL, SQL_QUERY_TOTAL_ALL);
+  enum store_sql which = store_query_suites(ask, few ? SQL_QUERY_SLOW_FEW : SQL_QUERY_SLOW,
+                                            few ? SQL_QUERY_SLOW_FEW_ALL : SQL_QUERY_SLOW_ALL, store_int(0));
   if (which == SQL_COUNT) return;
   sqlite3_stmt *stmt = ask->db->stmt[which];
   while (!store_query_full(ask) && store_sql_row(ask->db, which)) {
@@ -108,6 +114,15 @@ static void ask_slow(struct store_asking *ask) {
     rows_int(ask->rows, total_us ? (int64_t)((double)expected_us / (double)total_us * PPM) : 0);
     rows_int(ask->rows, expected_us ? (int64_t)(total_us / expected_us) : 0);
   }
+}
+
+// What a statement says in its only cell; 0 as well when that is NULL, or an error was noted.
+static uint64_t number_of(struct store_asking *ask, enum store_sql one, enum store_sql all) {
+  enum store_sql which = store_query_suites(ask, one, all, store_int(0));
+  if (which == SQL_COUNT) return 0;
+  uint64_t number = store_sql_row(ask->db, which) ? store_sql_int(ask->db->stmt[which], 0) : 0;
+  sqlite3_reset(ask->db->stmt[which]);
+  return number;
 }
 
 static void ask_flaky(struct store_asking *ask) {

@@ -14,16 +14,30 @@
   " CROSS JOIN suite s ON s.id=b.suite"                                                       \
   " WHERE b.suite" suite " AND b.started_ms>=?4 AND (?5='' OR b.branch=?5) ORDER BY b.id DESC LIMIT ?2 OFFSET ?3"
 
-// Of a branch: what its newest build ran, of those whose results are kept. That build is looked for once.
-#define SLOW(suite)                                                                                          \
+// Of each suite the branch's newest build, of those whose results are kept.
+#define NEWEST(suite)                                                         \
+  "(SELECT max(b.id) FROM build b INDEXED BY build_suite WHERE b.suite" suite \
+  " AND b.branch=?5 AND b.id>=(SELECT min(build) FROM result) GROUP BY b.suite)"
+
+// The columns of those tests alone that are shown.
+#define SLOW(tests)                                                                                          \
   "SELECT t.node, f.path, d.est_us, d.last_us, d.high_us, d.setup_us, d.n, CAST(d.runs7/7*1000 AS INTEGER)," \
-  " CAST(d.cost7/7 AS INTEGER) FROM (SELECT * FROM dur_stat s INDEXED BY dur_stat_slow WHERE suite" suite    \
-  " AND cost_ms>=?4 AND (?5='' OR EXISTS (SELECT 1 FROM result r WHERE r.test=s.test AND r.build IN"         \
-  " (SELECT max(b.id) FROM build b WHERE b.suite" suite                                                      \
-  " AND b.branch=?5"                                                                                         \
-  " AND b.id>=(SELECT min(build) FROM result) GROUP BY b.suite)))"                                           \
-  " ORDER BY est_us DESC LIMIT ?2 OFFSET ?3) d"                                                              \
-  " CROSS JOIN test t ON t.id=d.test LEFT JOIN file_stat f ON f.id=t.file ORDER BY d.est_us DESC"
+  " CAST(d.cost7/7 AS INTEGER) FROM (" tests                                                                 \
+  " ORDER BY s.est_us DESC LIMIT ?2 OFFSET ?3) x CROSS JOIN dur_stat d ON d.test=x.test"                     \
+  " CROSS JOIN test t ON t.id=d.test LEFT JOIN file_stat f ON f.id=t.file ORDER BY x.est_us DESC"
+
+// Down the index until there are enough.
+#define SLOW_WALK(suite)                                                                                             \
+  SLOW("SELECT s.test, s.est_us FROM dur_stat s INDEXED BY dur_stat_slow WHERE s.suite" suite                        \
+       " AND s.cost_ms>=?4 AND (?5='' OR EXISTS (SELECT 1 FROM result r WHERE r.test=s.test AND r.build IN " NEWEST( \
+           suite) "))")
+
+// Of few tests that a branch's build ran, all; they are sorted.
+#define SLOW_FEW(suite)                                                                         \
+  SLOW("SELECT s.test, s.est_us FROM (SELECT DISTINCT test FROM result WHERE build IN " NEWEST( \
+      suite) ") r CROSS JOIN dur_stat s ON s.test=r.test WHERE s.cost_ms>=?4")
+
+#define SLOW_TESTS(suite) "SELECT sum(tests) FROM build WHERE id IN " NEWEST(suite)
 
 // ?6: a week before now. Commits are counted for those alone that are shown.
 #define FLAKY(suite)                                                                                              \
@@ -281,8 +295,12 @@ static const char *const texts[] = {
     [SQL_QUERY_WORKERS] =
         "SELECT idx, node, host, joined_ms, left_ms, tests, failed, busy_us, speed_ppm, iif(sick, 'sick', NULL)"
         " FROM worker WHERE build=?1 AND joined_ms>=?4 ORDER BY idx LIMIT ?2 OFFSET ?3",
-    [SQL_QUERY_SLOW] = SLOW(SUITE_ONE),
-    [SQL_QUERY_SLOW_ALL] = SLOW(SUITES_ALL),
+    [SQL_QUERY_SLOW] = SLOW_WALK(SUITE_ONE),
+    [SQL_QUERY_SLOW_ALL] = SLOW_WALK(SUITES_ALL),
+    [SQL_QUERY_SLOW_FEW] = SLOW_FEW(SUITE_ONE),
+    [SQL_QUERY_SLOW_FEW_ALL] = SLOW_FEW(SUITES_ALL),
+    [SQL_QUERY_SLOW_TESTS] = SLOW_TESTS(SUITE_ONE),
+    [SQL_QUERY_SLOW_TESTS_ALL] = SLOW_TESTS(SUITES_ALL),
     [SQL_QUERY_FLAKY] = FLAKY(SUITE_ONE),
     [SQL_QUERY_FLAKY_ALL] = FLAKY(SUITES_ALL),
     [SQL_QUERY_BROKEN] = BROKEN(SUITE_ONE),

@@ -88,6 +88,41 @@ static void test_builds(void **state) {
   store_close(store);
 }
 
+// What the branch's newest build ran, found from the build when it is small, else along all tests.
+static void test_slow_of_a_branch(void **state) {
+  (void)state;
+  store_close(open_filled());
+  fx_change(
+      "DELETE FROM build WHERE id=2; INSERT INTO test VALUES(99, 1, CAST('other' AS BLOB), NULL, 1, 1);"
+      "INSERT INTO dur_stat(test, suite, n, ring, setup_us, last_us, est_us) VALUES(99, 1, 1, x'', 0, 9, 9999)");
+  for (int big = 0; big < 2; big++) {
+    const char *const suites[] = {"unit", ""};
+    if (big) fx_change("UPDATE build SET tests=5001");
+    struct store *store = fx_open();
+    for (size_t i = 0; i < COUNT_OF(suites); i++) {
+      struct store_query query = query_of(suites[i], 0, 10);
+      struct rows rows = ask(store, store_query_slow, &query);
+      assert_int_equal(rows_count(&rows), 3);
+      rows_release(&rows);
+      query.branch = "main";
+      rows = ask(store, store_query_slow, &query);
+      assert_int_equal(rows_count(&rows), 2);
+      assert_string_equal(fx_cell(&rows, 0, "test"), "t/test_0.py::test_0");
+      rows_release(&rows);
+      query.since_ms = UINT64_C(1) << 60;
+      rows = ask(store, store_query_slow, &query);
+      assert_int_equal(rows_count(&rows), 0);
+      rows_release(&rows);
+      query.since_ms = 0;
+      query.branch = "none";
+      rows = ask(store, store_query_slow, &query);
+      assert_int_equal(rows_count(&rows), 0);
+      rows_release(&rows);
+    }
+    store_close(store);
+  }
+}
+
 static void test_all_suites_of_a_project(void **state) {
   const struct store_build other = {
       .build = 3, .project = "shop", .suite = "integration", .ext = "x", .commit = "", .branch = "", .started_ms = 1};
@@ -344,6 +379,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_builds, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_all_suites_of_a_project, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_workers, fx_setup, fx_teardown),
+      cmocka_unit_test_setup_teardown(test_slow_of_a_branch, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_slow, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_flaky, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_test, fx_setup, fx_teardown),
