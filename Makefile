@@ -89,7 +89,7 @@ unit-%: $(BUILD)/unit/test_%
 
 # ---- benchmarks in C: one program per tests/bench/NAME.c, those without a main apart
 BENCH_SRC := $(wildcard tests/bench/*.c)
-BENCH_PARTS := $(filter $(foreach p,suites virtual peers bench swarm_list swarm_worker rival_kinds,tests/bench/$(p).c), \
+BENCH_PARTS := $(filter $(foreach p,suites virtual peers bench swarm_list swarm_worker rival_kinds narrowed,tests/bench/$(p).c), \
   $(BENCH_SRC))
 BENCH_BIN := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(filter-out $(BENCH_PARTS),$(BENCH_SRC)))
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(call obj,$(BENCH_PARTS)) $(LIBS)

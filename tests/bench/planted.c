@@ -2,9 +2,9 @@
 // it. 50,000 tests in 200 builds of 28 days on eight workers, with two retries: most are sound, and planted among them
 // are tests that fail by chance, that broke, that broke and were fixed, that became slower, that are long, and workers
 // that fell ill. Prints precision and recall of `flaky`, `broken`, `slower`, `slow` and of the sick workers, and the
-// time that each table took in the daemon's own query, whole and narrowed. Records go in as the daemon writes them:
-// store.h, without the wire. A test that fails by chance is due to be named once such failures of the last 14 days
-// weigh two, as the model has it; the fewer builds, the fewer of those that fail seldom are.
+// time that each table took in the daemon's own query, whole and narrowed (narrowed.c). Records go in as the daemon
+// writes them: store.h, without the wire. A test that fails by chance is due to be named once such failures of the last
+// 14 days weigh two, as the model has it; the fewer builds, the fewer of those that fail seldom are.
 //
 //   history FOLDER [JSON [BUILDS [TESTS [SEED]]]]
 #include <math.h>
@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "server/store.h"
+#include "tests/bench/narrowed.h"
 
 enum {
   WORKERS = 8,
@@ -53,10 +54,8 @@ struct history {
   uint32_t *file_of, *unit_of, *row;  // row: ids in the database, by test
   uint32_t builds, tests, files;
   uint64_t random, begin_ms, results;
-  int8_t *sick;        // per build: the sick worker, -1: none
-  bool *outage;        // per build
-  const char *branch;  // what questions are narrowed to; NULL and 0: nothing
-  uint64_t since_ms;
+  int8_t *sick;  // per build: the sick worker, -1: none
+  bool *outage;  // per build
   FILE *json;
   int failures;
 };
@@ -116,13 +115,12 @@ static void make_tests(struct history *h) {
     h->id[i] = base_printf("%s::test_%05u", h->file[i / PER_FILE], i);
     h->test[i].us = usual_us(h, h->test[i].nature);
   }
-  h->sick = base_calloc(h->builds + 1, sizeof *h->sick);
-  h->outage = base_calloc(h->builds + 1, sizeof *h->outage);  // one more, for add_few
+  h->sick = base_calloc(h->builds, sizeof *h->sick);
+  h->outage = base_calloc(h->builds, sizeof *h->outage);
   for (uint32_t i = 0; i < h->builds; i++) {
     h->outage[i] = uniform(h) < 0.01;
     h->sick[i] = !h->outage[i] && uniform(h) < 0.05 ? (int8_t)(next(h) % WORKERS) : -1;
   }
-  h->sick[h->builds] = -1;
 }
 
 // ---- the builds
@@ -197,7 +195,7 @@ static void run_test(struct history *h, uint32_t build, uint32_t i, uint64_t *cl
   }
 }
 
-static void begin_build(struct history *h, uint32_t build, const char *branch, uint64_t at_ms) {
+static void begin_build(struct history *h, uint32_t build, uint64_t at_ms) {
   char ext[16], commit[16];
   (void)snprintf(ext, sizeof ext, "b%04u", build);
   (void)snprintf(commit, sizeof commit, "c%04u", build);
@@ -206,10 +204,10 @@ static void begin_build(struct history *h, uint32_t build, const char *branch, u
                                   .suite = "default",
                                   .ext = ext,
                                   .commit = commit,
-                                  .branch = branch,
+                                  .branch = "main",
                                   .started_ms = at_ms,
                                   .retries = ATTEMPTS - 1,
-                                  .trunk = strcmp(branch, "main") == 0};
+                                  .trunk = true};
   (void)store_put_build(h->store, &row);
   for (uint32_t i = 0; i < WORKERS; i++) {
     char node[8];
@@ -241,7 +239,7 @@ static void weigh_flips(struct history *h, uint32_t build) {
 
 static void run_build(struct history *h, uint32_t build) {
   uint64_t at_ms = h->begin_ms + (uint64_t)build * DAYS * 86400000 / h->builds, clock_us[WORKERS], end_us = 0;
-  begin_build(h, build, "main", at_ms);
+  begin_build(h, build, at_ms);
   for (uint32_t i = 0; i < WORKERS; i++)
     clock_us[i] = at_ms * 1000;
   for (uint32_t i = 0; i < h->tests; i++)
@@ -259,8 +257,6 @@ typedef int table_fn(struct store *store, const struct store_query *query, struc
 
 static struct rows ask(struct history *h, table_fn *table, uint32_t limit, uint64_t after) {
   struct store_query query = {.project = "bench", .suite = "", .test = "", .limit = limit, .after = after};
-  query.branch = h->branch;
-  query.since_ms = h->since_ms;
   struct store_error error;
   struct rows rows;
   if (table(h->store, &query, &rows, &error) != 0) base_die(EXIT_INFRA, "%s", error.text);
@@ -398,53 +394,6 @@ static void look_sick(struct history *h) {
   judge(h, &builds, 0.99, 0.99, 0);
 }
 
-// A branch of its own, whose only build ran a file of the tests.
-static void add_few(struct history *h) {
-  uint32_t tests = h->tests, build = h->builds;  // neither sick nor in an outage
-  uint64_t clock_us[WORKERS], at_ms = base_wall_us() / 1000;
-  for (uint32_t i = 0; i < WORKERS; i++)
-    clock_us[i] = at_ms * 1000;
-  h->tests = PER_FILE;
-  begin_build(h, build, "few", at_ms);
-  for (uint32_t i = 0; i < PER_FILE; i++)
-    run_test(h, build, i, clock_us);
-  h->tests = tests;
-  wait_for(h, store_put_state(h->store, build + 1, COMPLETE, at_ms + 1000, NULL));
-  wait_learned(h);
-}
-
-// The same questions, narrowed: what fits nothing has nothing to stop at.
-static void look_narrowed(struct history *h) {
-  static table_fn *const tables[] = {store_query_flaky, store_query_broken, store_query_slower, store_query_slow};
-  static const char *const names[] = {"flaky", "broken", "slower", "slow"};
-  static const struct {
-    const char *name, *branch;
-    uint64_t age_ms;  // 0: any
-  } forms[] = {{"--branch main", "main", 0},
-               {"--branch few", "few", 0},
-               {"--branch none", "none", 0},
-               {"--since 7d", NULL, UINT64_C(7) * 86400000},
-               {"--since 1ms", NULL, 1}};
-  add_few(h);
-  printf("\n%-14s", "server time");
-  for (size_t i = 0; i < COUNT_OF(tables); i++)
-    printf(" %12s", names[i]);
-  for (size_t f = 0; f < COUNT_OF(forms); f++) {
-    printf("\n%-14s", forms[f].name);
-    h->branch = forms[f].branch;
-    for (size_t i = 0; i < COUNT_OF(tables); i++) {
-      h->since_ms = forms[f].age_ms ? base_wall_us() / 1000 - forms[f].age_ms : 0;
-      uint64_t us = median_us(h, tables[i]);
-      h->failures += us > TARGET_US;
-      printf(" %9.2f ms%s", (double)us / 1000, us > TARGET_US ? " MISSED" : "");
-      if (h->json != NULL) fprintf(h->json, ",\n  \"%s %s\": {\"us\": %ju}", names[i], forms[f].name, (uintmax_t)us);
-    }
-  }
-  printf("\nnarrowed: 20 rows at most, <= %d ms\n", TARGET_US / 1000);
-  h->branch = NULL;
-  h->since_ms = 0;
-}
-
 static void look_at_all(struct history *h) {
   printf("%-14s %7s %7s %7s %7s   %-17s  %-17s  %s\n", "", "planted", "due", "named", "right", "precision", "recall",
          "server time, 20 rows");
@@ -453,7 +402,13 @@ static void look_at_all(struct history *h) {
   (void)look(h, "slower", store_query_slower, SLOWER, SLOWER, NULL, NULL, ALL, 0.99, 0.99);
   (void)look(h, "slow", store_query_slow, LONGEST, LONGEST, NULL, NULL, 0, 0.99, 0.99);
   look_sick(h);
-  look_narrowed(h);
+  const struct narrowed narrowed = {.store = h->store,
+                                    .id = (const char *const *)h->id,
+                                    .file = h->file[0],
+                                    .build = h->builds + 1,
+                                    .target_us = TARGET_US,
+                                    .json = h->json};
+  h->failures += narrowed_look(&narrowed);
 }
 
 static void load(struct history *h) {
