@@ -351,11 +351,19 @@ static int read_attempt(struct reader *r) {
   return 0;
 }
 
+// Some tell the whole name of the ref, and Jenkins' GIT_BRANCH has the remote in front.
+static const char *short_branch(const struct reader *r, const char *branch) {
+  static const char ref[] = "refs/heads/", remote[] = "origin/";
+  if (strncmp(branch, ref, sizeof ref - 1) == 0) branch += sizeof ref - 1;
+  bool jenkins = strcmp(r->row->name, "jenkins") == 0;
+  return jenkins && strncmp(branch, remote, sizeof remote - 1) == 0 ? branch + sizeof remote - 1 : branch;
+}
+
 // What is only told to people is cut where it is too long.
 static void read_facts(struct reader *r) {
   const char *commit = first_of(r, r->row->commit, NULL), *branch = first_of(r, r->row->branch, NULL);
   if (commit) copy_cut(r->info->commit, sizeof(r->info->commit), commit);
-  if (branch) copy_cut(r->info->branch, sizeof(r->info->branch), branch);
+  if (branch) copy_cut(r->info->branch, sizeof(r->info->branch), short_branch(r, branch));
   const char *flag = get(r, r->row->fork_flag), *from = get(r, r->row->fork_pair[0]),
              *to = get(r, r->row->fork_pair[1]);
   r->info->fork = (flag && strcasecmp(flag, "false") != 0) || (from && to && strcmp(from, to) != 0);
