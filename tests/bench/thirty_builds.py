@@ -15,7 +15,7 @@ from shardlib import Daemon, codes, end_all, eventually, make_suite, start_worke
 
 # builds by chance, the first of them in which a test is broken, and what the chances are drawn from.
 Plan = collections.namedtuple("Plan", "builds breaks seed")
-LONG, SHORT = Plan(30, 24, ""), Plan(9, 8, "61 ")
+LONG, SHORT = Plan(30, 24, ""), Plan(9, 8, "246 ")
 FLAKY = {"tests/test_%d.py::test_by_chance[%d]" % (i, i) for i in range(4)}
 BROKEN = "tests/test_0.py::test_breaks"
 SUITE = """

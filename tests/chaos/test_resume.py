@@ -121,11 +121,13 @@ def test_a_result_of_a_lease_that_ended_long_ago(tmp_path, away):
     daemon, proxy, worker = away()
     with Wire(daemon.address) as beside:
         beside.hello(project=PROJECT, build=BUILD, node="beside")
-        leases = [leased(beside), leased(beside)]
-        assert [list(lease.test) for lease in leases] == [[1], [0]]
+        own = leased(beside)
+        assert list(own.test) == [1]
+        beside.wait_ack(beside.results(own.lease, [1]))
+        lost = leased(beside)
+        assert list(lost.test) == [0]
         come_back(tmp_path, proxy, worker)
-        assert list(awaited(beside, "revoke").revoke.lease) == [leases[1].lease]
-        beside.wait_ack(beside.results(leases[0].lease, [1]))
+        assert list(awaited(beside, "revoke").revoke.lease) == [lost.lease]
         assert worker.wait() == 0, worker.output()
     assert "event=worker_back build=1 worker=0 revoked=1" in daemon.log()
     assert settled(daemon) == dict(zip(NAMES, ["0", "beside"])) and worker.ran() == NAMES[:1]

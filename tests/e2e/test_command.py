@@ -136,7 +136,7 @@ def test_the_list_is_asked_for_once(daemon, tmp_path):
 
 @pytest.mark.parametrize("listing, said", [
     ("ls of-nothing; exit 4", "exit status 4"),
-    ("echo a; echo a", "'a'"),
+    ("echo a; echo a", '"a"'),
     ("printf 'a\\000b\\n'", "NUL"),
     ("head -c 5000 /dev/zero | tr '\\0' x", "4096"),
     ("kill -9 $$", "SIGKILL"),
