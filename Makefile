@@ -243,9 +243,11 @@ demo:
 	@tests/demo.sh $(BUILD)
 
 # With the sanitizers every unit test, and of the end-to-end tests those that take the daemon and the workers through
-# their whole lives.
+# their whole lives; with that for threads the tests of the store, which has one.
 JOBS ?= 2
 ASAN := build/address-undefined
+TSAN := build/thread
+TSAN_UNIT := test_store test_store_crash test_store_learn test_store_mute test_store_query
 ASAN_E2E := tests/e2e/test_build.py,tests/e2e/test_kill.py,tests/e2e/test_local.py
 ASAN_CHAOS := tests/chaos/test_powercut.py,tests/sim/test_sim.py::test_all_invariants_hold,tests/fuzz
 check:
@@ -253,8 +255,9 @@ check:
 	@$(MAKE) --no-print-directory -j$(JOBS) all unit-programs chaos-programs fuzz-programs bench-programs
 	@$(MAKE) --no-print-directory -j$(JOBS) SAN=address,undefined BUILD=$(ASAN) WERROR=1 all unit-programs \
 	  chaos-programs fuzz-programs
+	@$(MAKE) --no-print-directory -j$(JOBS) SAN=thread BUILD=$(TSAN) $(TSAN_UNIT:%=$(TSAN)/unit/%)
 	@tests/check.py --unit $(BUILD) --e2e $(BUILD) tests/test_checks.py,tests/e2e,tests/sim,tests/chaos,tests/fuzz --unit $(ASAN) \
-	  --e2e $(ASAN) $(ASAN_E2E),$(ASAN_CHAOS)
+	  --e2e $(ASAN) $(ASAN_E2E),$(ASAN_CHAOS) --unit $(TSAN) $(subst $(space),$(comma),$(TSAN_UNIT))
 
 unit-programs: $(UNIT_BIN)
 
@@ -264,11 +267,11 @@ unit: unit-programs
 e2e: all chaos-programs fuzz-programs bench-programs
 	@tests/check.py --e2e $(BUILD) tests/test_checks.py,tests/e2e,tests/sim,tests/chaos,tests/fuzz
 
-# The threads of the store, under ThreadSanitizer: all unit tests, and the daemon with it in a few end-to-end tests.
+# All unit tests under ThreadSanitizer, and the daemon with it in a few end-to-end tests.
 tsan:
 	@tests/deps.sh build test
-	@$(MAKE) --no-print-directory -j$(JOBS) SAN=thread BUILD=build/thread all unit-programs
-	@tests/check.py --unit build/thread --e2e build/thread tests/e2e/test_build.py
+	@$(MAKE) --no-print-directory -j$(JOBS) SAN=thread BUILD=$(TSAN) all unit-programs
+	@tests/check.py --unit $(TSAN) --e2e $(TSAN) tests/e2e/test_build.py
 
 # ---- lint: each part is a target of its own; all of them run even when one fails
 LINT_C := $(wildcard $(foreach d,server worker proto config tests/unit tests/bench tests/sim tests/chaos tests/fuzz,$(d)/*.c))

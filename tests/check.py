@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 """Runs unit programs and end-to-end tests, and adds up what they report: the work of `make check`, `unit` and `e2e`.
 
-    check.py [--unit FOLDER]… [--e2e FOLDER [pytest's arguments,…]]…
+    check.py [--unit FOLDER [NAMES,…]]… [--e2e FOLDER [pytest's arguments,…]]…
 
-FOLDER is a build folder; arguments of pytest follow it, divided by commas, default tests/e2e. The last line is
+FOLDER is a build folder; behind it, divided by commas, stand names of unit programs, default all, or arguments of
+pytest, default tests/e2e. The last line is
 "N passed, N failed, N skipped", alone; 1 is returned when anything failed or nothing ran.
 """
 import os
@@ -20,7 +21,7 @@ from collections import Counter
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PYTHON = "/usr/bin/python3"
 UNIT_LIMIT_S = 300
-SIDE_BY_SIDE = min(os.cpu_count() or 1, 4)  # end-to-end tests wait more than they work
+SIDE_BY_SIDE = min(2 * (os.cpu_count() or 1), 4)  # end-to-end tests wait more than they work
 CMOCKA = {"passed": re.compile(r"^\[  PASSED  \] (\d+) test", re.M),
           "failed": re.compile(r"^\[  FAILED  \] [^\n]*?(\d+) test\(s\)", re.M),
           "skipped": re.compile(r"^\[  SKIPPED \] [^\n]*?(\d+) test\(s\)", re.M)}
@@ -53,10 +54,10 @@ def run_unit(program, env):
     return count
 
 
-def unit(folder):
-    """Each program tests/unit/test_NAME.c made, in turn; a missing one is a failure."""
+def unit(folder, names):
+    """Each program that tests/unit/test_NAME.c made, or those named, in turn; a missing one is a failure."""
     env = dict(SANITIZERS, **os.environ)
-    names = sorted(path.stem for path in (ROOT / "tests/unit").glob("test_*.c"))
+    names = names or sorted(path.stem for path in (ROOT / "tests/unit").glob("test_*.c"))
     total = Counter()
     for name in names:
         program = folder / "unit" / name
@@ -97,13 +98,13 @@ def say(count):
 
 
 def parts(argv):
-    """(kind, folder, pytest's arguments) of each part asked for."""
+    """(kind, folder, names or pytest's arguments) of each part asked for."""
     words = iter(argv)
     found = []
     for word in words:
         if word in ("--unit", "--e2e"):
-            found.append((word[2:], pathlib.Path(next(words)).resolve(), ["tests/e2e"]))
-        elif found and found[-1][0] == "e2e":
+            found.append((word[2:], pathlib.Path(next(words)).resolve(), ["tests/e2e"] if word == "--e2e" else []))
+        elif found:
             found[-1] = (*found[-1][:2], word.split(","))
         else:
             sys.exit(f"{argv}: {word} is neither --unit nor --e2e; see the first lines of tests/check.py")
@@ -116,7 +117,7 @@ def main(argv):
     for kind, folder, args in parts(argv[1:]):
         print(f"{kind} tests, {os.path.relpath(folder, ROOT)}", flush=True)
         begin = time.monotonic()
-        count = unit(folder) if kind == "unit" else e2e(folder, args)
+        count = unit(folder, args) if kind == "unit" else e2e(folder, args)
         lines.append(f"  {kind:5} {os.path.relpath(folder, ROOT):28} {say(count)}, {time.monotonic() - begin:.0f} s")
         total += count
     print("\n".join(lines))
