@@ -1,6 +1,7 @@
 """The benchmarks do not rot: each part measures something tiny and leaves its rows, by the keys that the table reads.
 Whether a target is met is no matter here. Needs `make bench-programs`, and of the packages only those of the tests."""
 import json
+import math
 import os
 import subprocess
 import sys
@@ -52,7 +53,8 @@ def test_part(build, part):
     assert set(rows) == wanted - OUT.get(part, set())
     for row in rows.values():
         assert row["verdict"] in ("met", "machine", "MISSED", "SKIPPED")
-        assert row["verdict"] == "SKIPPED" or (row["figure"] > 0 and row["target"] > 0)
+        # A figure may be a difference of times, and below zero on a machine that does other things as well.
+        assert row["verdict"] == "SKIPPED" or (math.isfinite(row["figure"]) and row["target"] > 0)
     assert not list(build.glob("bench-????????")), "a folder of the benchmark was left"
 
 
