@@ -17,6 +17,7 @@ import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PYTHON = "/usr/bin/python3"
@@ -39,6 +40,9 @@ def count_cmocka(output, code):
 
 
 def run_unit(program, env):
+    """(outcomes, what to print)."""
+    if not program.exists():
+        return Counter(failed=1), f"  {program.name:28} is not built in {program.parent}"
     try:
         done = subprocess.run([program], env=env, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, timeout=UNIT_LIMIT_S, check=False)
@@ -48,24 +52,19 @@ def run_unit(program, env):
     count = count_cmocka(output, code)
     if not sum(count.values()):
         count["failed"], output = 1, output + "\nreported no test at all\n"
-    if count["failed"]:
-        print(output)
-    print(f"  {program.name:28} {say(count)}{'' if code == 0 else f', ended with {code}'}", flush=True)
-    return count
+    said = f"  {program.name:28} {say(count)}{'' if code == 0 else f', ended with {code}'}"
+    return count, f"{output}\n{said}" if count["failed"] else said
 
 
 def unit(folder, names):
-    """Each program that tests/unit/test_NAME.c made, or those named, in turn; a missing one is a failure."""
+    """Each program that tests/unit/test_NAME.c made, or those named, one a core; a missing one is a failure."""
     env = dict(SANITIZERS, **os.environ)
     names = names or sorted(path.stem for path in (ROOT / "tests/unit").glob("test_*.c"))
     total = Counter()
-    for name in names:
-        program = folder / "unit" / name
-        if program.exists():
-            total += run_unit(program, env)
-        else:
-            print(f"  {name:28} is not built in {folder}")
-            total["failed"] += 1
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for count, said in pool.map(lambda name: run_unit(folder / "unit" / name, env), names):
+            print(said, flush=True)
+            total += count
     return total
 
 
