@@ -45,10 +45,11 @@ int gate_feed(struct gate *gate, const struct answer *answer, char *why, size_t 
   if (column < 0 || read_value(gate, type, &value) != 0) {
     char shown[sizeof gate->column * 4 + 3];
     (void)snprintf(why, why_size,
-                   column < 0 ? "--fail-if: there is no column %s here"
-                              : "--fail-if: %s cannot be "
-                                "compared with that: 30s for a duration, 5%% for a share, 7d for an age, else a number, "
-                                "without places where whole ones are counted",
+                   column < 0
+                       ? "--fail-if: there is no column %s here"
+                       : "--fail-if: %s cannot be "
+                         "compared with that: 30s for a duration, 5%% for a share, 7d for an age, else a number, "
+                         "without places where whole ones are counted",
                    base_quote(shown, sizeof shown, gate->column, strlen(gate->column)));
     return -1;
   }

@@ -356,7 +356,6 @@ def test_rests_of_the_killed(daemon, tmp_path):
     assert sorted(path.name for path in spool(tmp_path).iterdir()) == names[1:]
 
 
-
 def test_folder_removed_meanwhile(away, tmp_path):
     """It is made again for the next file."""
     worker = half_done(away, tmp_path)

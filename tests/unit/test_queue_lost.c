@@ -154,12 +154,8 @@ static void test_leaving_charges_nobody(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      TEST(test_lost_three_times),
-      TEST(test_suspects_run_alone),
-      TEST(test_suspects_in_parts),
-      TEST(test_two_workers_are_two_deaths),
-      TEST(test_one_worker_is_one_death),
-      TEST(test_late_failure_is_not_held),
+      TEST(test_lost_three_times),           TEST(test_suspects_run_alone),      TEST(test_suspects_in_parts),
+      TEST(test_two_workers_are_two_deaths), TEST(test_one_worker_is_one_death), TEST(test_late_failure_is_not_held),
       TEST(test_leaving_charges_nobody),
   };
   return cmocka_run_group_tests_name("queue_lost", tests, NULL, NULL);
