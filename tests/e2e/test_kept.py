@@ -294,7 +294,10 @@ def test_no_locks(daemon, tmp_path):
 
 
 def submitting(daemon, tmp_path):
-    """A submit that has the file and waits for the daemon, which is stopped."""
+    """(the file of a killed run, a submit that has it and waits for the daemon, which is stopped)."""
+    cut_off(daemon, tmp_path).kill()
+    path, = kept(tmp_path)
+    daemon.start()
     daemon.process.signal(signal.SIGSTOP)
     process = shardlib.Process([shardlib.SHARD, "submit", "--spool", str(spool(tmp_path))], tmp_path / "submit",
                                shardlib.clean_env(SHARD_SERVER=daemon.address))
@@ -304,16 +307,12 @@ def submitting(daemon, tmp_path):
         with contextlib.suppress(OSError):
             return any(os.readlink(fds + fd).startswith("socket:") for fd in os.listdir(fds))
     eventually(connects, what="it has read the file")
-    return process
+    return path, process
 
 
 def test_two_submits(daemon, tmp_path):
     """The second says that there is something, and that it is in hand."""
-    worker = cut_off(daemon, tmp_path)
-    worker.kill()
-    path, = kept(tmp_path)
-    daemon.start()
-    first = submitting(daemon, tmp_path)
+    path, first = submitting(daemon, tmp_path)
     done = submit(daemon, tmp_path)
     assert done.returncode == 0 and "1 file is in use by a run or another submit" in done.stderr, done.stderr
     done = daemon.shard("submit", path)
@@ -325,11 +324,7 @@ def test_two_submits(daemon, tmp_path):
 
 def test_a_newer_file_stays(daemon, tmp_path):
     """Where locks do not help, a run may put a newer file in the place of the one that is being handed over."""
-    worker = cut_off(daemon, tmp_path)
-    worker.kill()
-    path, = kept(tmp_path)
-    daemon.start()
-    process = submitting(daemon, tmp_path)
+    path, process = submitting(daemon, tmp_path)
     newer = path.with_name("newer")
     newer.write_bytes(path.read_bytes())
     newer.rename(path)
