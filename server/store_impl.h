@@ -21,6 +21,7 @@ enum {
   STORE_LEARN_ROWS = 10000,  // rows read in one step before
   STORE_LEARN_BUILDS = 50,   // other builds of the commit that count for flips
   STORE_KEEP_SLICE = 20000,  // results dropped in one transaction
+  STORE_KEEP_BUILDS = 100,   // builds dropped in one transaction
   STORE_DAY_MS = 86400000,
   STORE_PLENTY_BYTES = 64 << 20,  // free beside a new ballast: the disk is no longer tight
   STORE_LEARN_BYTES = 1 << 20,    // of one slice of learning, roughly
@@ -274,6 +275,7 @@ struct store {
   struct store_learn learn;
   int wal_pages;
   bool learn_due, keep_due;
+  bool kept;  // the last slice of background work was retention's
   bool tight;
   uint64_t idle_at_us;   // next look at retention and ballast
   uint64_t retry_at_us;  // no background work before (the disk was full)

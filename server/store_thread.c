@@ -155,12 +155,14 @@ static void background(struct store *store) {
     store->keep_due = true;
     store_room_look(store);
   }
-  if (store->learn_due && store->tight && !store_room_enough(store, STORE_LEARN_BYTES))
+  // In turn: where builds never stop ending, there is always something to learn.
+  store->kept = store->keep_due && (!store->learn_due || !store->kept);
+  if (store->kept)
+    store->keep_due = store->keep_results_us > 0 && store_keep_slice(store);
+  else if (store->learn_due && store->tight && !store_room_enough(store, STORE_LEARN_BYTES))
     store->retry_at_us = now + STORE_RETRY_US;
   else if (store->learn_due)
     store->learn_due = store_learn_slice(store);
-  else if (store->keep_due)
-    store->keep_due = store->keep_results_us > 0 && store_keep_slice(store);
   checkpoint(store);
 }
 

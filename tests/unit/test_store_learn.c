@@ -1,6 +1,7 @@
 // Unit tests of what closed builds teach, of its happening exactly once, and of retention.
 #include <sys/wait.h>
 
+#include "server/store_impl.h"
 #include "tests/unit/store_fixture.h"
 
 static struct estimate_history history_of(struct store *store, const char *id) {
@@ -374,6 +375,66 @@ static void test_retention(void **state) {
   store_close(store);
 }
 
+// Learning does not keep retention waiting: the old build goes while the other still has all of its slices to come.
+static void test_retention_takes_turns(void **state) {
+  (void)state;
+  struct store *store = fx_open();
+  fx_build(store, 1, "old", "");
+  store_listed_free(fx_list(store, 1, 3, 3));
+  fx_put(store, 1, 1, FX_PASSED, 1, true);
+  fx_wait(store, store_put_state(store, 1, FX_COMPLETE, base_wall_us() / 1000 - 3600 * 1000, NULL));
+  fx_learned(store);
+  put_many(store, 2, "new");
+  store_close(store);
+  fx_change(
+      "UPDATE build SET state=3, ended_ms=unixepoch() * 1000 WHERE id=2;"
+      "CREATE TABLE seen(learned_round);"
+      "CREATE TRIGGER see AFTER UPDATE OF purged ON build BEGIN"
+      " INSERT INTO seen SELECT learned_round FROM build WHERE id=2; END");
+  fx_options.keep_results_us = 60ull * 1000000;
+  store = fx_open();
+  fx_learned(store);
+  while (fx_number("SELECT count(*) FROM seen") == 0)
+    continue;
+  assert_int_equal(fx_number("SELECT max(learned_round) FROM seen"), 0);
+  assert_int_equal(fx_number("SELECT learned_round FROM build WHERE id=2"), 1);
+  store_close(store);
+}
+
+// More results and more builds than go in one transaction: a build is cut in the middle, and the next slice has the
+// rest.
+static void test_retention_in_slices(void **state) {
+  enum { BIG = 3, BUILDS = BIG + STORE_KEEP_BUILDS + 1 };
+  (void)state;
+  struct store *store = fx_open();
+  for (uint64_t build = 1; build <= BUILDS; build++) {
+    char ext[16];
+    (void)snprintf(ext, sizeof ext, "%ju", (uintmax_t)build);
+    if (build <= BIG)
+      put_many(store, build, ext);
+    else
+      fx_build(store, build, ext, "");
+    store_put_state(store, build, FX_COMPLETE, 1000 + build, NULL);
+  }
+  fx_build(store, BUILDS + 1, "new", "");
+  store_listed_free(fx_list(store, BUILDS + 1, 2, 2));
+  fx_put(store, BUILDS + 1, 1, FX_PASSED, 1, true);
+  fx_wait(store, store_put_state(store, BUILDS + 1, FX_COMPLETE, base_wall_us() / 1000, NULL));
+  fx_learned(store);
+  assert_int_equal(fx_number("SELECT count(*) FROM result"), BIG * MANY + 1);
+  assert_true(BIG * MANY > STORE_KEEP_SLICE && (BIG - 1) * MANY < STORE_KEEP_SLICE);
+  store_close(store);
+  fx_options.keep_results_us = 60ull * 1000000;
+  store = fx_open();
+  while (fx_number("SELECT sum(purged) FROM build") < BUILDS)
+    continue;
+  assert_int_equal(fx_number("SELECT count(*) FROM result"), 1);
+  assert_int_equal(fx_number("SELECT purged FROM build WHERE ext='new'"), 0);
+  assert_int_equal(fx_number("SELECT count(*) FROM list"), 1);
+  assert_int_equal(fx_number("SELECT min(runs) + max(runs) FROM flake_stat WHERE test>2"), 2 * BIG);
+  store_close(store);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_only_settled_passes_teach, fx_setup, fx_teardown),
@@ -387,6 +448,8 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_goes_on_after_a_stop, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_goes_on_after_a_kill, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_retention, fx_setup, fx_teardown),
+      cmocka_unit_test_setup_teardown(test_retention_takes_turns, fx_setup, fx_teardown),
+      cmocka_unit_test_setup_teardown(test_retention_in_slices, fx_setup, fx_teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
