@@ -24,7 +24,7 @@ enum {
 struct store_options {
   const char *path;          // the database; FILE-wal, FILE-shm, FILE.lock, FILE.ballast stand beside it
   uint64_t ballast_bytes;    // kept free for the day the disk is full; 0: none
-  uint64_t keep_results_us;  // raw results older than this go at the next idle hour; 0: kept for ever
+  uint64_t keep_results_us;  // raw results older than this go at the next look, once a minute; 0: kept for ever
   enum store_quarantine { STORE_QUARANTINE_OFF, STORE_QUARANTINE_REPORT, STORE_QUARANTINE_AUTO } quarantine;
 };
 
