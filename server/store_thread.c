@@ -161,8 +161,10 @@ static void background(struct store *store) {
     store->keep_due = store->keep_results_us > 0 && store_keep_slice(store);
   else if (store->learn_due && store->tight && !store_room_enough(store, STORE_LEARN_BYTES))
     store->retry_at_us = now + STORE_RETRY_US;
-  else if (store->learn_due)
+  else if (store->learn_due) {
     store->learn_due = store_learn_slice(store);
+    store->keep_due |= !store->learn_due;  // what has just taught may be old
+  }
   checkpoint(store);
 }
 
