@@ -248,10 +248,10 @@ int queue_exit_code(const struct queue *queue, uint32_t number, const char **why
     case QUEUE_ABORTED: *why = "the build was ended by its bound on failures"; return EXIT_TESTS_FAILED;
     case QUEUE_COLLECTING: *why = "the build has no list of tests"; return EXIT_INFRA;
     case QUEUE_RUNNING:
-      *why =
-          queue->connected ? "other workers have the rest of the build" : "tests have no verdict and no worker is left";
-      if (!queue->connected) return EXIT_INFRA;
-      break;
+      *why = "other workers have the rest of the build";
+      if (queue->connected || (queue->awaited && queue->hold_until_us)) break;
+      *why = "tests have no verdict and no worker is left";
+      return EXIT_INFRA;
     case QUEUE_COMPLETE: break;
   }
   if (worker->late && !worker->rerun && queue_build_code(queue, why) != EXIT_OK) return EXIT_TESTS_FAILED;
