@@ -89,8 +89,10 @@ class Killing:
             wrong = self.check(name, plain)
             print("kill-real: build %d: %d workers and %d daemons killed in %.0f s, %d verdicts, %d wrong" % (
                 number, kills["worker"], kills["daemon"], took, len(plain.outcomes), len(wrong)), flush=True)
-            if wrong or not kills["worker"] or not kills["daemon"]:
-                sys.exit("\n".join(wrong[:20]) or "kill-real: nobody died, which shows nothing")
+            if wrong:
+                sys.exit("\n".join(wrong[:20] + [self.daemon.shard("report", "--build", name).stdout[-8000:]]))
+            if not kills["worker"] or not kills["daemon"]:
+                sys.exit("kill-real: nobody died, which shows nothing")
 
 
 def main():

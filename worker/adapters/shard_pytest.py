@@ -264,13 +264,14 @@ class Adapter:
         while self.await_test():
             name = self.queue.popleft()
             if self.lazy and not self.lazy.open(name):
+                self.tear_down(NextItem(self, self.item))  # what would have been shared with the skipped one
                 continue
             self.run_test(name, first)
             first = False
             self.check_stop()
             if self.queue:
                 self.hear(0)  # the rest may have been dropped
-        self.tear_down_rest()
+        self.tear_down(None)
         self.check_stop()
 
     def await_test(self):
@@ -318,13 +319,14 @@ class Adapter:
         if self.link.trouble:
             raise self.session.Interrupted("shard: " + self.link.trouble)
 
-    def tear_down_rest(self):
-        """The queue ended while parked: what the session's fixtures hold is torn down as the last test would have."""
+    def tear_down(self, nextitem):
+        """What the last test would have, had it known what follows; None: the queue ended while parked."""
         state, item = self.session._setupstate, self.item
         if not item or not state.stack:
             return
-        arguments = (item, None) if hasattr(state, "teardown_all") else (None,)  # pytest < 7: the first
+        arguments = (item, nextitem) if hasattr(state, "teardown_all") else (nextitem,)  # pytest < 7: the first
         capture = self.config.pluginmanager.getplugin("capturemanager")
+        self.grace_end = None
 
         def teardown():
             with capture.item_capture("teardown", item) if capture else suppress():

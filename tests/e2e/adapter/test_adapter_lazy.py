@@ -95,6 +95,29 @@ def test_files_and_classes_skipped_as_a_whole(three):
     assert fed.rc == 0 and list(fed.statuses.values()) == ["skipped", "passed"]
 
 
+def test_what_would_be_shared_with_a_skipped_file_is_torn_down(three):
+    """The package was left standing for its next test, which there is not; what follows stands elsewhere."""
+    three.write("pkg/__init__.py", "")
+    three.write("pkg/conftest.py", """
+import pytest
+from noting import note
+@pytest.fixture(scope="package", autouse=True)
+def thing():
+    yield
+    note("down")
+""")
+    three.write("pkg/test_d.py", "def test_1(): pass\n")
+    three.write("pkg/test_e.py", "import pytest\npytest.importorskip('nothing_of_that_name')\n")
+    three.write("pkg/test_f.py", "def test_1(): pass\n")
+    given = ["pkg/test_d.py::test_1", "pkg/test_e.py", "test_a.py::test_1"]
+    for order in ([given], [[name] for name in given]):
+        fed = three.fed(answer=Answer(order))
+        assert fed.rc == 0 and list(fed.statuses.values()) == ["passed", "skipped", "passed"], fed.output
+        assert fed.notes == ["down", "import test_a", "run test_a"]
+    fed = three.fed(answer=Answer([["pkg/test_d.py::test_1", "pkg/test_e.py", "pkg/test_f.py::test_1"]]))
+    assert fed.rc == 0 and fed.notes == ["down"]  # it is still shared
+
+
 def test_a_file_given_twice(three):
     fed = three.fed("--keep-duplicates", "test_a.py", "test_a.py", answer=Answer(1))
     assert fed.rc == 0 and list(fed.statuses) == fed.ids and fed.notes == ["import test_a"] + ["run test_a"] * 2
