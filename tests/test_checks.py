@@ -118,3 +118,15 @@ def test_a_breach_of_style_is_found_where_it_is(tmp_path, name, text, finding):
 ], ids=short)
 def test_good_style_passes(tmp_path, name, text):
     assert check_style.check(tree(tmp_path, {"config/base.c": NOTE, name: text})) == []
+
+
+def cases():
+    rows = [line.split() for line in (ROOT / "tests/cases.txt").read_text().splitlines() if not line.startswith("#")]
+    return [(row[0], *row[1].split("::")) for row in rows]
+
+
+def test_each_case_names_a_test_that_exists():
+    for case, path, name in cases():
+        text = (ROOT / path).read_text()
+        definition = f"void {name}(" if path.endswith(".c") else f"def {name}("
+        assert definition in text, f"{case}: {path} has no test {name}"
