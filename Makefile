@@ -248,7 +248,7 @@ JOBS ?= 2
 ASAN := build/address-undefined
 TSAN := build/thread
 TSAN_UNIT := test_store test_store_crash test_store_learn test_store_mute test_store_query
-ASAN_E2E := tests/e2e/test_build.py,tests/e2e/test_kill.py,tests/e2e/test_local.py
+ASAN_E2E := tests/e2e/test_build.py,tests/e2e/test_empty.py,tests/e2e/test_kill.py,tests/e2e/test_local.py
 ASAN_CHAOS := tests/chaos/test_powercut.py,tests/sim/test_sim.py::test_all_invariants_hold,tests/fuzz
 check:
 	@tests/deps.sh build test

@@ -15,6 +15,7 @@
 #include <yaml.h>
 
 #include "config/escape.h"
+#include "config/files.h"
 
 _Static_assert(YAML_MAX_BYTES == 256 * 1024 && YAML_MAX_DEPTH == 8 && YAML_MAX_NODES == 20000, "messages name them");
 
@@ -78,9 +79,10 @@ struct yaml_tree *yaml_parse(const char *name, const void *bytes, size_t n, stru
 }
 
 struct yaml_tree *yaml_load(const char *path, struct yaml_error *error) {
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  const char *why;
+  int fd = files_open(path, FILES_STREAM, &why);
   if (fd < 0) {
-    set_error(error, path, " cannot be opened: %s; check the path and its permissions", strerror(errno));
+    set_error(error, path, " cannot be opened: %s; check the path and its permissions", why);
     return NULL;
   }
   char *bytes = base_malloc(YAML_MAX_BYTES + 1);

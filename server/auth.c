@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "config/files.h"
+
 enum { AUTH_MIN_BYTES = 16, AUTH_MAX_BYTES = 256, AUTH_TOKENS_MAX = 1000, AUTH_DIGEST_BYTES = 32 };
 
 struct auth {
@@ -62,9 +64,10 @@ struct auth *auth_load(const char *path, struct auth_error *error) {
     auth->open = true;
     return auth;
   }
-  FILE *file = fopen(path, "re");
+  const char *why;
+  FILE *file = files_read(path, FILES_STREAM, &why);
   if (!file) {
-    snprintf(error->text, sizeof error->text, "token-file %s: %s", path, strerror(errno));
+    snprintf(error->text, sizeof error->text, "token-file %s: %s", path, why);
   } else if (auth_read(auth, file, path, error) == 0) {
     fclose(file);
     return auth;

@@ -177,6 +177,8 @@ static void deliver_lost(struct server *server, struct build *build, const struc
       .text = text,
       .text_bytes = strlen(text)};
   server->last_ticket = store_put_result(server->store, &result);
+  for (size_t i = 0; i < COUNT_OF(where); i++)
+    free(where[i]);
   free(text);
 }
 

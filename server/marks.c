@@ -133,7 +133,7 @@ uint32_t marks_scopes(const struct marks *marks, const uint32_t *list_file_of, u
   bool *needs = marks_needing(marks, count);
   uint32_t files = file_count;
   *whole = base_calloc((size_t)file_count + marks->count + 1, sizeof **whole);
-  memcpy(file_of, list_file_of, count * sizeof *file_of);
+  if (count) memcpy(file_of, list_file_of, count * sizeof *file_of);
   for (uint32_t i = 0; i < marks->count; i++) {
     const struct mark *mark = &marks->mark[i];
     if (mark->kind != MARKS_GROUP || marks_is_apart(mark, needs)) continue;

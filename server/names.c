@@ -80,8 +80,8 @@ size_t names_copy(const struct names *names, uint32_t number, char *out) {
 static bool names_equal(const struct names *names, uint32_t number, const char *name, size_t n) {
   struct names_view view = names_view(names, number);
   if (n == 0 || view.start_bytes + view.rest_bytes != n) return view.start_bytes + view.rest_bytes == n;
-  return memcmp(view.start, name, view.start_bytes) == 0 &&
-         memcmp(view.rest, name + view.start_bytes, view.rest_bytes) == 0;
+  return (view.start_bytes == 0 || memcmp(view.start, name, view.start_bytes) == 0) &&
+         (view.rest_bytes == 0 || memcmp(view.rest, name + view.start_bytes, view.rest_bytes) == 0);
 }
 
 static uint32_t names_tag(uint64_t hash) {

@@ -188,11 +188,21 @@ static void query_waiter_free(struct query_waiter *waiter) {
   free(waiter);
 }
 
+// Who asked for the newest build while there was none waits for the first that comes.
+static const struct build *query_waited(struct server *server, struct query_waiter *waiter) {
+  for (const struct build *build = server->builds; build && !waiter->build[0]; build = build->next) {
+    if (strcmp(build->project, waiter->project) != 0 || strcmp(build->suite, waiter->suite) != 0) continue;
+    free(waiter->build);
+    waiter->build = base_strdup(build->ext);
+  }
+  return build_find(server, waiter->project, waiter->suite, waiter->build);
+}
+
 void query_waiters(struct server *server) {
   for (struct query_waiter **at = &server->waiters; *at;) {
     struct query_waiter *waiter = *at;
     bool changes = waiter->ticket != 0 || waiter->chore;
-    const struct build *build = changes ? NULL : build_find(server, waiter->project, waiter->suite, waiter->build);
+    const struct build *build = changes ? NULL : query_waited(server, waiter);
     if (changes ? !query_change_answer(server, waiter) : !build || !query_over(server, build)) {
       at = &waiter->next;
       continue;
@@ -230,6 +240,11 @@ static void query_wait(const struct query_call *call) {
   if (!build) {
     uint64_t id = store_find(call->server->store, call->project, call->suite, call->build);
     if (id) build = recover_build(call->server, id);
+    if (id && !build) {
+      conn_error(call->conn, SHARDD__ERROR_CODE__ERROR_UNKNOWN, call->seq, false,
+                 "the build cannot be read from the database: see the server's log");
+      return;
+    }
   }
   struct query_waiter *waiter = query_waits(call);
   waiter->project = base_strdup(call->project);

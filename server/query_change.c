@@ -8,6 +8,8 @@
 
 // ---- quarantine
 
+static const char query_disk_full[] = "the server's disk is full: make room there, and try again";
+
 static const struct rows_column query_mute_columns[] = {{"result", ROWS_TEXT}};
 
 static void query_mute_answer(struct conn *conn, uint64_t seq) {
@@ -23,7 +25,18 @@ static void query_when_durable(const struct query_call *call, uint64_t ticket) {
   query_waits(call)->ticket = call->server->last_ticket = ticket;
 }
 
-static const char *query_mute_refuses(const struct query_call *call, bool mutes) {
+// What speaks against any question whose answer waits for the disk.
+static const char *query_change_refuses(const struct query_call *call, Shardd__ErrorCode *code) {
+  *code = SHARDD__ERROR_CODE__ERROR_BUSY;
+  if (query_waits_of(call) >= LIMIT_WAITS) return "too many questions wait on this connection";
+  *code = SHARDD__ERROR_CODE__ERROR_DISK;
+  return store_full(call->server->store) ? query_disk_full : NULL;
+}
+
+static const char *query_mute_refuses(const struct query_call *call, bool mutes, Shardd__ErrorCode *code) {
+  const char *why = query_change_refuses(call, code);
+  if (why) return why;
+  *code = SHARDD__ERROR_CODE__ERROR_UNKNOWN;
   bool file = call->message->mute_flags & 1;  // its last day counts to its end
   uint64_t most_ms = (STORE_MUTE_DAYS_MAX + (uint64_t)file) * 24 * 3600 * 1000;
   if (!call->test[0] || !call->suite[0] || !call->project[0]) return "a project, a suite and a test are needed";
@@ -49,10 +62,10 @@ void query_mute(const struct query_call *call, bool mutes) {
                             .at_ms = server_wall_ms(),
                             .life_ms = mutes ? message->life_ms : 0,
                             .extend = message->mute_flags & 2};
-  const char *why = query_waits_of(call) >= LIMIT_WAITS ? "too many questions wait on this connection"
-                                                        : query_mute_refuses(call, mutes);
+  Shardd__ErrorCode code;
+  const char *why = query_mute_refuses(call, mutes, &code);
   if (why || store_mute_check(call->server->store, &mute, &error) < 0) {
-    conn_error(call->conn, SHARDD__ERROR_CODE__ERROR_UNKNOWN, call->seq, false, "%s", why ? why : error.text);
+    conn_error(call->conn, code, call->seq, false, "%s", why ? why : error.text);
   } else {
     query_when_durable(call, store_put_mute(call->server->store, &mute));
   }
@@ -79,10 +92,7 @@ static void query_texts_free(char **texts, size_t n) {
 static const char *query_import_refuses(const struct query_call *call, Shardd__ErrorCode *code) {
   *code = SHARDD__ERROR_CODE__ERROR_UNKNOWN;
   if (!call->project[0] || !call->suite[0]) return "a project and a suite are needed";
-  *code = SHARDD__ERROR_CODE__ERROR_BUSY;
-  if (query_waits_of(call) >= LIMIT_WAITS) return "too many questions wait on this connection";
-  *code = SHARDD__ERROR_CODE__ERROR_DISK;
-  return store_full(call->server->store) ? "the server's disk is full" : NULL;
+  return query_change_refuses(call, code);
 }
 
 void query_import(const struct query_call *call) {
@@ -149,7 +159,12 @@ static bool query_chore_answer(struct server *server, const struct query_waiter 
 
 bool query_change_answer(struct server *server, const struct query_waiter *waiter) {
   if (waiter->chore) return query_chore_answer(server, waiter);
-  if (store_durable(server->store) < waiter->ticket) return false;
-  query_mute_answer(waiter->conn, waiter->seq);
+  if (store_durable(server->store) >= waiter->ticket) {
+    query_mute_answer(waiter->conn, waiter->seq);
+    return true;
+  }
+  if (!store_full(server->store)) return false;
+  conn_error(waiter->conn, SHARDD__ERROR_CODE__ERROR_DISK, waiter->seq, false,
+             "the server's disk is full: the change is made once there is room, unless the server stops before");
   return true;
 }

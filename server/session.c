@@ -245,7 +245,8 @@ static void session_resume(struct server *server, struct session *session, struc
   queue_attach(session->build->queue, server->now_us, session->worker, &server->effects);
   session_bind(server, session, conn);
   for (size_t i = 0; i < hello->n_held_lease && i < MSG_HELD_MAX; i++) {
-    if (!session_adopt(server, session, hello->held_lease[i], hello->held_test + at, hello->held_count[i])) {
+    const uint32_t *tests = hello->n_held_test ? hello->held_test + at : NULL;
+    if (!session_adopt(server, session, hello->held_lease[i], tests, hello->held_count[i])) {
       revoked[revoked_count++] = hello->held_lease[i];
     }
     at += hello->held_count[i];
@@ -358,7 +359,7 @@ static char *session_late_text(const Shardd__Bye *bye) {
   for (size_t i = 0; i < bye->n_late && bytes < LIMIT_LATE_BYTES; i++) {
     size_t n = bye->late[i].len;
     if (n > LIMIT_LATE_BYTES - bytes) n = LIMIT_LATE_BYTES - bytes;
-    memcpy(text + bytes, bye->late[i].data, n);
+    if (n) memcpy(text + bytes, bye->late[i].data, n);
     bytes += n;
     if (bytes < LIMIT_LATE_BYTES) text[bytes++] = '\n';
   }

@@ -26,7 +26,8 @@ struct wait {
   struct ask *verdict, *status;  // two conversations: the one that waits cannot be asked anything else
   struct progress *progress;
   uint64_t began_us, heard_us;  // heard: when the server was last there
-  bool seen;                    // the build exists
+  bool seen;                    // the build exists, on the server as it is now
+  bool was_seen;                // it has existed
   uint64_t says_at_us;          // when it is said that it does not yet
   unsigned attempt;             // to connect, since it was last there
 };
@@ -38,7 +39,8 @@ static int wait_on(struct wait *wait, struct answer *answer);
 static int wait_connect(struct wait *wait, struct ask_error *error);
 static int wait_tick(struct wait *wait, struct answer *answer, struct ask_error *error);
 static int wait_after(struct wait *wait, const struct ask_error *error);
-static void wait_look(struct wait *wait);
+static bool wait_look(struct wait *wait);
+static int wait_unseen(struct wait *wait, struct ask_error *error);
 static void wait_drop(struct wait *wait);
 static void print_verdict(const struct verdict *verdict);
 static int settle(const struct options *options, const struct answer *answer);
@@ -144,7 +146,8 @@ static int wait_connect(struct wait *wait, struct ask_error *error) {
   if (ask_open(&wait->status, options->server, options->token, connect_ms(options), error) != 0) return -1;
   fill(options, &query);
   query.kind = SHARDD__QUERY_KIND__QUERY_WAIT;
-  wait->heard_us = base_now_us();
+  wait->heard_us = wait->began_us = base_now_us();
+  wait->seen = false;  // the server may have come back with another database
   wait->attempt = 0;
   return ask_send(wait->verdict, &query, error);
 }
@@ -153,25 +156,39 @@ static int wait_connect(struct wait *wait, struct ask_error *error) {
 static int wait_tick(struct wait *wait, struct answer *answer, struct ask_error *error) {
   if (ask_wait(wait->verdict, NULL, TICK_MS, answer, error) == 0) return 1;
   if (error->failure != ASK_TIMEOUT) return -1;
-  wait->heard_us = base_now_us();
-  wait_look(wait);
-  if (!wait->seen && wait->heard_us >= wait->says_at_us) {
-    char limit[HUMAN_BYTES];
+  if (wait_look(wait)) {
+    wait->heard_us = base_now_us();
+    return wait->seen ? 0 : wait_unseen(wait, error);
+  }
+  if (base_now_us() - wait->heard_us < wait->options->server_timeout_us) return 0;
+  *error = (struct ask_error){.failure = ASK_LOST, .exit_code = EXIT_INFRA};
+  (void)snprintf(error->text, sizeof error->text, "the server gave no answer for longer than --server-timeout");
+  return -1;
+}
+
+// 0 as long as the build may still begin; -1 and *error.
+static int wait_unseen(struct wait *wait, struct ask_error *error) {
+  char limit[HUMAN_BYTES];
+  human_duration(wait->options->start_timeout_us, limit);
+  if (wait->heard_us >= wait->says_at_us) {
     wait->says_at_us = UINT64_MAX;
     fprintf(stderr, "shard wait: no such build yet; waiting for its first worker, at most %s (--start-timeout)\n",
-            human_duration(wait->options->start_timeout_us, limit));
+            limit);
   }
-  if (wait->seen || wait->heard_us - wait->began_us < wait->options->start_timeout_us) return 0;
+  if (wait->heard_us - wait->began_us < wait->options->start_timeout_us) return 0;
   *error = (struct ask_error){.failure = ASK_UNKNOWN, .exit_code = EXIT_INFRA};
+  char *safe = human_safe(wait->options->build, strlen(wait->options->build), ESCAPE_LINE);
   (void)snprintf(error->text, sizeof error->text,
-                 "no worker has joined the build within --start-timeout: did the jobs start, with this project, suite "
-                 "and build?");
+                 "no worker has joined %s%.200s within %s (--start-timeout): did the jobs start, with this project, "
+                 "suite and build?",
+                 safe[0] != '\0' ? "build " : "a build", safe, limit);
+  free(safe);
   return -1;
 }
 
 // EXIT_OK: try on, after a pause; else the exit code.
 static int wait_after(struct wait *wait, const struct ask_error *error) {
-  uint64_t patience_us = wait->seen ? wait->options->server_timeout_us : wait->options->connect_timeout_us;
+  uint64_t patience_us = wait->was_seen ? wait->options->server_timeout_us : wait->options->connect_timeout_us;
   wait_drop(wait);
   if (error->failure != ASK_LOST && error->failure != ASK_TRY && error->failure != ASK_TIMEOUT) return error->exit_code;
   if (base_now_us() - wait->heard_us >= patience_us) return error->exit_code;
@@ -179,8 +196,21 @@ static int wait_after(struct wait *wait, const struct ask_error *error) {
   return EXIT_OK;
 }
 
-// Progress is a courtesy: what goes wrong with it is found by the waiting connection.
-static void wait_look(struct wait *wait) {
+// The row of the build that is waited for. An empty key stands for the newest build, which the server chose; an empty
+// project or suite would match any in the question, and none in what is waited for.
+static bool wait_finds(const struct wait *wait, const struct answer *answer) {
+  bool found = false;
+  for (size_t row = 0; row < answer->row_count && !found; row++) {
+    char *project = answer_get_text(answer, row, "project"), *suite = answer_get_text(answer, row, "suite");
+    found = strcmp(project, wait->options->project) == 0 && strcmp(suite, wait->options->suite) == 0;
+    free(project);
+    free(suite);
+  }
+  return found;
+}
+
+// True when the server answered. Progress is a courtesy: what goes wrong with it is found by the waiting connection.
+static bool wait_look(struct wait *wait) {
   struct answer answer;
   struct ask_error ignored;
   struct winsize size = {0};
@@ -188,18 +218,19 @@ static void wait_look(struct wait *wait) {
   unsigned timeout_ms = connect_ms(wait->options);
   if (wait->status == NULL &&
       ask_open(&wait->status, wait->options->server, wait->options->token, timeout_ms, &ignored) != 0)
-    return;
+    return false;
   fill(wait->options, &query);
   query.kind = SHARDD__QUERY_KIND__QUERY_STATUS;
   if (ask_wait(wait->status, &query, timeout_ms, &answer, &ignored) != 0) {
     ask_close(wait->status);
     wait->status = NULL;
-    return;
+    return false;
   }
-  if (answer.row_count == 0) return;
-  wait->seen = true;
+  if (!wait_finds(wait, &answer)) return true;
+  wait->seen = wait->was_seen = true;
   if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0) size.ws_col = 0;
   if (wait->progress != NULL) progress_update(wait->progress, &answer, 0, size.ws_col, base_now_us());
+  return true;
 }
 
 static void wait_drop(struct wait *wait) {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/files.h"
 #include "proto/msg.h"
 #include "worker/ctest_list.h"
 
@@ -99,9 +100,10 @@ struct testlist *command_list_finish(struct command_list *reader, char *why, siz
 }
 
 struct testlist *command_list_read(const char *path, char *why, size_t why_size) {
-  FILE *file = fopen(path, "re");
+  const char *wrong;
+  FILE *file = files_read(path, FILES_STREAM, &wrong);
   if (!file) {
-    (void)snprintf(why, why_size, "cannot read the list of tests %s: %s", path, strerror(errno));
+    (void)snprintf(why, why_size, "cannot read the list of tests %s: %s", path, wrong);
     return NULL;
   }
   struct command_list *reader = command_list_new();

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/files.h"
 #include "proto/msg.h"
 #include "worker/human.h"
 #include "worker/junit.h"
@@ -163,12 +164,13 @@ char *durations_json(const char *id, size_t id_bytes) {
 }
 
 static char *read_whole(const char *path, size_t *n, char *why, size_t why_size) {
-  FILE *file = fopen(path, "re");
+  const char *problem;
+  FILE *file = files_read(path, FILES_STREAM, &problem);
   char *text = NULL;
   size_t room = 0;
   *n = 0;
   if (file == NULL) {
-    (void)snprintf(why, why_size, "%s: %s", path, strerror(errno));
+    (void)snprintf(why, why_size, "%s: %s", path, problem);
     return NULL;
   }
   do {
@@ -220,9 +222,10 @@ static void on_case(void *arg, const struct junit_case *testcase) {
 
 static int read_csv(struct durations *durations, const char *path, char *why, size_t why_size) {
   struct timings timings;
-  FILE *in = fopen(path, "re");
+  const char *problem;
+  FILE *in = files_read(path, FILES_STREAM, &problem);
   if (in == NULL) {
-    (void)snprintf(why, why_size, "%s: %s", path, strerror(errno));
+    (void)snprintf(why, why_size, "%s: %s", path, problem);
     return -1;
   }
   int rc = timings_read(&timings, in, path, why, why_size);

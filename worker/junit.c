@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/files.h"
 #include "worker/excerpt.h"
 
 struct suite {
@@ -108,9 +109,10 @@ const char *junit_why(const struct junit *reader) {
 
 int junit_read_file(const char *path, void (*on_case)(void *arg, const struct junit_case *testcase), void *arg,
                     char *why, size_t why_size) {
-  FILE *file = fopen(path, "re");
+  const char *problem;
+  FILE *file = files_read(path, FILES_STREAM, &problem);
   if (!file) {
-    (void)snprintf(why, why_size, "%s: %s", path, strerror(errno));
+    (void)snprintf(why, why_size, "%s: %s", path, problem);
     return -1;
   }
   struct junit *reader = junit_new(on_case, arg);

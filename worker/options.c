@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "config/conf_value.h"
+#include "config/files.h"
 #include "proto/msg.h"
 #include "worker/ci.h"
 #include "worker/project.h"
@@ -188,13 +189,14 @@ static int read_token(struct options *options, struct conf_error *error) {
   bool outranked = options_source(options, "token") > options_source(options, "token-file");
   if (options->token[0] != '\0' && outranked) return 0;
   char bytes[MSG_TOKEN_MAX_BYTES + 4];
-  int fd = open(options->token_file, O_RDONLY | O_CLOEXEC);
+  const char *why = "";
+  int fd = files_open(options->token_file, FILES_STREAM, &why);
   ssize_t n = fd < 0 ? -1 : read(fd, bytes, sizeof bytes - 1);
-  int failure = errno;
+  if (fd >= 0 && n < 0) why = strerror(errno);
   if (fd >= 0) (void)close(fd);
   if (n >= 0) return take_token(options, bytes, (size_t)n, error);
   (void)snprintf(error->text, sizeof error->text, "cannot read token-file %.400s: %s", options->token_file,
-                 strerror(failure));
+                 why);
   return -1;
 }
 

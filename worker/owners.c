@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/files.h"
+
 enum { LINE_BYTES = 4096, RULES_MAX = 20000 };
 
 struct rule {
@@ -33,13 +35,14 @@ static bool matches_at(const char *pattern, const char *file);
 static void forget(struct owners *owners);
 
 int owners_load(const char *path, struct owners **out, char *why, size_t why_size) {
-  FILE *file = path[0] != '\0' ? fopen(path, "re") : NULL;
+  const char *problem;
+  FILE *file = path[0] != '\0' ? files_read(path, FILES_STREAM, &problem) : NULL;
   if (path[0] != '\0' && file == NULL) {
-    (void)snprintf(why, why_size, "%s: cannot read the owners: %s", path, strerror(errno));
+    (void)snprintf(why, why_size, "%s: cannot read the owners: %s", path, problem);
     return -1;
   }
   for (size_t i = 0; i < COUNT_OF(places) && file == NULL; i++)
-    file = fopen(path = places[i], "re");
+    file = files_read(path = places[i], FILES_REGULAR, &problem);
   *out = NULL;
   if (file == NULL) return 0;
   struct owners *owners = base_calloc(1, sizeof *owners);

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "config/files.h"
 #include "worker/admin.h"
 #include "worker/listing.h"
 #include "worker/plan_place.h"
@@ -102,9 +103,10 @@ static int read_file(struct plan *plan) {
   char why[WHY_BYTES];
   const char *path = plan->options->simulate;
   bool standard = strcmp(path, "-") == 0;
-  FILE *in = standard ? stdin : fopen(path, "re");
+  const char *problem;
+  FILE *in = standard ? stdin : files_read(path, FILES_STREAM, &problem);
   if (in == NULL) {
-    fprintf(stderr, "shard plan: cannot read %s: %s\n", path, strerror(errno));
+    fprintf(stderr, "shard plan: cannot read %s: %s\n", path, problem);
     return EXIT_USAGE;
   }
   int rc = timings_read(&plan->timings, in, name_of_file(plan->options), why, sizeof why);

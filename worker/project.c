@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "config/files.h"
+
 enum { NAME_MAX_BYTES = 1024, FILE_NAME_MAX_BYTES = 100, LINE_BYTES = 4096, CONFIG_MAX_LINES = 20000 };
 
 // Variables that hold owner/name, or a URL of it.
@@ -136,7 +138,8 @@ static char *config_of(const char *top) {
 // The first line of a small file behind `prefix`; NULL when there is no such file or line.
 static char *read_link_line(const char *path, const char *prefix) {
   char line[LINE_BYTES];
-  FILE *file = fopen(path, "re");
+  const char *problem;
+  FILE *file = files_read(path, FILES_REGULAR, &problem);
   if (file == NULL) return NULL;
   char *got = fgets(line, sizeof line, file);
   (void)fclose(file);
@@ -150,7 +153,8 @@ static char *join(const char *folder, const char *path) {
 }
 
 static char *origin_of(const char *config_path) {
-  FILE *file = fopen(config_path, "re");
+  const char *problem;
+  FILE *file = files_read(config_path, FILES_REGULAR, &problem);
   if (file == NULL) return NULL;
   char line[LINE_BYTES], *url = NULL;
   bool inside = false;

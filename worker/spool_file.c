@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "config/files.h"
 #include "proto/frame.h"
 #include "worker/cache.h"
 #include "worker/listing.h"
@@ -196,10 +197,13 @@ void spool_file_release(struct spool_file *file) {
 // ---- finding
 
 // To lock it against all others it must be open for writing on some network file systems.
-static int spool_file_open(const char *path) {
-  int fd = open(path, O_RDWR | O_CLOEXEC);
-  if (fd < 0 && (errno == EACCES || errno == EROFS)) fd = open(path, O_RDONLY | O_CLOEXEC);
-  return fd;
+static int spool_file_open(const char *path, const char **why) {
+  int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return files_open(path, FILES_REGULAR, why);
+  *why = files_refuse(fd, FILES_REGULAR);
+  if (!*why) return fd;
+  (void)close(fd);
+  return -1;
 }
 
 // `how`: LOCK_EX or LOCK_SH. A run that has just put a newer file in its place holds that one.
@@ -210,7 +214,8 @@ static enum spool_lock spool_file_lock(int fd, int how) {
 }
 
 static enum spool_lock spool_file_look(const char *path) {
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  const char *why;
+  int fd = files_open(path, FILES_REGULAR, &why);
   if (fd < 0) return SPOOL_FREE;  // whoever reads it will say what is wrong
   enum spool_lock lock = spool_file_lock(fd, LOCK_SH);
   (void)close(fd);
@@ -312,10 +317,11 @@ struct spool_reader *spool_reader_open(const char *path, char *why, size_t why_s
           "nothing can be locked there, and so it is not known whether its run goes on; if it does not, "
           "hand over a copy from elsewhere"};
   uint64_t bytes;
-  int fd = spool_file_open(path);
+  const char *problem = "";
+  int fd = spool_file_open(path, &problem);
   FILE *in = fd < 0 ? NULL : fdopen(fd, "r");
   if (!in) {
-    snprintf(why, why_size, "cannot read %s: %s", path, strerror(errno));
+    snprintf(why, why_size, "cannot read %s: %s", path, problem);
     return NULL;
   }
   enum spool_lock lock = spool_file_lock(fd, LOCK_EX);

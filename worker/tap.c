@@ -13,6 +13,7 @@
 #include <strings.h>
 
 #include "config/escape.h"
+#include "config/files.h"
 #include "worker/excerpt.h"
 
 enum { REASON_BYTES = 1024, SUBTEST_INDENT = 4 };
@@ -111,9 +112,10 @@ const char *tap_why(const struct tap *reader) {
 
 int tap_read_file(const char *path, void (*on_case)(void *arg, const struct tap_case *testcase), void *arg, char *why,
                   size_t why_size) {
-  FILE *file = fopen(path, "re");
+  const char *problem;
+  FILE *file = files_read(path, FILES_STREAM, &problem);
   if (!file) {
-    (void)snprintf(why, why_size, "%s: %s", path, strerror(errno));
+    (void)snprintf(why, why_size, "%s: %s", path, problem);
     return -1;
   }
   struct tap *reader = tap_new(on_case, arg);

@@ -212,6 +212,7 @@ def test_poison(tmp_path, make_daemon, place):
     text = (tmp_path / "poison.xml").read_text()
     named = re.search("3 workers vanished with it: (node . on .*, node . on .* and node . on .*)", text)
     assert named and set(re.findall("node (.)", named[1])) == dead, text
+    assert daemon.stop() == 0, daemon.log()  # with sanitizers: nothing of the record was leaked
 
 
 def test_given_up_names_what_did_not_run(tmp_path, make_daemon):

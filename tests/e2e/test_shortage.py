@@ -11,7 +11,7 @@ import time
 
 import pytest
 from shardlib import Daemon, Worker, attempts, eventually, make_suite, verdicts
-from wire import Wire, pb
+from wire import Wire, message, pb
 
 
 @pytest.fixture
@@ -279,6 +279,35 @@ def test_full_disk_on_the_wire(small_disk, tmp_path):
     statuses = {name: rows[-1]["status"] for name, rows in found.items()}
     assert sorted(statuses.values(), key=str).count("failed") == stuck
     assert sorted(statuses.values(), key=str).count("passed") == 2
+
+
+def test_questions_that_change_something_on_a_full_disk(small_disk, tmp_path):
+    """Who mutes or imports hears that the disk is full, whether that was known or the change itself finds it out."""
+    daemon = DiskDaemon(small_disk, tmp_path).start()
+    change = dict(project="p", suite="s", reason="r" * 1000, who="w", life_ms=86400000)
+    with Wire(daemon.address) as wire:
+        wire.hello(role=pb.ROLE_ADMIN)
+        known = ["t%d" % i for i in range(100)]
+        wire.send(seq=1, query=message(pb.Query, kind=pb.QUERY_IMPORT, project="p", suite="s", import_test=known,
+                                       import_file_of=[0xffffffff] * 100, import_us=[1] * 100))
+        wire.expect("rows")
+        small_disk.fill()
+        for seq in range(1, 5000):  # until the room in the files that are there already is used up
+            wire.send(seq=seq, query=message(pb.Query, kind=pb.QUERY_MUTE, test="t%d" % (seq % 100), **change))
+            if wire.recv().WhichOneof("body") == "error":
+                break
+        for kind in (pb.QUERY_MUTE, pb.QUERY_UNMUTE):
+            wire.send(seq=9000, query=message(pb.Query, kind=kind, test="t1", **change))
+            assert b"disk is full" in wire.expect_error("ERROR_DISK", closes=False).text
+        wire.send(seq=9001, query=message(pb.Query, kind=pb.QUERY_IMPORT, project="p", suite="s", import_test=["t"],
+                                          import_file_of=[0xffffffff], import_us=[1]))
+        wire.expect_error("ERROR_DISK", closes=False)
+        small_disk.free()
+
+        def takes():
+            wire.send(seq=9002, query=message(pb.Query, kind=pb.QUERY_MUTE, test="t1", **change))
+            return wire.recv().WhichOneof("body") == "rows"
+        eventually(takes, what="the daemon takes changes again")
 
 
 def refusal(wire):
