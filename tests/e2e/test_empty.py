@@ -24,7 +24,7 @@ def test_a_bye_with_empty_texts(daemon):
     with joined(daemon, build="2") as wire:
         assert wire.list(["t"]).want == pb.LIST_OK
         wire.send(bye=message(pb.Bye, reason=pb.BYE_DONE, late=["", "an error", ""], text=""))
-        assert wire.expect("goodbye", skip=("drained",)).goodbye.exit_code == 16
+        assert wire.expect("goodbye", skip=("drained",)).goodbye.exit_code == 1
     assert daemon.running(), daemon.log()
 
 
