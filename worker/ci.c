@@ -10,7 +10,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum { CHOICES = 3, URL_PARTS = 5 };
+enum { CHOICES = 3, URL_PARTS = 5, VARIANTS = 10 };
 
 struct ci_row {
   const char *name;
@@ -18,7 +18,11 @@ struct ci_row {
   const char *detect_value;       // … and of this value; NULL: any
   const char *pipeline[CHOICES];  // first that is set
   const char *group[CHOICES];     // first that is set; joined to the pipeline with "/"
-  bool trim_group;                // cut " 2/5" and " [a, b]", which a name has from its place among parallel jobs
+  bool trim_group;                // cut " 2/5", which a name has from its place among parallel jobs
+  bool matrix_in_group;           // " [a, b]" names the job's place in a matrix, which the index then counts as well
+  const char *variant[VARIANTS];  // what else tells an entry of a matrix: joined to the key where they are set
+  const char *variant_unless;     // set: the job is one of parallel nodes, and those do not count
+  const char *leg;                // name of the entry of a matrix, or of a slice, which leg_is_slice tells apart
   const char *no_build_if;        // set: the pipeline is no key that parallel jobs share
   const char *index, *total;
   uint32_t index_base;
@@ -39,8 +43,9 @@ static const struct ci_row rows[] = {
     {.name = "gitlab",
      .detect = "GITLAB_CI",
      .pipeline = {"CI_PIPELINE_ID"},
-     .group = {"CI_JOB_GROUP_NAME", "CI_JOB_NAME"},
+     .group = {"CI_JOB_NAME", "CI_JOB_GROUP_NAME"},
      .trim_group = true,
+     .matrix_in_group = true,
      .index = "CI_NODE_INDEX",
      .total = "CI_NODE_TOTAL",
      .index_base = 1,
@@ -54,6 +59,8 @@ static const struct ci_row rows[] = {
      .detect = "BUILDKITE",
      .pipeline = {"BUILDKITE_BUILD_ID"},
      .group = {"BUILDKITE_STEP_ID"},
+     .variant = {"BUILDKITE_LABEL"},
+     .variant_unless = "BUILDKITE_PARALLEL_JOB_COUNT",
      .index = "BUILDKITE_PARALLEL_JOB",
      .total = "BUILDKITE_PARALLEL_JOB_COUNT",
      .attempt = {"BUILDKITE_JOB_ID", "BUILDKITE_RETRY_COUNT"},
@@ -86,6 +93,8 @@ static const struct ci_row rows[] = {
      .detect = "TF_BUILD",
      .pipeline = {"BUILD_BUILDID"},
      .group = {"SYSTEM_PHASENAME"},
+     .variant = {"SYSTEM_STAGENAME"},
+     .leg = "SYSTEM_JOBNAME",
      .index = "SYSTEM_JOBPOSITIONINPHASE",
      .total = "SYSTEM_TOTALJOBSINPHASE",
      .index_base = 1,
@@ -125,12 +134,16 @@ static const struct ci_row rows[] = {
      .detect = "CI",
      .detect_value = "woodpecker",
      .pipeline = {"CI_PIPELINE_NUMBER"},
+     .group = {"CI_WORKFLOW_NAME"},
+     .trim_group = true,
      .commit = {"CI_COMMIT_SHA"},
      .branch = {"CI_COMMIT_SOURCE_BRANCH", "CI_COMMIT_BRANCH"},
      .url = {"CI_PIPELINE_URL"}},
     {.name = "drone",
      .detect = "DRONE",
      .pipeline = {"DRONE_BUILD_NUMBER"},
+     .group = {"DRONE_STAGE_NAME"},
+     .trim_group = true,
      .commit = {"DRONE_COMMIT_SHA"},
      .branch = {"DRONE_SOURCE_BRANCH", "DRONE_BRANCH"},
      .url = {"DRONE_BUILD_LINK"}},
@@ -147,6 +160,9 @@ static const struct ci_row rows[] = {
     {.name = "travis",
      .detect = "TRAVIS",
      .pipeline = {"TRAVIS_BUILD_ID"},
+     .variant = {"TRAVIS_OS_NAME", "TRAVIS_CPU_ARCH", "TRAVIS_PYTHON_VERSION", "TRAVIS_RUBY_VERSION",
+                 "TRAVIS_NODE_VERSION", "TRAVIS_GO_VERSION", "TRAVIS_PHP_VERSION", "TRAVIS_JDK_VERSION",
+                 "TRAVIS_RUST_VERSION", "TRAVIS_PERL_VERSION"},
      .commit = {"TRAVIS_PULL_REQUEST_SHA", "TRAVIS_COMMIT"},
      .branch = {"TRAVIS_PULL_REQUEST_BRANCH", "TRAVIS_BRANCH"},
      .fork_pair = {"TRAVIS_PULL_REQUEST_SLUG", "TRAVIS_REPO_SLUG"},
@@ -186,8 +202,13 @@ static const char *get(const struct reader *r, const char *name);
 static const char *first_of(const struct reader *r, const char *const names[CHOICES], const char **which);
 static int read_number(struct reader *r, const char *name, uint64_t min, uint64_t fallback, uint64_t *out);
 static int read_build(struct reader *r);
-static size_t trimmed_bytes(const char *group);
+static int add_to_key(struct reader *r, const char *which, const char *text, size_t bytes);
+static int add_variants(struct reader *r);
+static const char *matrix_leg(const struct reader *r);
+static size_t trimmed_bytes(const char *group, size_t *place);
 static int read_place(struct reader *r);
+static bool in_matrix(const struct reader *r, const char **place);
+static int read_place_in_name(struct reader *r, const char *place);
 static int place_in_range(struct reader *r, uint64_t base, uint64_t *index);
 static int read_attempt(struct reader *r);
 static void read_facts(struct reader *r);
@@ -255,25 +276,50 @@ static int read_number(struct reader *r, const char *name, uint64_t min, uint64_
 }
 
 static int read_build(struct reader *r) {
-  const char *which = NULL, *group_which = NULL;
+  const char *which = NULL;
   const char *pipeline = first_of(r, r->row->pipeline, &which);
   if (!pipeline || get(r, r->row->no_build_if)) return 0;
-  const char *group = first_of(r, r->row->group, &group_which);
-  size_t room = sizeof(r->info->build) - 1, pipeline_bytes = strlen(pipeline);
-  size_t group_bytes = !group ? 0 : r->row->trim_group ? trimmed_bytes(group) : strlen(group);
-  if (pipeline_bytes >= room) return too_long(r, which, room - 1);
-  if (pipeline_bytes + 1 + group_bytes > room) return too_long(r, group_which, room - pipeline_bytes - 1);
-  memcpy(r->info->build, pipeline, pipeline_bytes);
-  if (!group) return 0;
-  r->info->build[pipeline_bytes] = '/';
-  memcpy(r->info->build + pipeline_bytes + 1, group, group_bytes);
+  if (add_to_key(r, which, pipeline, strlen(pipeline)) < 0) return -1;
+  const char *group = first_of(r, r->row->group, &which);
+  size_t bytes = !group ? 0 : r->row->trim_group ? trimmed_bytes(group, NULL) : strlen(group);
+  if (group && add_to_key(r, which, group, bytes) < 0) return -1;
+  return add_variants(r);
+}
+
+// Joins a part to the key with "/".
+static int add_to_key(struct reader *r, const char *which, const char *text, size_t bytes) {
+  size_t used = strlen(r->info->build), room = sizeof(r->info->build) - 1;
+  bool joins = used > 0;
+  if (used + joins + bytes > room || bytes >= room) return too_long(r, which, room - used - 1);
+  if (joins) r->info->build[used++] = '/';
+  memcpy(r->info->build + used, text, bytes);
   return 0;
 }
 
-// Bytes of a job's name without its place among parallel jobs: "rspec 2/5", "rspec - 2/5", "rspec: [a, b] 2/5".
-static size_t trimmed_bytes(const char *group) {
-  size_t end = strlen(group);
-  size_t at = end;
+static int add_variants(struct reader *r) {
+  bool counts = !get(r, r->row->variant_unless);
+  for (size_t i = 0; counts && i < VARIANTS && r->row->variant[i]; i++) {
+    const char *value = get(r, r->row->variant[i]);
+    if (!value || strcmp(value, "__default") == 0) continue;  // a stage that Azure made
+    if (add_to_key(r, r->row->variant[i], value, strlen(value)) < 0) return -1;
+  }
+  const char *leg = matrix_leg(r);
+  return leg ? add_to_key(r, r->row->leg, leg, strlen(leg)) : 0;
+}
+
+// Azure names the entries of a matrix as the user did, the slices of `parallel` Job1, Job2, …, and the only job of a
+// phase __default or as the phase. NULL: it is not of a matrix.
+static const char *matrix_leg(const struct reader *r) {
+  const char *leg = get(r, r->row->leg), *phase = first_of(r, r->row->group, NULL);
+  if (!leg || strcmp(leg, "__default") == 0 || (phase && strcmp(leg, phase) == 0)) return NULL;
+  bool slice = strncasecmp(leg, "job", 3) == 0 && leg[3] && strspn(leg + 3, "0123456789") == strlen(leg + 3);
+  return slice ? NULL : leg;
+}
+
+// Bytes of a job's name without its place among parallel jobs: "rspec 2/5", "rspec - 2/5", "rspec: [a, b] 2/5". What
+// stands in brackets is a place in a matrix, and stays. *place: where the "2/5" begins, or the name's length.
+static size_t trimmed_bytes(const char *group, size_t *place) {
+  size_t length = strlen(group), end = length, at = length;
   while (at > 0 && strchr("0123456789", group[at - 1]))
     at--;
   if (at < end && at > 0 && group[at - 1] == '/') {
@@ -282,19 +328,31 @@ static size_t trimmed_bytes(const char *group) {
       at--;
     if (at < digits && at > 0 && strchr(" :", group[at - 1])) end = at;
   }
+  if (place) *place = end;
   while (end > 0 && strchr(" :-", group[end - 1]))
     end--;
-  const char *bracket = end > 0 && group[end - 1] == ']' ? strchr(group, '[') : NULL;
-  if (bracket && bracket > group && strchr(" :", bracket[-1])) end = (size_t)(bracket - group);
-  while (end > 0 && strchr(" :-", group[end - 1]))
-    end--;
-  return end ? end : strlen(group);
+  return end ? end : length;
+}
+
+// GitLab's name of a job in a matrix: "rspec: [a, b]", or with a place "rspec: [a, b] 2/5", which *place then points at
+// ("": it has none).
+static bool in_matrix(const struct reader *r, const char **place) {
+  const char *group = r->row->matrix_in_group ? first_of(r, r->row->group, NULL) : NULL;
+  size_t at;
+  if (!group) return false;
+  size_t bytes = trimmed_bytes(group, &at);
+  *place = group + at;
+  const char *bracket = strchr(group, '[');
+  return bytes > 0 && group[bytes - 1] == ']' && bracket && bracket > group && strchr(" :", bracket[-1]);
 }
 
 // A CI that numbers its parallel jobs and gives no number runs a job without parallel: one node.
 static int read_place(struct reader *r) {
   const struct ci_row *row = r->row;
+  const char *place;
   uint64_t total = 0, index = 0, base = row->index_base;
+  if (in_matrix(r, &place)) return read_place_in_name(r, place);
+  if (matrix_leg(r)) return read_place_in_name(r, "");
   if (read_number(r, row->total, 1, 0, &total) < 0) return -1;
   const char *name = get(r, row->node);
   if (name) copy_cut(r->info->node, sizeof(r->info->node), name);
@@ -309,6 +367,22 @@ static int read_place(struct reader *r) {
   if (place_in_range(r, base, &index) < 0) return -1;
   r->info->index = (int64_t)index;
   (void)snprintf(r->info->node, sizeof(r->info->node), "%" PRIu64, index);
+  return 0;
+}
+
+// The CI's index counts the entries of the matrix, each of which is a build of its own: what is a node stands in the
+// name alone.
+static int read_place_in_name(struct reader *r, const char *place) {
+  uint64_t number = 1, total = 1;
+  char *slash;
+  r->info->total = 1;
+  if (!*place) return 0;
+  number = strtoull(place, &slash, 10);
+  if (*slash == '/') total = strtoull(slash + 1, NULL, 10);
+  if (number < 1 || number > total || total > CI_NODES_MAX) return 0;
+  r->info->total = (uint32_t)total;
+  r->info->index = (int64_t)number - 1;
+  (void)snprintf(r->info->node, sizeof(r->info->node), "%" PRId64, r->info->index);
   return 0;
 }
 

@@ -13,8 +13,14 @@ static void identity_choose(char *out, size_t out_size, const char *option, cons
 }
 
 static int identity_build(struct identity *identity, const struct options *options, struct conf_error *error) {
-  identity_choose(identity->build, sizeof identity->build, options->build, identity->ci.build);
-  if (identity->build[0]) return 0;
+  const char *key = options->build[0] ? options->build : identity->ci.build, *variant = options->variant;
+  int n = snprintf(identity->build, sizeof identity->build, "%s%s%s", key, variant[0] ? "/" : "", variant);
+  if (key[0] && (size_t)n < sizeof identity->build) return 0;
+  if (key[0]) {
+    snprintf(error->text, sizeof error->text, "the key of the build and its variant are longer than %zu bytes",
+             sizeof identity->build - 1);
+    return -1;
+  }
   snprintf(error->text, sizeof error->text,
            "which build is this? %s%s%s does not tell: set --build or SHARD_BUILD to something that all parallel jobs "
            "of one "
@@ -64,7 +70,7 @@ int identity_make(struct identity *identity, const struct options *options, stru
 }
 
 void identity_say(const struct identity *identity, const struct options *options) {
-  if (options->build[0] || options->quiet) return;
+  if ((options->build[0] && !options->variant[0]) || options->quiet) return;
   char *build = human_safe(identity->build, strlen(identity->build), ESCAPE_LINE);
   char *node = human_safe(identity->node, strlen(identity->node), ESCAPE_LINE);
   fprintf(stderr, "shard: build %s, %s%s (from %s)\n", build, node[0] ? "node " : "a node without a name", node,

@@ -27,10 +27,11 @@ static const struct {
   const char *name;
   size_t offset, max_bytes;
 } bounds[] = {
-    {"token", AT(token), MSG_TOKEN_MAX_BYTES},  {"project", AT(project), MSG_NAME_MAX_BYTES},
-    {"suite", AT(suite), MSG_NAME_MAX_BYTES},   {"build", AT(build), MSG_NAME_MAX_BYTES},
-    {"node", AT(node), MSG_NAME_MAX_BYTES},     {"attempt", AT(attempt), CI_TOKEN_BYTES - 1},
-    {"commit", AT(commit), CI_TOKEN_BYTES - 1}, {"branch", AT(branch), MSG_NAME_MAX_BYTES},
+    {"token", AT(token), MSG_TOKEN_MAX_BYTES},        {"project", AT(project), MSG_NAME_MAX_BYTES},
+    {"suite", AT(suite), MSG_NAME_MAX_BYTES},         {"build", AT(build), MSG_NAME_MAX_BYTES},
+    {"variant", AT(variant), MSG_NAME_MAX_BYTES / 2}, {"node", AT(node), MSG_NAME_MAX_BYTES},
+    {"attempt", AT(attempt), CI_TOKEN_BYTES - 1},     {"commit", AT(commit), CI_TOKEN_BYTES - 1},
+    {"branch", AT(branch), MSG_NAME_MAX_BYTES},
 };
 
 static int load(struct options *options, enum options_command command, int argc, char **argv, struct conf_error *error);

@@ -35,7 +35,7 @@ enum options_command {
   OPTIONS_NO_FLAG = 1 << 30,  // taken by no command line: variable and file only
 };
 
-enum { OPTIONS_KEY_COUNT = 64, OPTIONS_WORKERS_MAX = 256 };
+enum { OPTIONS_KEY_COUNT = 65, OPTIONS_WORKERS_MAX = 256 };
 
 // The numbers of OnRetry in shardd.proto (asserted in options_table.c).
 enum options_on_retry { OPTIONS_ON_RETRY_UNRESOLVED, OPTIONS_ON_RETRY_MINE, OPTIONS_ON_RETRY_ALL };
@@ -51,7 +51,7 @@ struct options {
   char *server;              // "": not told
   char *token, *token_file;  // token: already read from token_file; "": none
   char *project;             // never "" after options_load
-  char *suite, *build, *node;
+  char *suite, *build, *variant, *node;
   uint64_t total;  // declared workers; 0: unknown
   char *attempt, *commit, *branch;
   int retried;  // enum options_retried

@@ -6,7 +6,7 @@
 #include "worker/annotate.h"
 #include "worker/ci.h"
 #include "worker/durations.h"
-#include "worker/options.h"
+#include "worker/options_words.h"
 
 enum {
   ADMIN = OPTIONS_STATUS | OPTIONS_BUILDS | OPTIONS_WORKERS | OPTIONS_SLOW | OPTIONS_FLAKY | OPTIONS_TEST |
@@ -28,27 +28,6 @@ enum {
 
 #define SECONDS UINT64_C(1000000)
 #define AT(member) offsetof(struct options, member)
-
-static const char *const runners[] = {"auto", "pytest", "command", NULL};
-static const char *const collects[] = {"full", "lazy", NULL};
-static const char *const formats[] = {"auto", "durations", "junit", "csv", NULL};
-static const char *const annotates[] = {"auto", "none", "github", "gitlab", "teamcity", "buildkite", NULL};
-static const char *const on_retries[] = {"unresolved", "mine", "all", NULL};
-static const char *const retrieds[] = {"auto", "no", "yes", NULL};
-static const char *const fallbacks[] = {"none", "static", NULL};
-static const char *const orders[] = {"auto", "failed-first", "collection", NULL};
-static const char *const colors[] = {"auto", "always", "never", NULL};
-
-_Static_assert(SHARDD__ON_RETRY__ON_RETRY_UNRESOLVED == (int)OPTIONS_ON_RETRY_UNRESOLVED &&
-                   SHARDD__ON_RETRY__ON_RETRY_MINE == (int)OPTIONS_ON_RETRY_MINE &&
-                   SHARDD__ON_RETRY__ON_RETRY_ALL == (int)OPTIONS_ON_RETRY_ALL,
-               "on-retry has the numbers of the wire");
-_Static_assert(SHARDD__RETRIED__RETRIED_NO == (int)OPTIONS_RETRIED_NO &&
-                   SHARDD__RETRIED__RETRIED_YES == (int)OPTIONS_RETRIED_YES,
-               "retried has the numbers of the wire");
-_Static_assert(SHARDD__ORDER__ORDER_FAILED_FIRST == (int)OPTIONS_ORDER_FAILED_FIRST &&
-                   SHARDD__ORDER__ORDER_COLLECTION == (int)OPTIONS_ORDER_COLLECTION,
-               "order has the numbers of the wire");
 
 static const struct conf_key keys[] = {
     {.name = "server",
@@ -92,6 +71,12 @@ static const struct conf_key keys[] = {
      .arg = "KEY",
      .help = "key that the parallel jobs of one build share; else taken from the CI",
      .commands = WORK | OPTIONS_STATUS | OPTIONS_BUILD | OPTIONS_WORKERS | OPTIONS_WAIT | OPTIONS_REPORT},
+    {.name = "variant",
+     .type = CONF_STRING,
+     .offset = AT(variant),
+     .arg = "TEXT",
+     .help = "entry of the CI's matrix that this job belongs to, joined to the build's key: each is a build of its own",
+     .commands = OPTIONS_RUN},
     {.name = "node",
      .type = CONF_STRING,
      .offset = AT(node),

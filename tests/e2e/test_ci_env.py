@@ -177,7 +177,7 @@ def test_the_second_build_takes_long_tests_first(tmp_path, daemon, ci):
 def test_a_pipeline_with_two_groups_of_jobs_has_two_builds(tmp_path, daemon):
     suite = make_suite(tmp_path, {"test_a.py": "def test_a(): pass\n"})
     for group in ("unit", "integration"):
-        job = start_job(daemon, suite, lambda *_: dict(gitlab(1, 0, 0), CI_JOB_GROUP_NAME=group, SHARD_PROJECT=None))
+        job = start_job(daemon, suite, lambda *_: dict(gitlab(1, 0, 0), CI_JOB_NAME=group, SHARD_PROJECT=None))
         assert job.wait() == 0 and job.ran() == ["test_a.py::test_a"]
     assert len(daemon.json("builds", "--project", "group/thing")) == 2
 

@@ -58,7 +58,7 @@ static const struct expected table[] = {
     {{"GITLAB_CI", "true", "CI_PIPELINE_ID", "99", "CI_JOB_NAME", "unit: [3.11, linux]", "CI_NODE_TOTAL", "1",
       "CI_JOB_RETRY_COUNT", "0"},
      "gitlab",
-     "99/unit",
+     "99/unit: [3.11, linux]",
      "",
      -1,
      1,
