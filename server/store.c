@@ -128,7 +128,7 @@ static struct store *allocate(const struct store_options *options) {
   store->ballast_bytes = options->ballast_bytes;
   store->keep_results_us = options->keep_results_us;
   store->quarantine = options->quarantine;
-  store->lock_fd = store->event_fd = -1;
+  store->lock_fd = store->file_fd = store->event_fd = -1;
   store->done_end = &store->done;
   store->learn_due = store->keep_due = true;
   if (pthread_condattr_init(&attr) != 0 || pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) != 0 ||

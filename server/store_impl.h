@@ -250,7 +250,7 @@ struct store {
   char *path, *ballast_path;
   uint64_t ballast_bytes, keep_results_us;
   enum store_quarantine quarantine;
-  int lock_fd, event_fd;
+  int lock_fd, file_fd, event_fd;  // locked: FILE.lock, and the database itself
   uint32_t epoch;
   uint64_t next_build;
   pthread_t thread;
@@ -284,6 +284,12 @@ struct store {
 // ---- store_open.c
 int store_open_files(struct store *store, struct store_error *error) MUST_CHECK;  // lock, schema, epoch, reader
 void store_open_undo(struct store *store, bool clean);
+
+// ---- store_lock.c
+int store_lock_take(struct store *store, struct store_error *error) MUST_CHECK;
+void store_lock_drop(struct store *store);
+// The database has several names, and no log stands beside this one.
+bool store_lock_log_is_elsewhere(const struct store *store);
 
 // ---- store_room.c: what to do when the disk is full. `tight`: it was, and there is no plenty of room again.
 void store_room_make_ballast(struct store *store);                     // if there is room

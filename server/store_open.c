@@ -1,6 +1,7 @@
-// From a path to a database that is ours: the lock, the schema, the check after an unclean stop, the epoch, the
-// ballast. Called by store.c at start and end, and by store_thread.c for the ballast. Runs before the store thread
-// exists and after it is gone. Must not know records or queries. Failures come back as a text that says what to do.
+// From a path to a database that is ours: the lock (store_lock.c), the schema, the check after an unclean stop, the
+// epoch, the ballast. Called by store.c at start and end, and by store_thread.c for the ballast. Runs before the store
+// thread exists and after it is gone. Must not know records or queries. Failures come back as a text that says what to
+// do.
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,13 +12,10 @@
 #include "server/schema.h"
 #include "server/store_impl.h"
 
-static int take_lock(struct store *store, struct store_error *error);
-static int refuse_held(int fd, const char *path, struct store_error *error);
-static int create_file(const char *path, struct store_error *error);
 static int open_writer(struct store *store, struct store_error *error);
 static int check_owner(struct store *store, struct store_error *error);
 static int migrate(struct store *store, struct store_error *error);
-static int check_damage(struct store *store, struct store_error *error);
+static int check_damage(struct store *store, bool log_elsewhere, struct store_error *error);
 static int raise_epoch(struct store *store, struct store_error *error);
 static int set_open(struct store_db *db, uint32_t epoch, bool open);
 static int on_row(void *arg, int columns, char **values, char **names);
@@ -25,11 +23,11 @@ static int pragma(struct store_db *db, const char *sql, char *out, size_t out_si
 static int fail(struct store *store, struct store_error *error, const char *what);
 
 int store_open_files(struct store *store, struct store_error *error) {
-  if (take_lock(store, error) != 0) return -1;
-  if (create_file(store->path, error) != 0) return -1;
+  if (store_lock_take(store, error) != 0) return -1;
+  bool log_elsewhere = store_lock_log_is_elsewhere(store);
   if (open_writer(store, error) != 0) return -1;
   if (migrate(store, error) != 0) return -1;
-  if (check_damage(store, error) != 0) return -1;
+  if (check_damage(store, log_elsewhere, error) != 0) return -1;
   if (raise_epoch(store, error) != 0) return -1;
   store_room_make_ballast(store);
   if (store_sql_open(&store->reader, store->path, false) == 0) return 0;
@@ -45,54 +43,7 @@ void store_open_undo(struct store *store, bool clean) {
       base_log(LOG_LEVEL_WARN, "store_close", "why=\"the next start checks the file: %s\"", store->writer.why);
   }
   store_sql_close(&store->writer);
-  if (store->lock_fd >= 0) close(store->lock_fd);  // gives up the lock; the file stays, or two could hold one each
-}
-
-// A lock of the open file, not of the process: it also keeps out a second store of the same process, and it goes when
-// the last descriptor does, however the daemon ends.
-static int take_lock(struct store *store, struct store_error *error) {
-  char *path = base_printf("%s.lock", store->path);
-  struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-  int rc = -1;
-  store->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (store->lock_fd < 0) {
-    (void)snprintf(error->text, sizeof error->text, "%s: cannot open: %s; does the folder exist, and is it ours?", path,
-                   strerror(errno));
-  } else if (fcntl(store->lock_fd, F_OFD_SETLK, &whole) != 0) {
-    rc = refuse_held(store->lock_fd, path, error);
-  } else if (ftruncate(store->lock_fd, 0) != 0 || dprintf(store->lock_fd, "%ld\n", (long)getpid()) < 0) {
-    (void)snprintf(error->text, sizeof error->text, "%s: cannot write: %s", path, strerror(errno));
-  } else {
-    rc = 0;
-  }
-  free(path);
-  return rc;
-}
-
-static int refuse_held(int fd, const char *path, struct store_error *error) {
-  if (errno != EAGAIN && errno != EACCES) {
-    (void)snprintf(error->text, sizeof error->text, "%s: cannot lock: %s", path, strerror(errno));
-    return -1;
-  }
-  char pid[24] = "";
-  ssize_t n = pread(fd, pid, sizeof pid - 1, 0);
-  pid[n > 0 ? n : 0] = '\0';
-  pid[strspn(pid, "0123456789")] = '\0';
-  (void)snprintf(error->text, sizeof error->text,
-                 "%s: another shardd (pid %s) has this database open; stop it first, or use another path", path,
-                 pid[0] ? pid : "unknown");
-  return -1;
-}
-
-// SQLite would create it for everybody to read; its log and index take over the mode.
-static int create_file(const char *path, struct store_error *error) {
-  int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0) {
-    (void)snprintf(error->text, sizeof error->text, "%s: cannot open: %s", path, strerror(errno));
-    return -1;
-  }
-  close(fd);
-  return 0;
+  store_lock_drop(store);  // behind the connections: closing any descriptor of the file drops their locks
 }
 
 static int open_writer(struct store *store, struct store_error *error) {
@@ -152,12 +103,20 @@ static int migrate(struct store *store, struct store_error *error) {
   return store_sql_end(db) == SQLITE_OK ? 0 : fail(store, error, "cannot bring the schema up to date");
 }
 
-static int check_damage(struct store *store, struct store_error *error) {
+// `log_elsewhere`: results that were acknowledged may stand in a log that SQLite does not see by this name.
+static int check_damage(struct store *store, bool log_elsewhere, struct store_error *error) {
   char open[24] = "", verdict[256] = "";
   struct store_db *db = &store->writer;
   if (pragma(db, "SELECT value FROM meta WHERE key='open'", open, sizeof open) != 0)
     return fail(store, error, "cannot read");
   if (strcmp(open, "0") == 0) return 0;
+  if (log_elsewhere) {
+    (void)snprintf(error->text, sizeof error->text,
+                   "%s: the last daemon did not close it, and used another of its names (hard links): its log stands "
+                   "beside that one; start shardd with that name",
+                   store->path);
+    return -1;
+  }
   base_log(LOG_LEVEL_INFO, "store_check", "path=%s why=\"the last daemon did not close it\"", store->path);
   if (pragma(db, "PRAGMA quick_check(1)", verdict, sizeof verdict) != 0) return fail(store, error, "cannot check");
   if (strcmp(verdict, "ok") == 0) return 0;
@@ -179,7 +138,10 @@ static int raise_epoch(struct store *store, struct store_error *error) {
   }
   store->epoch = (uint32_t)before + 1;
   store->next_build = strtoull(build, NULL, 10) + 1;
-  return set_open(db, store->epoch, true) == SQLITE_OK ? 0 : fail(store, error, "cannot write");
+  if (set_open(db, store->epoch, true) != SQLITE_OK) return fail(store, error, "cannot write");
+  // That it is open stands in the file itself, where every name of it shows it.
+  (void)sqlite3_wal_checkpoint_v2(db->sqlite, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+  return 0;
 }
 
 static int set_open(struct store_db *db, uint32_t epoch, bool open) {
