@@ -44,7 +44,8 @@ static size_t escape_one(char piece[PIECE_BYTES], const unsigned char *p, size_t
     piece[1] = (char)*p;
     return 2;
   }
-  bool kept = form == ESCAPE_TEXT && (*p == '\n' || *p == '\t');
+  bool several = form == ESCAPE_TEXT || form == ESCAPE_BYTES;
+  bool kept = several && (*p == '\n' || *p == '\t');
   if (kept || (*p >= 0x20 && *p < 0x7f)) {
     piece[0] = (char)*p;
     return 1;
@@ -55,6 +56,10 @@ static size_t escape_one(char piece[PIECE_BYTES], const unsigned char *p, size_t
     memcpy(piece, p, length);
     *used = length;
     return length;
+  }
+  if (form == ESCAPE_BYTES && length == 0 && *p >= 0xa0) {
+    piece[0] = (char)*p;
+    return 1;
   }
   if (form != ESCAPE_YAML) return (size_t)snprintf(piece, PIECE_BYTES, "\\x%02x", *p);
   *used = length > 0 ? length : 1;

@@ -10,6 +10,7 @@ enum escape_form {
   ESCAPE_QUOTED,  // stands between double quotes: quotes and backslashes get a backslash
   ESCAPE_LINE,    // one line: everything but controls stays
   ESCAPE_TEXT,    // several lines: line feeds and tabs stay too
+  ESCAPE_BYTES,   // as ESCAPE_TEXT, for a file: bytes that are no UTF-8 stay, unless a terminal takes them for commands
   ESCAPE_YAML,    // stands between double quotes of a YAML file: codes as \xNN, \uNNNN, malformed bytes as \ufffd
 };
 

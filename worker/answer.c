@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "worker/human.h"
+
 enum { NUMBER_BYTES = 24 };
 
 int answer_init(struct answer *answer, const Shardd__Rows *rows) {
@@ -52,4 +54,9 @@ int64_t answer_get_number(const struct answer *answer, size_t row, const char *c
 
 char *answer_get_text(const struct answer *answer, size_t row, const char *column) {
   return answer_text(answer, row, answer_column(answer, column));
+}
+
+char *answer_get_safe(const struct answer *answer, size_t row, const char *column) {
+  ProtobufCBinaryData cell = answer_cell(answer, row, answer_column(answer, column));
+  return human_safe(cell.data, cell.len, ESCAPE_LINE);
 }

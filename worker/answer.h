@@ -32,5 +32,7 @@ char *answer_text(const struct answer *answer, size_t row, int column);
 // The same by name.
 int64_t answer_get_number(const struct answer *answer, size_t row, const char *column, int64_t otherwise);
 char *answer_get_text(const struct answer *answer, size_t row, const char *column);
+// The same, safe to show in a line (human.h).
+char *answer_get_safe(const struct answer *answer, size_t row, const char *column);
 
 #endif

@@ -3,7 +3,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "worker/human.h"
 #include "worker/junit_write.h"
 
 enum { SECOND_US = 1000000 };
@@ -28,6 +30,7 @@ static write_fn *const writers[] = {
 
 static void put_seconds(FILE *out, uint64_t us);
 static void put_field(FILE *out, const char *text);
+static void put_text(FILE *out, const char *text);
 
 int durations_write(FILE *out, const struct durations *durations, enum durations_format format, const char *suite,
                     size_t *left_out, char *why, size_t why_size) {
@@ -97,7 +100,14 @@ static void put_seconds(FILE *out, uint64_t us) {
   (void)fprintf(out, "%ju.%.*s", (uintmax_t)(us / SECOND_US), n, digits);
 }
 
+// As they are, so that what reads the file finds the same ids; on a terminal, safe to show.
 static void put_field(FILE *out, const char *text) {
+  char *shown = isatty(fileno(out)) ? human_safe(text, strlen(text), ESCAPE_LINE) : base_strdup(text);
+  put_text(out, shown);
+  free(shown);
+}
+
+static void put_text(FILE *out, const char *text) {
   if (text[strcspn(text, ",\"\r\n")] == '\0' && text[0] != ' ') {
     (void)fputs(text, out);
     return;

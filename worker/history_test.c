@@ -204,6 +204,12 @@ static int on_runs(void *arg, const struct answer *answer) {
   return EXIT_OK;
 }
 
+// In the space above the first eighth; whatever the server says, a bar has one of those heights.
+static unsigned eighths(int64_t us, int64_t longest) {
+  double share = us > 0 ? (double)us / (double)longest : 0;
+  return (unsigned)(share * (HUMAN_EIGHTHS - 1));
+}
+
 // From the oldest to the newest, as far as they were asked for.
 static void draw_line(const struct line *line) {
   int64_t longest = 1;
@@ -212,7 +218,7 @@ static void draw_line(const struct line *line) {
     longest = line->us[i] > longest ? line->us[i] : longest;
   fputs("\ndurations  ", stdout);
   for (size_t i = line->count; i-- > 0;)
-    fputs(human_bar((unsigned)(1 + line->us[i] * (HUMAN_EIGHTHS - 1) / longest)), stdout);
+    fputs(human_bar(1 + eighths(line->us[i], longest)), stdout);
   printf("  longest %s\noutcomes   ", human_duration((uint64_t)longest, text));
   for (size_t i = line->count; i-- > 0;)
     fputc(line->outcome[i], stdout);
@@ -222,7 +228,7 @@ static void draw_line(const struct line *line) {
 static int on_log(void *arg, const struct answer *answer) {
   (void)arg;
   for (size_t row = 0; row < answer->row_count; row++) {
-    char when[HUMAN_BYTES], *old = answer_get_text(answer, row, "old"), *new = answer_get_text(answer, row, "new");
+    char when[HUMAN_BYTES], *old = answer_get_safe(answer, row, "old"), *new = answer_get_safe(answer, row, "new");
     char *why = answer_get_text(answer, row, "why"), *who = answer_get_text(answer, row, "who");
     char *safe_why = human_safe(why, strlen(why), ESCAPE_LINE), *safe_who = human_safe(who, strlen(who), ESCAPE_LINE);
     printf("%s  %s -> %s: %s%s%s\n", human_time((uint64_t)answer_get_number(answer, row, "when", 0), when), old, new,

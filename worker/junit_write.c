@@ -325,6 +325,15 @@ static size_t decode(const char *text, size_t n, uint32_t *character) {
   return want;
 }
 
+// What commands a terminal or reorders what is read stays in the file, and is a reference there.
+static bool steers(uint32_t character) {
+  bool control = character >= 0x7f && character <= 0x9f;
+  bool direction = character == 0x61c || (character >= 0x200b && character <= 0x200f) ||
+                   (character >= 0x2028 && character <= 0x202e) || (character >= 0x2060 && character <= 0x206f) ||
+                   character == 0xfeff;
+  return control || direction;
+}
+
 static void write_character(FILE *out, const char *bytes, size_t n, uint32_t character, bool attribute) {
   bool white = character == '\t' || character == '\n' || character == '\r';
   if ((character < 0x20 && !white) || character == 0xfffe || character == 0xffff) return;
@@ -336,7 +345,7 @@ static void write_character(FILE *out, const char *bytes, size_t n, uint32_t cha
     (void)fputs("&gt;", out);
   else if (character == '"' && attribute)
     (void)fputs("&quot;", out);
-  else if (character == '\r' || (white && attribute))
+  else if (character == '\r' || (white && attribute) || steers(character))
     (void)fprintf(out, "&#%" PRIu32 ";", character);
   else if (character == 0xfffd)
     (void)fputs("\xef\xbf\xbd", out);

@@ -312,10 +312,7 @@ int plan_view_json(struct plan_view *view, FILE *out) {
   }
   (void)json_object_del(object, "curve");  // it goes behind the facts
   (void)json_object_set_new(object, "curve", curve);
-  int rc = json_dumpf(object, out, JSON_ENSURE_ASCII | JSON_INDENT(2));
-  json_decref(object);
-  fputc('\n', out);
-  return rc != 0 || ferror(out) ? -1 : 0;
+  return table_json_finish(out, object);
 }
 
 static void set_text(json_t *object, const char *member, const char *text) {

@@ -133,7 +133,9 @@ static void run_say_end(const struct run *run, const Shardd__Goodbye *goodbye, i
   if (run->why) {
     fprintf(stderr, "shard: exit %d: %s\n", code, run->why);
   } else {
-    fprintf(stderr, "shard: exit %d: %.*s\n", code, (int)goodbye->why.len, (const char *)goodbye->why.data);
+    char *safe = human_safe(goodbye->why.data, goodbye->why.len, ESCAPE_LINE);
+    fprintf(stderr, "shard: exit %d: %s\n", code, safe);
+    free(safe);
   }
 }
 

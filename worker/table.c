@@ -7,6 +7,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "worker/human.h"
 
@@ -20,6 +21,7 @@ struct form {
 };
 
 static void csv_cell(FILE *out, const char *text, size_t n, bool last);
+static void csv_safe(FILE *out, const char *text, size_t n);
 static json_t *json_of_int(int64_t number);
 static json_t *json_of_time(int64_t ms);
 static json_t *json_of_ratio(int64_t ppm);
@@ -108,8 +110,19 @@ void table_json_add(struct json_t *array, const struct answer *answer) {
   }
 }
 
+// The one control character that JSON does not ask to be escaped.
+static int on_json(const char *text, size_t n, void *out) {
+  for (size_t i = 0; i < n; i++) {
+    if (text[i] == '\x7f')
+      (void)fputs("\\u007f", out);
+    else
+      (void)fputc(text[i], out);
+  }
+  return ferror(out) ? -1 : 0;
+}
+
 int table_json_finish(FILE *out, struct json_t *array) {
-  int rc = json_dumpf(array, out, JSON_ENSURE_ASCII | JSON_INDENT(2));
+  int rc = json_dump_callback(array, on_json, out, JSON_ENSURE_ASCII | JSON_INDENT(2));
   json_decref(array);
   fputc('\n', out);
   return rc != 0 || ferror(out) ? -1 : 0;
@@ -156,6 +169,18 @@ int table_csv(FILE *out, const struct answer *answer, bool head) {
   return ferror(out) ? -1 : 0;
 }
 
+// Without what commands a terminal: the file may be shown on one. Bytes that are no UTF-8 stay, for whoever looks for
+// such an id, unless this is a terminal.
+static void csv_safe(FILE *out, const char *text, size_t n) {
+  bool terminal = isatty(fileno(out));
+  char *safe = human_safe(text, n, terminal ? ESCAPE_TEXT : ESCAPE_BYTES);
+  for (const char *at = safe; *at != '\0'; at++) {
+    if (*at == '"') fputc('"', out);
+    fputc(*at, out);
+  }
+  free(safe);
+}
+
 // In quotes where a reader needs them; what a spreadsheet would take for a formula begins with a quote mark.
 static void csv_cell(FILE *out, const char *text, size_t n, bool last) {
   bool formula = n > 1 && (memchr("=+-", text[0], 3) != NULL || (text[0] == '@' && memchr(text, '(', n) != NULL));
@@ -164,10 +189,7 @@ static void csv_cell(FILE *out, const char *text, size_t n, bool last) {
     quotes |= text[i] == ',' || text[i] == '"' || text[i] == '\n' || text[i] == '\r';
   fputs(quotes ? "\"" : "", out);
   if (formula) fputc('\'', out);
-  for (size_t i = 0; i < n; i++) {
-    if (text[i] == '"') fputc('"', out);
-    fputc(text[i], out);
-  }
+  csv_safe(out, text, n);
   fputs(quotes ? "\"" : "", out);
   fputs(last ? "\r\n" : ",", out);
 }
