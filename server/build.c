@@ -270,19 +270,39 @@ void build_list_ready(struct server *server, struct build *build, const struct s
 
 // ---- eviction
 
-// Nobody is connected to it and everything of it is on disk.
-static bool build_quiet(const struct server *server, const struct build *build) {
+static bool build_deserted(const struct build *build) {
   for (uint32_t i = 0; i < build->session_count; i++) {
     if (build->session[i]->conn) return false;
   }
-  return build->pending == 0 && store_durable(server->store) >= build->state_ticket;
+  return true;
+}
+
+// Nobody is connected to it and everything of it is on disk.
+static bool build_quiet(const struct server *server, const struct build *build) {
+  return build_deserted(build) && build->pending == 0 && store_durable(server->store) >= build->state_ticket;
+}
+
+uint32_t build_running(const struct server *server, bool with_list) {
+  uint32_t n = 0;
+  for (const struct build *build = server->builds; build; build = build->next)
+    n += queue_state(build->queue) < QUEUE_COMPLETE && (build->listing != LISTING_NONE) == with_list;
+  return n;
+}
+
+struct build *build_left_without_list(const struct server *server) {
+  struct build *oldest = NULL;
+  for (struct build *build = server->builds; build; build = build->next) {
+    bool listless = queue_state(build->queue) < QUEUE_COMPLETE && build->listing == LISTING_NONE;
+    if (listless && build_deserted(build)) oldest = build;
+  }
+  return oldest;
 }
 
 uint64_t build_evict(struct server *server, uint64_t now_us) {
   uint64_t next = UINT64_MAX;
   for (struct build *build = server->builds, *after; build; build = after) {
     after = build->next;
-    uint64_t due = build->ended_us + LIMIT_BUILD_KEEP_US;
+    uint64_t due = build->ended_us + (build->listing == LISTING_NONE ? 0 : LIMIT_BUILD_KEEP_US);
     if (queue_state(build->queue) < QUEUE_COMPLETE) continue;
     if (due <= now_us && build_quiet(server, build)) {
       build_free(server, build);

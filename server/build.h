@@ -88,7 +88,12 @@ void build_take_list(struct build *build, struct names *ids, struct map *files, 
 void build_list_ready(struct server *server, struct build *build, const struct store_list *list,
                       const struct store_listed *listed);
 
-// Frees what ended long ago; returns when to call again.
+// Unfinished builds in memory, with a list (or one on its way) or without.
+uint32_t build_running(const struct server *server, bool with_list);
+// The oldest unfinished build that has no list and no worker; NULL: there is none.
+struct build *build_left_without_list(const struct server *server);
+
+// Frees what ended long ago, at once when it never had a list; returns when to call again.
 uint64_t build_evict(struct server *server, uint64_t now_us);
 
 #endif

@@ -225,6 +225,7 @@ void conn_error(struct conn *conn, Shardd__ErrorCode code, uint64_t seq, bool cl
   frame.error = &error;
   error.code = code;
   error.text = msg_text(text);
+  if (code == SHARDD__ERROR_CODE__ERROR_BUSY) error.retry_us = LIMIT_BUSY_US;
   if (code != SHARDD__ERROR_CODE__ERROR_DISK) {  // the store logs that, once
     char quoted[1200];
     base_log(LOG_LEVEL_WARN, "conn_error", "peer=%s code=%d text=%s", conn->peer, (int)code,

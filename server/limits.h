@@ -29,6 +29,8 @@ enum {
   LIMIT_MIN_WORKERS_US = 2000000000,  // nor does its --min-workers-timeout
   LIMIT_CAP_LEAST_US = 60000000,      // a test's cap from history is never shorter
   LIMIT_CAP_UNSEEN_US = 1800000000,   // cap of a test that was never seen
+  LIMIT_COLLECTING_TIMES = 4,         // so many times max-builds may be running without a list
+  LIMIT_BUSY_US = 2000000,            // who is refused with ERROR_BUSY is to try again after this
   LIMIT_BUILD_KEEP_US = 60000000,     // an ended build without workers leaves memory after this
 };
 

@@ -191,6 +191,17 @@ static void listing_ask(struct server *server, struct session *session) {
   listing_reply(session, SHARDD__LIST_WANT__LIST_SEND);
 }
 
+// The build becomes one with a list: that is what max-builds counts.
+static void listing_begin(struct server *server, struct session *session) {
+  if (build_running(server, true) < server->settings.max_builds) {
+    listing_ask(server, session);
+    return;
+  }
+  session->offered = false;
+  conn_error(session->conn, SHARDD__ERROR_CODE__ERROR_BUSY, 0, true, "too many running builds (max-builds is %llu)",
+             (unsigned long long)server->settings.max_builds);
+}
+
 void listing_offer(struct server *server, struct session *session, const Shardd__ListOffer *offer) {
   struct build *build = session->build;
   session->offer_count = offer->count;
@@ -198,7 +209,7 @@ void listing_offer(struct server *server, struct session *session, const Shardd_
   queue_set_max_failures(build->queue, offer->max_failures);
   session->offered = true;
   switch (build->listing) {
-    case LISTING_NONE: listing_ask(server, session); break;
+    case LISTING_NONE: listing_begin(server, session); break;
     case LISTING_READY: listing_compare(server, session); break;
     case LISTING_UPLOAD:
     case LISTING_STORING: break;

@@ -391,6 +391,11 @@ void queue_tick(struct queue *queue, uint64_t now_us, struct effects *effects) {
   }
 }
 
+void queue_give_up(struct queue *queue, struct effects *effects) {
+  assert(queue->connected == 0 && !queue_ended(queue));
+  queue_set_state(queue, QUEUE_INCOMPLETE, effects);
+}
+
 // ---- reading
 
 enum queue_state queue_state(const struct queue *queue) {

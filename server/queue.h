@@ -147,6 +147,8 @@ enum queue_accept queue_result(struct queue *queue, uint64_t now_us, const struc
 
 // Ends what is due: silent workers' leases, lingering, an idle build.
 void queue_tick(struct queue *queue, uint64_t now_us, struct effects *effects);
+// Ends an unfinished build without workers now, as when it had been idle for long enough.
+void queue_give_up(struct queue *queue, struct effects *effects);
 // When queue_tick has something to do next; UINT64_MAX: nothing is waiting for time.
 uint64_t queue_deadline(const struct queue *queue);
 

@@ -103,12 +103,26 @@ static struct build *session_new_build(struct server *server, const struct sessi
   return build;
 }
 
-static uint32_t session_running(const struct server *server) {
-  uint32_t n = 0;
-  for (const struct build *build = server->builds; build; build = build->next) {
-    n += queue_state(build->queue) < QUEUE_COMPLETE;
+// Builds with a list are work and count against max-builds. One without is a promise: so that who only says hello with
+// one key after the other keeps nobody out, the oldest that its workers have left gives way.
+static bool session_has_room(struct server *server, struct conn *conn) {
+  uint64_t most = server->settings.max_builds;
+  if (build_running(server, true) >= most) {
+    conn_error(conn, SHARDD__ERROR_CODE__ERROR_BUSY, 0, true, "too many running builds (max-builds is %llu)",
+               (unsigned long long)most);
+    return false;
   }
-  return n;
+  if (build_running(server, false) < LIMIT_COLLECTING_TIMES * most) return true;
+  struct build *oldest = build_left_without_list(server);
+  if (oldest) {
+    queue_give_up(oldest->queue, &server->effects);
+    deliver_effects(server, oldest);
+    return true;
+  }
+  conn_error(conn, SHARDD__ERROR_CODE__ERROR_BUSY, 0, true,
+             "too many builds are collecting their tests (%d times max-builds, which is %llu)", LIMIT_COLLECTING_TIMES,
+             (unsigned long long)most);
+  return false;
 }
 
 static struct build *session_find_build(struct server *server, struct conn *conn, const struct session_key *key,
@@ -122,14 +136,11 @@ static struct build *session_find_build(struct server *server, struct conn *conn
   uint64_t id = store_find(server->store, key->project, key->suite, key->ext);
   if (id) build = recover_build(server, id);
   if (id && !build) {
-    conn_error(conn, SHARDD__ERROR_CODE__ERROR_BUSY, 0, true,
+    conn_error(conn, SHARDD__ERROR_CODE__ERROR_STATE, 0, true,
                "the build cannot be read from the database: see the server's log");
   }
   if (id) return build;
-  if (session_running(server) < server->settings.max_builds) return session_new_build(server, key, hello);
-  conn_error(conn, SHARDD__ERROR_CODE__ERROR_BUSY, 0, true, "%llu builds are running, which is the bound (max-builds)",
-             (unsigned long long)server->settings.max_builds);
-  return NULL;
+  return session_has_room(server, conn) ? session_new_build(server, key, hello) : NULL;
 }
 
 static void session_bind(struct server *server, struct session *session, struct conn *conn) {
@@ -196,7 +207,7 @@ static void session_join(struct server *server, struct build *build, struct conn
                             .brings = hello->brings};
   uint32_t worker = queue_join(build->queue, server->now_us, &join, &reopened, &count, &server->effects);
   if (worker == UINT32_MAX) {
-    conn_error(conn, SHARDD__ERROR_CODE__ERROR_BUSY, 0, true, "the build has had %d workers, which is the bound",
+    conn_error(conn, SHARDD__ERROR_CODE__ERROR_TOO_LARGE, 0, true, "the build has had %d workers, which is the bound",
                LIMIT_WORKERS);
     return;
   }

@@ -33,8 +33,8 @@ struct store_error {
 };
 
 // Opens or creates the database: locks it, by whatever name it goes (a second daemon is refused with a message that
-// names the holder's pid where it can be known), migrates by user_version, runs quick_check after an unclean stop, raises the epoch by one and writes it, starts
-// the thread. NULL and *error on failure.
+// names the holder's pid where it can be known), migrates by user_version, runs quick_check after an unclean stop,
+// raises the epoch by one and writes it, starts the thread. NULL and *error on failure.
 struct store *store_open(const struct store_options *options, struct store_error *error);
 // Writes what is pending, checkpoints, stops the thread, closes.
 void store_close(struct store *store);

@@ -45,6 +45,7 @@ static int refuse(const struct ask *ask, const Shardd__Error *refused, struct as
 static int fail(struct ask_error *error, enum ask_failure failure, int exit_code, const char *fmt, ...) PRINTF(4, 5);
 static int take(struct ask *ask, const Shardd__Frame *frame, struct answer *answer, struct ask_error *error);
 static unsigned left_ms(uint64_t deadline_us);
+static bool waited(const struct ask_error *error, uint64_t deadline_us);
 
 int ask_open(struct ask **out, const char *address, const char *token, unsigned timeout_ms, struct ask_error *error) {
   Shardd__Hello hello = SHARDD__HELLO__INIT;
@@ -74,8 +75,12 @@ static int come_in(struct ask **out, const char *address, Shardd__Hello *hello, 
   if (client == NULL) return fail(error, ASK_REFUSED, EXIT_USAGE, "%s", why.text);
   struct ask *ask = base_calloc(1, sizeof *ask);
   ask->client = client;
-  int rc = client_connect(client, timeout_ms, &why);
-  rc = rc != 0 ? fail(error, ASK_LOST, EXIT_INFRA, "%s", why.text) : greet(ask, hello, left_ms(deadline_us), error);
+  int rc;
+  do {
+    client_close(client);
+    rc = client_connect(client, left_ms(deadline_us), &why);
+    rc = rc != 0 ? fail(error, ASK_LOST, EXIT_INFRA, "%s", why.text) : greet(ask, hello, left_ms(deadline_us), error);
+  } while (rc != 0 && waited(error, deadline_us));
   if (rc != 0) {
     ask_close(ask);
     return -1;
@@ -137,6 +142,10 @@ int ask_wait(struct ask *ask, const Shardd__Query *query, unsigned timeout_ms, s
   if (query != NULL && ask_send(ask, query, error) != 0) return -1;
   for (;;) {
     int found = ask_poll(ask, answer, error);
+    if (found < 0 && query != NULL && client_connected(ask->client) && waited(error, deadline_us)) {
+      if (ask_send(ask, query, error) != 0) return -1;
+      continue;
+    }
     if (found != 0) return found > 0 ? 0 : -1;
     short events = (short)(client_wants_write(ask->client) ? POLLIN | POLLOUT : POLLIN);
     struct pollfd ready = {.fd = client_fd(ask->client), .events = events};
@@ -146,6 +155,14 @@ int ask_wait(struct ask *ask, const Shardd__Query *query, unsigned timeout_ms, s
       return fail(error, ASK_TIMEOUT, EXIT_INFRA, "%s gave no answer within %u ms: is it overloaded?",
                   client_address(ask->client), timeout_ms);
   }
+}
+
+// True when the server was busy, asked to be tried again, and has been waited for.
+static bool waited(const struct ask_error *error, uint64_t deadline_us) {
+  unsigned left = left_ms(deadline_us);
+  if (error->failure != ASK_TRY || error->retry_us == 0 || error->retry_us / 1000 >= left) return false;
+  (void)poll(NULL, 0, (int)(error->retry_us / 1000 + 1));
+  return true;
 }
 
 static int greet(struct ask *ask, Shardd__Hello *hello, unsigned timeout_ms, struct ask_error *error) {
@@ -180,12 +197,14 @@ static int refuse(const struct ask *ask, const Shardd__Error *refused, struct as
   const struct refusal *row = &refusals[code < COUNT_OF(refusals) ? code : 0];
   char *text = human_safe(refused->text.data, refused->text.len, ESCAPE_LINE);
   (void)fail(error, row->failure, row->exit_code, "%.200s: %.300s%s", client_address(ask->client), text, row->hint);
+  if (refused->code == SHARDD__ERROR_CODE__ERROR_BUSY) error->retry_us = refused->retry_us;
   free(text);
   return -1;
 }
 
 static int fail(struct ask_error *error, enum ask_failure failure, int exit_code, const char *fmt, ...) {
   va_list args;
+  error->retry_us = 0;
   error->failure = failure;
   error->exit_code = exit_code;
   va_start(args, fmt);

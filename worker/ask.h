@@ -18,15 +18,17 @@ enum ask_failure {
 
 struct ask_error {
   enum ask_failure failure;
-  int exit_code;   // EXIT_USAGE or EXIT_INFRA
-  char text[640];  // complete for printing, says what to do
+  int exit_code;      // EXIT_USAGE or EXIT_INFRA
+  uint64_t retry_us;  // a busy server asked to be asked again after this; 0: it did not
+  char text[640];     // complete for printing, says what to do
 };
 
 struct ask_plan {
   const char *address, *token, *project, *suite;
 };
 
-// Connects and is let in, within timeout_ms. `token` "" sends none. 0, and the caller closes *out; -1 and *error.
+// Connects and is let in, within timeout_ms, in which a busy server is tried again as it asks for. `token` "" sends
+// none. 0, and the caller closes *out; -1 and *error.
 int ask_open(struct ask **out, const char *address, const char *token, unsigned timeout_ms,
              struct ask_error *error) MUST_CHECK;
 // The same as a planning client, which may send a list (ask_push) before it asks.
@@ -43,7 +45,8 @@ int ask_send(struct ask *ask, const Shardd__Query *query, struct ask_error *erro
 int ask_poll(struct ask *ask, struct answer *answer, struct ask_error *error) MUST_CHECK;
 
 // Waits at most timeout_ms for the answer to the query sent last; with `query`, sends that one first. 0 and *answer
-// (valid until the next call); -1 and *error, ASK_TIMEOUT when it is worth waiting on.
+// (valid until the next call); -1 and *error. A busy server is sent `query` again as it asks for, until timeout_ms have
+// passed. ASK_TIMEOUT when it is worth waiting on.
 int ask_wait(struct ask *ask, const Shardd__Query *query, unsigned timeout_ms, struct answer *answer,
              struct ask_error *error) MUST_CHECK;
 

@@ -9,7 +9,13 @@
 
 #include "worker/human.h"
 
-enum { LINK_TRY_MS = 3000, LINK_SESSION_BYTES = 64, LINK_SILENT_BEATS = 6 };
+enum {
+  LINK_TRY_MS = 3000,
+  LINK_SESSION_BYTES = 64,
+  LINK_SILENT_BEATS = 6,
+  LINK_RETRY_LEAST_US = 100000,  // whatever a busy server asks for
+  LINK_RETRY_MOST_US = 60000000,
+};
 
 struct link {
   struct event_base *base;
@@ -21,6 +27,8 @@ struct link {
   uint8_t session[LINK_SESSION_BYTES];
   size_t session_bytes;
   uint64_t heartbeat_us, lost_us, heard_us;
+  uint64_t busy_since_us;  // the server turns us away since then; 0: it does not
+  uint64_t retry_us;       // and asked to be tried again after this
   unsigned tries;
   bool welcomed, failed;
 };
@@ -68,8 +76,38 @@ static enum link_failure link_failure_of(const Shardd__Error *error) {
   return LINK_LOST;
 }
 
+// The server is there and has no room: it says when to try again. Once is enough to say so.
+static void link_busy(struct link *link, const Shardd__Error *error) {
+  uint64_t retry_us = error->retry_us < LINK_RETRY_LEAST_US ? LINK_RETRY_LEAST_US : error->retry_us;
+  link->retry_us = retry_us < LINK_RETRY_MOST_US ? retry_us : LINK_RETRY_MOST_US;
+  if (link->busy_since_us) return;
+  link->busy_since_us = base_now_us();
+  char *why = human_safe(error->text.data, error->text.len, ESCAPE_LINE), limit[HUMAN_BYTES];
+  fprintf(stderr, "shard: %s is busy: %s; trying again for %s (--server-timeout)\n", client_address(link->client), why,
+          human_duration(link->options->server_timeout_us, limit));
+  free(why);
+}
+
+static bool link_busy_too_long(const struct link *link) {
+  return link->busy_since_us && base_now_us() - link->busy_since_us > link->options->server_timeout_us;
+}
+
+// In the middle of the conversation: the connection closes behind it.
+static void link_turned_away(struct link *link, const Shardd__Error *error) {
+  char *why = human_safe(error->text.data, error->text.len, ESCAPE_LINE);
+  link_busy(link, error);
+  if (link_busy_too_long(link)) link_fail(link, LINK_LOST, why);
+  link_lost(link, why);
+  free(why);
+}
+
 static void link_frame(struct link *link, const Shardd__Frame *frame) {
   link->heard_us = base_now_us();
+  if (frame->body_case == SHARDD__FRAME__BODY_ERROR && frame->error->code == SHARDD__ERROR_CODE__ERROR_BUSY) {
+    link_turned_away(link, frame->error);
+    return;
+  }
+  if (frame->body_case != SHARDD__FRAME__BODY_ACK) link->busy_since_us = 0;
   if (frame->body_case == SHARDD__FRAME__BODY_ERROR && link_failure_of(frame->error) != LINK_LOST) {
     char *why = human_safe(frame->error->text.data, frame->error->text.len, ESCAPE_LINE);
     link_fail(link, link_failure_of(frame->error), why);
@@ -131,8 +169,10 @@ static void link_remember(struct link *link, const Shardd__Welcome *welcome) {
   link->heartbeat_us = welcome->heartbeat_us ? welcome->heartbeat_us : 5000000;
 }
 
-static int link_error(const Shardd__Error *from, enum link_failure *failure, struct client_error *error) {
+static int link_error(struct link *link, const Shardd__Error *from, enum link_failure *failure,
+                      struct client_error *error) {
   *failure = link_failure_of(from);
+  if (from->code == SHARDD__ERROR_CODE__ERROR_BUSY) link_busy(link, from);
   char *safe = human_safe(from->text.data, from->text.len, ESCAPE_LINE);
   snprintf(error->text, sizeof error->text, "the server refuses: %s", safe);
   free(safe);
@@ -153,7 +193,7 @@ static int link_try(struct link *link, enum link_failure *failure, struct client
   frame.body_case = SHARDD__FRAME__BODY_HELLO;
   frame.hello = &hello;
   if (client_call(link->client, &frame, LINK_TRY_MS, &reply, error) < 0) return -1;
-  if (reply->body_case == SHARDD__FRAME__BODY_ERROR) return link_error(reply->error, failure, error);
+  if (reply->body_case == SHARDD__FRAME__BODY_ERROR) return link_error(link, reply->error, failure, error);
   if (reply->body_case != SHARDD__FRAME__BODY_WELCOME) {
     snprintf(error->text, sizeof error->text, "the server answers the hello with %s", msg_name(reply));
     *failure = LINK_BROKEN;
@@ -177,8 +217,15 @@ static int link_try(struct link *link, enum link_failure *failure, struct client
 
 // ---- losing and coming back
 
+// What the server asked for, and up to a tenth more: who was turned away together does not come back together.
+static uint64_t link_pause_us(struct link *link) {
+  uint64_t pause_us = (uint64_t)client_backoff_ms(link->tries++) * 1000, asked_us = link->retry_us;
+  link->retry_us = 0;
+  return asked_us ? asked_us + pause_us % (asked_us / 10 + 1) : pause_us;
+}
+
 static void link_schedule(struct link *link) {
-  struct timeval after = link_after((uint64_t)client_backoff_ms(link->tries++) * 1000);
+  struct timeval after = link_after(link_pause_us(link));
   event_add(link->again, &after);
 }
 
@@ -186,11 +233,11 @@ static void link_lost(struct link *link, const char *why) {
   link_unwatch(link);
   client_close(link->client);
   if (link->failed) return;
-  if (link->welcomed) {
+  if (link->welcomed && !link->busy_since_us) {
     fprintf(stderr, "shard: lost the server (%s); trying again for %llu s\n", why,
             (unsigned long long)(link->options->server_timeout_us / 1000000));
-    link->lost_us = base_now_us();
   }
+  if (link->welcomed) link->lost_us = base_now_us();
   bool lost = link->welcomed;
   link->welcomed = false;
   link_schedule(link);
@@ -206,12 +253,13 @@ static void on_again(evutil_socket_t fd, short what, void *arg) {
   if (link->failed) return;
   link->events.on_trying(link->events.arg);
   if (link_try(link, &failure, &error) == 0) {
-    fprintf(stderr, "shard: the server is back\n");
+    if (!link->busy_since_us) fprintf(stderr, "shard: the server is back\n");
     return;
   }
   link_unwatch(link);
   client_close(link->client);
-  if (failure != LINK_LOST || base_now_us() - link->lost_us > link->options->server_timeout_us) {
+  bool late = base_now_us() - link->lost_us > link->options->server_timeout_us;
+  if (failure != LINK_LOST || late || link_busy_too_long(link)) {
     link_fail(link, failure, error.text);
   } else {
     link_schedule(link);
@@ -269,12 +317,14 @@ bool link_up(const struct link *link) {
 
 // ---- life
 
+// A server that is there and busy is waited for longer than one that is not there.
 static int link_first(struct link *link, enum link_failure *failure, struct client_error *error) {
-  uint64_t until = base_now_us() + link->options->connect_timeout_us;
+  uint64_t began = base_now_us();
   for (;;) {
     if (link_try(link, failure, error) == 0) return 0;
     client_close(link->client);
-    uint64_t pause = (uint64_t)client_backoff_ms(link->tries++) * 1000, now = base_now_us();
+    uint64_t until = began + (link->retry_us ? link->options->server_timeout_us : link->options->connect_timeout_us);
+    uint64_t pause = link_pause_us(link), now = base_now_us();
     if (*failure != LINK_LOST || now + pause >= until) return -1;
     usleep((useconds_t)pause);
   }

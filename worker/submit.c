@@ -22,12 +22,13 @@ struct submission {
   struct spool_reader *reader;
   struct client *client;
   struct client_error error;
-  char *build;     // as people are told
-  uint64_t seq;    // of the last Results
-  uint64_t acked;  // the server has those up to this one
-  size_t rows;     // handed over
-  size_t known;    // not needed: they came before
-  bool over;       // the build was complete: it takes nothing
+  char *build;        // as people are told
+  uint64_t seq;       // of the last Results
+  uint64_t acked;     // the server has those up to this one
+  size_t rows;        // handed over
+  size_t known;       // not needed: they came before
+  uint64_t retry_us;  // the server is busy, and asked to be tried again after this
+  bool over;          // the build was complete: it takes nothing
   bool welcomed;
   bool want_list;    // the chunks are to be sent
   bool agreed;       // the server has this list
@@ -45,6 +46,8 @@ static int submission_odd(struct submission *submission, const Shardd__Frame *fr
     snprintf(submission->why, sizeof submission->why, "the server sent %s, which makes no sense here", msg_name(frame));
     return -1;
   }
+  bool busy = frame->error->code == SHARDD__ERROR_CODE__ERROR_BUSY;
+  submission->retry_us = busy ? frame->error->retry_us : 0;
   char *safe = human_safe(frame->error->text.data, frame->error->text.len, ESCAPE_LINE);
   snprintf(submission->why, sizeof submission->why, "the server says: %.900s", safe);
   free(safe);
@@ -92,8 +95,14 @@ static int submission_hello(struct submission *submission, const Shardd__Frame *
   hello.version = MSG_VERSION;
   hello.token = msg_text(submission->submit->options->token);
   frame.hello = &hello;
-  if (submission_connect(submission) < 0) return -1;
-  if (submission_call(submission, &frame, SHARDD__FRAME__BODY_WELCOME, &reply) < 0) return -1;
+  uint64_t until_us = base_now_us() + submission->submit->timeout_us;
+  for (;;) {
+    if (submission_connect(submission) < 0) return -1;
+    if (submission_call(submission, &frame, SHARDD__FRAME__BODY_WELCOME, &reply) == 0) break;
+    if (submission->retry_us == 0 || base_now_us() + submission->retry_us >= until_us) return -1;
+    client_close(submission->client);
+    usleep((useconds_t)submission->retry_us);
+  }
   submission->over = reply->welcome->state == SHARDD__BUILD_STATE__BUILD_COMPLETE;
   submission->agreed = reply->welcome->list_known;
   submission->acked = reply->welcome->acked;
