@@ -1,14 +1,15 @@
-// CODEOWNERS. Called by admin.c and history.c. Patterns are matched by fnmatch; must not ask the server. The last rule
+// CODEOWNERS. Called by admin.c and history.c. Patterns are owners_match.c's; must not ask the server. The last rule
 // decides, so a file of which a part would be left out is refused.
 #include "worker/owners.h"
 
 #include <errno.h>
-#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "config/files.h"
+#include "worker/decode.h"
+#include "worker/owners_match.h"
 
 enum { LINE_BYTES = 4096, RULES_MAX = 20000 };
 
@@ -30,19 +31,17 @@ static int read_all(struct owners *owners, FILE *file, const char *path, char *w
 static void read_line(struct owners *owners, char *line, char **section);
 static void read_section(char *line, char **section);
 static size_t pattern_bytes(const char *line);
-static bool matches(const char *pattern, const char *file);
-static bool matches_at(const char *pattern, const char *file);
 static void forget(struct owners *owners);
 
 int owners_load(const char *path, struct owners **out, char *why, size_t why_size) {
   const char *problem;
-  FILE *file = path[0] != '\0' ? files_read(path, FILES_STREAM, &problem) : NULL;
+  FILE *file = path[0] != '\0' ? decode_stream(files_read(path, FILES_STREAM, &problem)) : NULL;
   if (path[0] != '\0' && file == NULL) {
     (void)snprintf(why, why_size, "%s: cannot read the owners: %s", path, problem);
     return -1;
   }
   for (size_t i = 0; i < COUNT_OF(places) && file == NULL; i++)
-    file = files_read(path = places[i], FILES_REGULAR, &problem);
+    file = decode_stream(files_read(path = places[i], FILES_REGULAR, &problem));
   *out = NULL;
   if (file == NULL) return 0;
   struct owners *owners = base_calloc(1, sizeof *owners);
@@ -67,8 +66,10 @@ void owners_free(struct owners *owners) {
 }
 
 const char *owners_of(const struct owners *owners, const char *file) {
+  while (strncmp(file, "./", 2) == 0)
+    file += 2;
   for (size_t i = owners->count; i-- > 0;)
-    if (matches(owners->rule[i].pattern, file)) return owners->rule[i].owners;
+    if (owners_match(owners->rule[i].pattern, file)) return owners->rule[i].owners;
   return "";
 }
 
@@ -165,27 +166,4 @@ static size_t pattern_bytes(const char *line) {
   while (line[n] != '\0' && line[n] != ' ' && line[n] != '\t')
     n += line[n] == '\\' && line[n + 1] != '\0' ? 2 : 1;
   return n;
-}
-
-static bool matches(const char *pattern, const char *file) {
-  size_t n = strlen(pattern);
-  const char *slash = strchr(pattern, '/');
-  bool bound = slash != NULL && (size_t)(slash - pattern) + 1 < n;
-  if (pattern[0] == '/') pattern++;
-  if (matches_at(pattern, file)) return true;
-  if (bound) return false;
-  for (const char *at = file; (at = strchr(at, '/')) != NULL;)
-    if (matches_at(pattern, ++at)) return true;
-  return false;
-}
-
-static bool matches_at(const char *pattern, const char *file) {
-  size_t n = strlen(pattern);
-  bool folder = n > 0 && pattern[n - 1] == '/', children = n > 1 && strcmp(pattern + n - 2, "/*") == 0;
-  int flags = (strstr(pattern, "**") != NULL ? 0 : FNM_PATHNAME) | (children ? 0 : FNM_LEADING_DIR);
-  if (!folder) return fnmatch(pattern, file, flags) == 0;
-  char *name = base_memdup0(pattern, n - 1);
-  bool within = fnmatch(name, file, flags) == 0 && fnmatch(name, file, flags & ~FNM_LEADING_DIR) != 0;
-  free(name);
-  return within;
 }

@@ -14,8 +14,7 @@ int owners_load(const char *path, struct owners **out, char *why, size_t why_siz
 void owners_free(struct owners *owners);
 
 // The owners of a file, as written there ("@team @me"); the last pattern that matches decides. "": nobody. Patterns are
-// those of .gitignore without "!": a slash that does not stand at the end binds to the top folder, * stays within a
-// folder, ** does not, a folder means all below it. [Sections] and their default owners are GitLab's.
+// those of owners_match.h. [Sections] and their default owners are GitLab's. A byte order mark is dropped.
 const char *owners_of(const struct owners *owners, const char *file);
 
 // A copy of an answer with a last column "owner", by its column "file", else the test's name up to a
