@@ -13,9 +13,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { SHOWN_BYTES = 400 };
+
 static int make_root(struct command_batch *batch, char *why, size_t why_size);
 static int write_ids(const char *path, const char *const *ids, size_t count);
 static int open_results(struct command_batch *batch, const char *const *ids, size_t count, char *why, size_t why_size);
+static int read_junit(struct command_batch *batch, char *why, size_t why_size);
 static int read_results(struct command_batch *batch, char *why, size_t why_size);
 static void remove_tree(const char *path);
 
@@ -123,10 +126,22 @@ static int open_results(struct command_batch *batch, const char *const *ids, siz
   return -1;
 }
 
+static int read_junit(struct command_batch *batch, char *why, size_t why_size) {
+  struct junit_notes notes;
+  int rc = junit_read_file(batch->results_path, command_results_on_junit, batch->results, &notes, why, why_size);
+  if (notes.decimal_comma) command_results_decimal_comma(batch->results);
+  if (notes.lost[0]) {
+    char file[SHOWN_BYTES], lost[SHOWN_BYTES];
+    base_log(LOG_LEVEL_WARN, "results_lost", "file=%s lost=%s",
+             base_quote(file, sizeof file, batch->results_path, strlen(batch->results_path)),
+             base_quote(lost, sizeof lost, notes.lost, strlen(notes.lost)));
+  }
+  return rc;
+}
+
 static int read_results(struct command_batch *batch, char *why, size_t why_size) {
   switch (batch->source) {
-    case COMMAND_FROM_JUNIT:
-      return junit_read_file(batch->results_path, command_results_on_junit, batch->results, why, why_size);
+    case COMMAND_FROM_JUNIT: return read_junit(batch, why, why_size);
     case COMMAND_FROM_TAP_FILE:
       return tap_read_file(batch->results_path, command_results_on_tap, batch->results, why, why_size);
     case COMMAND_FROM_TAP:

@@ -11,12 +11,14 @@
 #include "config/files.h"
 #include "proto/msg.h"
 #include "worker/ctest_list.h"
+#include "worker/decode.h"
 
 enum { JSON_MAX_BYTES = 64 << 20, SHOWN_BYTES = 240 };
 enum { LINE_BYTES = MSG_ID_MAX_BYTES + 2 };  // an id, its carriage return, one more to see that it is too long
 
 struct command_list {
   struct testlist *list;
+  struct decode decode;
   char line[LINE_BYTES + 1];
   size_t line_bytes;
   uint64_t line_number;  // of the line being read, from 1
@@ -25,6 +27,7 @@ struct command_list {
   char why[512];
 };
 
+static void take_text(void *arg, const char *bytes, size_t n);
 static void take_line(struct command_list *reader);
 static void add_test(struct command_list *reader, const char *id, size_t n);
 
@@ -56,6 +59,11 @@ static void keep_json(struct command_list *reader, const char *bytes, size_t n) 
 }
 
 void command_list_feed(struct command_list *reader, const char *bytes, size_t n) {
+  decode_feed(&reader->decode, bytes, n, false, take_text, reader);
+}
+
+static void take_text(void *arg, const char *bytes, size_t n) {
+  struct command_list *reader = arg;
   bool first = reader->line_number == 1 && reader->line_bytes == 0;
   if (n > 0 && !reader->why[0] && (reader->json || (first && bytes[0] == '{'))) {
     keep_json(reader, bytes, n);
@@ -76,6 +84,7 @@ void command_list_feed(struct command_list *reader, const char *bytes, size_t n)
 }
 
 struct testlist *command_list_finish(struct command_list *reader, char *why, size_t why_size) {
+  decode_feed(&reader->decode, NULL, 0, true, take_text, reader);
   if (reader->line_bytes && !reader->why[0]) take_line(reader);
   bool json = reader->json && !reader->why[0];
   if (json && ctest_list_read(reader->list, reader->json, reader->json_bytes, reader->why, sizeof(reader->why)) < 0) {

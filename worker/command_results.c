@@ -10,6 +10,8 @@
 #include <string.h>
 
 #include "worker/excerpt.h"
+#include "worker/here.h"
+#include "worker/limits.h"
 
 enum { NO_TEST = -1, TWO_TESTS = -2 };
 
@@ -22,7 +24,7 @@ struct index {
 struct outcome {
   bool known, has_time;
   enum runner_status status;
-  uint64_t time_us;
+  uint64_t time_us, comma_us;  // as struct seconds has them
   struct excerpt text;
   char *joined;  // text as given out
   size_t joined_bytes;
@@ -32,7 +34,7 @@ struct row {
   char *name;
   enum runner_status status;
   bool has_time;
-  uint64_t time_us;
+  uint64_t time_us, comma_us;
   char *text;
   size_t text_bytes;
 };
@@ -40,6 +42,8 @@ struct row {
 struct command_results {
   size_t count;
   struct index ids, pairs;
+  struct index paths;  // ids as the working folder sees them (here.h)
+  struct here *here;
   struct outcome *outcomes;
   struct row *rows;  // of TAP, until settled
   size_t row_count, row_room;
@@ -54,9 +58,11 @@ static int64_t index_find(const struct index *index, const char *key);
 static size_t first_slot(const struct index *index, const char *key);
 static char *pair_key(const char *classname, const char *name);
 static int64_t find_case(const struct command_results *results, const struct junit_case *testcase);
+static int64_t find_id(const struct command_results *results, const char *key);
 static void meet(int64_t *found, int64_t test);
 static int64_t find_row(const struct command_results *results, const struct row *row);
 static void take(struct command_results *results, int64_t test, const struct row *row);
+static void add_time(uint64_t *sum_us, uint64_t us);
 static void add_row_text(struct outcome *outcome, const struct row *row);
 static int rank(enum runner_status status);
 static bool failing(enum runner_status status);
@@ -69,9 +75,12 @@ struct command_results *command_results_new(const char *const *ids, size_t count
   results->outcomes = base_calloc(count + 1, sizeof(*results->outcomes));
   index_init(&results->ids, count);
   index_init(&results->pairs, count);
+  index_init(&results->paths, count);
+  results->here = here_new();
   for (size_t i = 0; i < count; i++) {
     excerpt_init(&results->outcomes[i].text, EXCERPT_TEXT_MAX_BYTES);
     index_add(&results->ids, i, base_strdup(ids[i]));
+    index_add(&results->paths, i, base_strdup(here_path(results->here, ids[i])));
     char *classname, *name;
     junit_split_id(ids[i], &classname, &name);
     index_add(&results->pairs, i, pair_key(classname, name));
@@ -93,6 +102,8 @@ void command_results_free(struct command_results *results) {
   }
   index_release(&results->ids, results->count);
   index_release(&results->pairs, results->count);
+  index_release(&results->paths, results->count);
+  here_free(results->here);
   free(results->outcomes);
   free(results->rows);
   free(results);
@@ -114,7 +125,10 @@ void command_results_on_junit(void *arg, const struct junit_case *testcase) {
     note_strange(results, testcase->name);
     return;
   }
-  struct row row = {.status = statuses[testcase->status], .has_time = testcase->has_time, .time_us = testcase->time_us};
+  struct row row = {.status = statuses[testcase->status],
+                    .has_time = testcase->has_time,
+                    .time_us = testcase->time_us,
+                    .comma_us = testcase->comma_us};
   row.text = join_text(testcase->message, testcase->text, testcase->text_bytes, &row.text_bytes);
   take(results, test, &row);
   free(row.text);
@@ -129,6 +143,7 @@ void command_results_on_tap(void *arg, const struct tap_case *testcase) {
   struct row *row = &results->rows[results->row_count++];
   *row = (struct row){
       .name = base_strdup(testcase->description), .has_time = testcase->has_time, .time_us = testcase->time_us};
+  row->comma_us = row->time_us;
   row->text = join_text(testcase->reason, testcase->text, testcase->text_bytes, &row->text_bytes);
   row->status = testcase->skip                   ? RUNNER_SKIPPED
                 : testcase->todo && testcase->ok ? RUNNER_XPASSED
@@ -136,6 +151,11 @@ void command_results_on_tap(void *arg, const struct tap_case *testcase) {
                 : testcase->ok                   ? RUNNER_PASSED
                                                  : RUNNER_FAILED;
   results->seen++;
+}
+
+void command_results_decimal_comma(struct command_results *results) {
+  for (size_t i = 0; i < results->count; i++)
+    results->outcomes[i].time_us = results->outcomes[i].comma_us;
 }
 
 void command_results_settle(struct command_results *results, bool in_order) {
@@ -228,7 +248,7 @@ static char *pair_key(const char *classname, const char *name) {
 // Every way in which a row can mean a test; it counts when all that hit mean the same one.
 static int64_t find_case(const struct command_results *results, const struct junit_case *testcase) {
   const char *name = testcase->name + strspn(testcase->name, " \t\n");  // jest-junit puts a space in front
-  const char *file = strncmp(testcase->file, "./", 2) == 0 ? testcase->file + 2 : testcase->file;
+  const char *file = here_path(results->here, testcase->file);
   bool class = testcase->classname[0] != '\0';
   char *keys[] = {base_strdup(testcase->name),
                   base_strdup(name),
@@ -240,13 +260,19 @@ static int64_t find_case(const struct command_results *results, const struct jun
                   file[0] ? base_printf("%s::%s", file, name) : base_strdup("")};
   int64_t found = NO_TEST;
   for (size_t i = 0; i < COUNT_OF(keys); i++) {
-    meet(&found, index_find(&results->ids, keys[i]));
+    meet(&found, find_id(results, keys[i]));
     free(keys[i]);
   }
   char *pair = pair_key(testcase->classname, name);
   if (class) meet(&found, index_find(&results->pairs, pair));
   free(pair);
   return found;
+}
+
+// By the id itself, else by the path that it is, or begins with.
+static int64_t find_id(const struct command_results *results, const char *key) {
+  int64_t found = index_find(&results->ids, key);
+  return found != NO_TEST ? found : index_find(&results->paths, here_path(results->here, key));
 }
 
 static void meet(int64_t *found, int64_t test) {
@@ -256,7 +282,7 @@ static void meet(int64_t *found, int64_t test) {
 
 // By description, also without what bats -T puts behind it: " in 12ms".
 static int64_t find_row(const struct command_results *results, const struct row *row) {
-  int64_t found = index_find(&results->ids, row->name);
+  int64_t found = find_id(results, row->name);
   size_t end = strlen(row->name);
   if (found != NO_TEST || end < 7 || strcmp(row->name + end - 2, "ms") != 0) return found;
   end -= 2;
@@ -265,7 +291,7 @@ static int64_t find_row(const struct command_results *results, const struct row 
     digits--;
   if (digits == end || digits < 5 || strncmp(row->name + digits - 4, " in ", 4) != 0) return found;
   char *name = base_memdup0(row->name, digits - 4);
-  found = index_find(&results->ids, name);
+  found = find_id(results, name);
   free(name);
   return found;
 }
@@ -273,13 +299,21 @@ static int64_t find_row(const struct command_results *results, const struct row 
 static void take(struct command_results *results, int64_t test, const struct row *row) {
   assert(test >= 0 && (size_t)test < results->count);
   struct outcome *outcome = &results->outcomes[test];
-  if (row->has_time) outcome->time_us += row->time_us;
+  if (row->has_time) {
+    add_time(&outcome->time_us, row->time_us);
+    add_time(&outcome->comma_us, row->comma_us);
+  }
   outcome->has_time = outcome->has_time || row->has_time;
   bool worse = !outcome->known || rank(row->status) > rank(outcome->status);
   if (worse && !(outcome->known && failing(outcome->status))) excerpt_clear(&outcome->text);
   if (worse) outcome->status = row->status;
   if (worse || failing(row->status)) add_row_text(outcome, row);
   outcome->known = true;
+}
+
+// Each is bounded, and so is their sum.
+static void add_time(uint64_t *sum_us, uint64_t us) {
+  *sum_us = us < LIMIT_TEST_US - *sum_us ? *sum_us + us : LIMIT_TEST_US;
 }
 
 static void add_row_text(struct outcome *outcome, const struct row *row) {

@@ -19,13 +19,15 @@ struct command_outcome {
   size_t text_bytes;
 };
 
-// Keeps copies of the ids.
+// Keeps copies of the ids. Paths in rows are compared as the working folder sees them (here.h).
 struct command_results *command_results_new(const char *const *ids, size_t count);
 void command_results_free(struct command_results *results);
 
 // Rows, as callbacks of the readers; arg is the struct command_results.
 void command_results_on_junit(void *arg, const struct junit_case *testcase);
 void command_results_on_tap(void *arg, const struct tap_case *testcase);
+// The document writes decimal commas (junit_notes): its times are read so.
+void command_results_decimal_comma(struct command_results *results);
 // After the last row. TAP rows belong by description; where no description is an id they belong by order when there are
 // as many rows as tests (in_order: the stream was whole), and all to the test when it was alone.
 void command_results_settle(struct command_results *results, bool in_order);

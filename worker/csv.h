@@ -29,8 +29,10 @@ struct csv;
 // Reads from `in`, which stays the caller's.
 struct csv *csv_new(FILE *in);
 void csv_free(struct csv *csv);
-// The next record: 1 and *fields (valid until the next call) and *count; 0 at the end; -1 with *place and *why, a
-// constant text: what it cannot be. After 0 and -1 nothing more comes.
+// The next record: 1 and *fields (valid until the next call) and *count; 0 at the end; CSV_ODD or -1 with *place and
+// *why, a constant text. CSV_ODD: the line is not a record and is skipped, the next call goes on below it. After 0 and
+// -1 (the file cannot be read) nothing more comes.
+enum { CSV_ODD = -2 };
 int csv_next(struct csv *csv, const struct csv_field **fields, size_t *count, struct csv_place *place,
              const char **why) MUST_CHECK;
 // Where it stands: behind what was read.

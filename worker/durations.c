@@ -4,33 +4,35 @@
 
 #include <errno.h>
 #include <jansson.h>
-#include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/escape.h"
 #include "config/files.h"
-#include "proto/msg.h"
+#include "worker/decode.h"
+#include "worker/durations_split.h"
+#include "worker/here.h"
 #include "worker/human.h"
 #include "worker/junit.h"
 #include "worker/junit_id.h"
+#include "worker/limits.h"
 #include "worker/timings.h"
 
-static int read_split(struct durations *durations, const char *path, char *why, size_t why_size);
 static int read_junit(struct durations *durations, const char *path, char *why, size_t why_size);
 static int read_csv(struct durations *durations, const char *path, char *why, size_t why_size);
 
 typedef int read_fn(struct durations *durations, const char *path, char *why, size_t why_size);
 static read_fn *const readers[] = {
-    [DURATIONS_SPLIT] = read_split,
+    [DURATIONS_SPLIT] = durations_split_read,
     [DURATIONS_JUNIT] = read_junit,
     [DURATIONS_CSV] = read_csv,
 };
 
-static char *read_whole(const char *path, size_t *n, char *why, size_t why_size);
-static int add_split(struct durations *durations, const char *id, size_t id_bytes, const json_t *value);
-static size_t line_of(const char *text, size_t n, const char *key, size_t key_bytes);
 static void on_case(void *arg, const struct junit_case *testcase);
+struct junit_reading;
+static void keep_comma(struct junit_reading *reading, uint64_t us);
 static int compare(const void *a, const void *b);
 
 void durations_init(struct durations *durations) {
@@ -59,7 +61,7 @@ int durations_read(struct durations *durations, const char *path, enum durations
 }
 
 int durations_add(struct durations *durations, const char *id, size_t id_bytes, const char *file, uint64_t us) {
-  if (durations->count >= MSG_LIST_MAX || us > MSG_EXPECTED_MAX_US || !msg_id_valid(id, id_bytes)) return -1;
+  if (durations->count >= MSG_LIST_MAX || us > LIMIT_TEST_US || !msg_id_valid(id, id_bytes)) return -1;
   if (file != NULL && strlen(file) > MSG_NAME_MAX_BYTES) return -1;
   if (durations->count == durations->room) {
     durations->room = durations->room ? 2 * durations->room : 1024;
@@ -72,6 +74,14 @@ int durations_add(struct durations *durations, const char *id, size_t id_bytes, 
                               .order = durations->count};
   durations->count++;
   return 0;
+}
+
+void durations_leave_out(struct durations *durations, const char *fmt, ...) {
+  va_list args;
+  if (durations->left_out++ > 0) return;
+  va_start(args, fmt);
+  (void)vsnprintf(durations->first_left_out, sizeof durations->first_left_out, fmt, args);
+  va_end(args);
 }
 
 void durations_sort(struct durations *durations) {
@@ -95,64 +105,6 @@ static int compare(const void *a, const void *b) {
   return rc != 0 ? rc : (x->order > y->order) - (x->order < y->order);
 }
 
-// ---- .test_durations: {"ID": SECONDS, ...}
-
-static int read_split(struct durations *durations, const char *path, char *why, size_t why_size) {
-  size_t n, bytes;
-  json_error_t error;
-  const char *id;
-  json_t *value;
-  char *text = read_whole(path, &n, why, why_size);
-  if (text == NULL) return -1;
-  json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
-  int rc = json_is_object(root) ? 0 : -1;
-  char *quoting = human_safe(error.text, strlen(error.text), ESCAPE_LINE);  // it quotes the file
-  if (root == NULL)
-    (void)snprintf(why, why_size, "%s:%d: %s", path, error.line, quoting);
-  else if (rc != 0)
-    (void)snprintf(why, why_size, "%s:1: this is no object of tests and their seconds", path);
-  json_object_keylen_foreach(root, id, bytes, value) {
-    if (rc != 0 || add_split(durations, id, bytes, value) == 0) continue;
-    char *safe = human_safe(id, bytes < 200 ? bytes : 200, ESCAPE_LINE);
-    const char *what = durations->count >= MSG_LIST_MAX ? "there are more tests than 500,000"
-                       : !msg_id_valid(id, bytes) ? "this is no id of a test: it is empty, too long or has a line break"
-                                                  : "a test takes from 0 seconds to a week";
-    (void)snprintf(why, why_size, "%s:%zu: %s: %s", path, line_of(text, n, id, bytes), safe, what);
-    free(safe);
-    rc = -1;
-  }
-  json_decref(root);
-  free(quoting);
-  free(text);
-  return rc;
-}
-
-static int add_split(struct durations *durations, const char *id, size_t id_bytes, const json_t *value) {
-  double seconds = json_is_number(value) ? json_number_value(value) : -1;
-  if (!(seconds >= 0 && seconds * 1e6 <= (double)MSG_EXPECTED_MAX_US)) return -1;
-  const char *end = memmem(id, id_bytes, "::", 2);
-  char *file = end != NULL && end - id <= MSG_NAME_MAX_BYTES ? base_memdup0(id, (size_t)(end - id)) : NULL;
-  int rc = durations_add(durations, id, id_bytes, file, (uint64_t)llround(seconds * 1e6));
-  free(file);
-  return rc;
-}
-
-// The line on which a key stands, as the usual writers write it; 1 when it is written otherwise.
-static size_t line_of(const char *text, size_t n, const char *key, size_t key_bytes) {
-  json_t *string = json_stringn(key, key_bytes);
-  char *forms[] = {durations_json(key, key_bytes), string != NULL ? json_dumps(string, JSON_ENCODE_ANY) : NULL};
-  const char *found = NULL;
-  size_t line = 1;
-  for (size_t i = 0; i < COUNT_OF(forms); i++) {
-    if (found == NULL && forms[i] != NULL) found = memmem(text, n, forms[i], strlen(forms[i]));
-    free(forms[i]);
-  }
-  for (const char *at = text; found != NULL && (at = memchr(at, '\n', (size_t)(found - at))) != NULL; at++)
-    line++;
-  json_decref(string);
-  return line;
-}
-
 char *durations_json(const char *id, size_t id_bytes) {
   json_t *string = json_stringn(id, id_bytes);
   char *text = string != NULL ? json_dumps(string, JSON_ENCODE_ANY | JSON_ENSURE_ASCII) : NULL;
@@ -163,59 +115,68 @@ char *durations_json(const char *id, size_t id_bytes) {
   return text;
 }
 
-static char *read_whole(const char *path, size_t *n, char *why, size_t why_size) {
-  const char *problem;
-  FILE *file = files_read(path, FILES_STREAM, &problem);
-  char *text = NULL;
-  size_t room = 0;
-  *n = 0;
-  if (file == NULL) {
-    (void)snprintf(why, why_size, "%s: %s", path, problem);
-    return NULL;
-  }
-  do {
-    room = room ? 2 * room : 64 * 1024;
-    text = base_realloc(text, room, 1);
-    *n += fread(text + *n, 1, room - *n, file);
-  } while (*n == room && *n <= DURATIONS_MAX_BYTES);
-  if (ferror(file) || *n > DURATIONS_MAX_BYTES) {
-    (void)snprintf(why, why_size, "%s: %s", path, ferror(file) ? strerror(errno) : "is over 64 MiB");
-    free(text);
-    text = NULL;
-  }
-  (void)fclose(file);
-  return text;
-}
-
 // ---- JUnit XML
 
 struct junit_reading {
   struct durations *durations;
+  const char *path;
+  struct here *here;
+  uint64_t *comma_us;  // per test from `first` on: its time with a decimal comma
+  size_t first, room;
   bool full;
 };
 
 static int read_junit(struct durations *durations, const char *path, char *why, size_t why_size) {
-  struct junit_reading reading = {.durations = durations};
-  if (junit_read_file(path, on_case, &reading, why, why_size) != 0) return -1;
-  if (!reading.full) return 0;
-  (void)snprintf(why, why_size, "%s: there are more tests than 500,000", path);
-  return -1;
+  struct junit_reading reading = {.durations = durations, .path = path, .here = here_new(), .first = durations->count};
+  struct junit_notes notes;
+  int rc = junit_read_file(path, on_case, &reading, &notes, why, why_size);
+  for (size_t i = reading.first; notes.decimal_comma && i < durations->count; i++)
+    durations->test[i].us = reading.comma_us[i - reading.first];
+  if (rc == 0 && notes.lost[0] && !durations->lost[0])
+    (void)snprintf(durations->lost, sizeof durations->lost, "%.200s: %s", path, notes.lost);
+  here_free(reading.here);
+  free(reading.comma_us);
+  if (rc == 0 && reading.full) {
+    (void)snprintf(why, why_size, "%s: there are more tests than 500,000", path);
+    rc = -1;
+  }
+  return rc;
 }
 
 static void on_case(void *arg, const struct junit_case *testcase) {
   struct junit_reading *reading = arg;
   struct durations *durations = reading->durations;
+  durations->rows++;
+  if (testcase->odd_time) {
+    char *safe = human_safe(testcase->name, strnlen(testcase->name, 200), ESCAPE_LINE);
+    durations_leave_out(durations, "%s: %s: a test takes " LIMIT_TEST_TEXT, reading->path, safe);
+    free(safe);
+    return;
+  }
   if (testcase->name == NULL || !testcase->has_time || testcase->status != JUNIT_PASSED) {
     durations->skipped++;
     return;
   }
   bool told = testcase->id[0] != '\0';
+  const char *path = here_path(reading->here, testcase->file);
   char *file = told ? base_strdup(testcase->file) : NULL;
-  char *id = told ? base_strdup(testcase->id) : junit_id(testcase->file, testcase->classname, testcase->name, &file);
+  char *id = told ? base_strdup(testcase->id) : junit_id(path, testcase->classname, testcase->name, &file);
   reading->full |= durations->count >= MSG_LIST_MAX;
-  if (id == NULL || durations_add(durations, id, strlen(id), file, testcase->time_us) != 0) durations->nameless++;
+  if (id == NULL || durations_add(durations, id, strlen(id), file, testcase->time_us) != 0)
+    durations->nameless++;
+  else
+    keep_comma(reading, testcase->comma_us);
   free(id);
   free(file);
+}
+
+static void keep_comma(struct junit_reading *reading, uint64_t us) {
+  size_t at = reading->durations->count - 1 - reading->first;
+  if (at >= reading->room) {
+    reading->room = 2 * at + 64;
+    reading->comma_us = base_realloc(reading->comma_us, reading->room, sizeof *reading->comma_us);
+  }
+  reading->comma_us[at] = us;
 }
 
 // ---- CSV
@@ -223,7 +184,7 @@ static void on_case(void *arg, const struct junit_case *testcase) {
 static int read_csv(struct durations *durations, const char *path, char *why, size_t why_size) {
   struct timings timings;
   const char *problem;
-  FILE *in = files_read(path, FILES_STREAM, &problem);
+  FILE *in = decode_stream(files_read(path, FILES_STREAM, &problem));
   if (in == NULL) {
     (void)snprintf(why, why_size, "%s: %s", path, problem);
     return -1;
@@ -236,6 +197,9 @@ static int read_csv(struct durations *durations, const char *path, char *why, si
     rc = durations_add(durations, id, strlen(id), testlist_file(timings.list, i), timings.duration_us[i]);
   }
   if (rc != 0) (void)snprintf(why, why_size, "%s: there are more tests than 500,000", path);
+  durations->rows += timings.rows;
+  if (timings.left_out > 0) durations_leave_out(durations, "%s", timings.first_left_out);
+  if (timings.left_out > 1) durations->left_out += timings.left_out - 1;
   timings_release(&timings);
   return rc;
 }

@@ -43,12 +43,16 @@ static int gather(const struct options *options, char **paths, struct durations 
     return EXIT_USAGE;
   }
   durations_sort(durations);
+  if (durations->left_out > 0)
+    fprintf(stderr, "shard import: left out %zu of %zu row%s: %s%s\n", durations->left_out, durations->rows,
+            durations->rows == 1 ? "" : "s", durations->first_left_out, durations->left_out > 1 ? "; ..." : "");
+  if (durations->lost[0] != '\0') fprintf(stderr, "shard import: %s\n", durations->lost);
   if (durations->nameless > 0)
     fprintf(
         stderr,
-        "shard import: %zu tests are left out: no file of theirs is here. JUnit XML names classes only; run this at "
-        "the top of the checkout\n",
-        durations->nameless);
+        "shard import: %zu test%s left out: the file is not here. JUnit XML names classes only; run this at the top "
+        "of the checkout\n",
+        durations->nameless, durations->nameless == 1 ? " is" : "s are");
   if (durations->count > 0) return EXIT_OK;
   fprintf(stderr, "shard import: there is no test with a duration in it\n");
   return EXIT_USAGE;
@@ -108,8 +112,11 @@ static int chunk_send(struct chunk *chunk, struct ask *ask, const struct options
 }
 
 static int tell(const struct options *options, const struct durations *durations) {
-  printf("%zu tests of project %s, suite %s, have a duration", durations->count, options->project, options->suite);
-  if (durations->skipped > 0) printf("; %zu cases did not pass or tell no time", durations->skipped);
+  bool one = durations->count == 1;
+  printf("%zu test%s of project %s, suite %s, %s a duration", durations->count, one ? "" : "s", options->project,
+         options->suite, one ? "has" : "have");
+  if (durations->skipped == 1) printf("; 1 case did not pass or tells no time");
+  if (durations->skipped > 1) printf("; %zu cases did not pass or tell no time", durations->skipped);
   printf(". Those that the server has timed itself keep what was measured\n");
   return fflush(stdout) == 0 ? EXIT_OK : admin_fail_output();
 }

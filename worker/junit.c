@@ -1,18 +1,19 @@
-// Reader of JUnit XML over expat's stream: a stack of suites for what tests inherit from them, one open testcase, one
-// open text. Called by the command runner with what test tools wrote, so every input is hostile: depth, size and texts
-// are bounded and a document type is refused, which leaves no entity to expand. It must not know which tests were
-// wanted.
+// Reader of JUnit XML over expat's stream, which xmltext.c makes acceptable first: a stack of suites for what tests
+// inherit from them, one open testcase, one open text. Called by the command runner with what test tools wrote, so
+// every input is hostile: depth, size and texts are bounded and a document type is refused, which leaves no entity to
+// expand. It must not know which tests were wanted.
 #include "worker/junit.h"
 
 #include <errno.h>
 #include <expat.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "config/files.h"
 #include "worker/excerpt.h"
+#include "worker/seconds.h"
+#include "worker/xmltext.h"
 
 struct suite {
   unsigned depth;
@@ -21,6 +22,8 @@ struct suite {
 
 struct junit {
   XML_Parser parser;
+  struct xmltext *xml;  // between the document and the parser
+  struct seconds_seen seconds_seen;
   void (*on_case)(void *arg, const struct junit_case *testcase);
   void *arg;
   size_t fed_bytes;
@@ -32,8 +35,8 @@ struct junit {
   unsigned error_depth;  // of an open error of a suite; 0: none
   char *classname, *name, *file, *message;
   char *id;  // NULL: not told
-  bool has_time;
-  uint64_t time_us;
+  bool has_time, odd_time;
+  struct seconds time;
   enum junit_status status;
   struct excerpt text;
   char why[JUNIT_WHY_BYTES];
@@ -49,12 +52,14 @@ static const struct {
     {"system-out", JUNIT_PASSED, true}, {"system-err", JUNIT_PASSED, true},
 };
 
+static void on_xml(void *arg, const char *bytes, size_t n);
 static void on_open(void *arg, const XML_Char *element, const XML_Char **attributes);
 static void on_close(void *arg, const XML_Char *element);
 static void on_text(void *arg, const XML_Char *bytes, int n);
 static void on_doctype(void *arg, const XML_Char *name, const XML_Char *system, const XML_Char *public, int internal);
 static void open_suite(struct junit *reader, const XML_Char **attributes);
 static void open_case(struct junit *reader, const XML_Char **attributes);
+static bool read_time(struct junit *reader, const XML_Char **attributes, struct seconds *out);
 static void open_part(struct junit *reader, const XML_Char *element, const XML_Char **attributes);
 static void open_suite_error(struct junit *reader, const XML_Char **attributes);
 static void close_case(struct junit *reader);
@@ -62,15 +67,16 @@ static void clear_case(struct junit *reader);
 static const char *attribute(const XML_Char **attributes, const char *name);
 static const char *suite_file(const struct junit *reader);
 static bool attribute_skips(const XML_Char **attributes);
-static bool parse_time(const char *text, uint64_t *out_us);
 static void fail(struct junit *reader, const char *what);
+static void fail_parser(struct junit *reader);
 
 struct junit *junit_new(void (*on_case)(void *arg, const struct junit_case *testcase), void *arg) {
   struct junit *reader = base_calloc(1, sizeof(*reader));
   reader->on_case = on_case;
   reader->arg = arg;
-  reader->parser = XML_ParserCreate(NULL);
+  reader->parser = XML_ParserCreate("UTF-8");  // whatever the declaration says, it is by now
   if (!reader->parser) base_die(EXIT_INFRA, "out of memory for an XML parser");
+  reader->xml = xmltext_new(on_xml, reader);
   excerpt_init(&reader->text, EXCERPT_TEXT_MAX_BYTES);
   XML_SetUserData(reader->parser, reader);
   XML_SetElementHandler(reader->parser, on_open, on_close);
@@ -87,6 +93,7 @@ void junit_free(struct junit *reader) {
     free(reader->suites[i].file);
   }
   excerpt_release(&reader->text);
+  xmltext_free(reader->xml);
   XML_ParserFree(reader->parser);
   free(reader);
 }
@@ -98,19 +105,26 @@ int junit_feed(struct junit *reader, const char *bytes, size_t n, bool last) {
     return -1;
   }
   reader->fed_bytes += n;
-  if (XML_Parse(reader->parser, bytes, (int)n, last) == XML_STATUS_OK) return 0;
-  if (!reader->why[0]) fail(reader, XML_ErrorString(XML_GetErrorCode(reader->parser)));
-  return -1;
+  xmltext_feed(reader->xml, bytes, n, last);
+  if (!reader->why[0] && last && XML_Parse(reader->parser, "", 0, true) != XML_STATUS_OK) fail_parser(reader);
+  return reader->why[0] ? -1 : 0;
 }
 
 const char *junit_why(const struct junit *reader) {
   return reader->why;
 }
 
+struct junit_notes junit_notes(const struct junit *reader) {
+  struct junit_notes notes = {.decimal_comma = seconds_decimal_comma(&reader->seconds_seen)};
+  xmltext_lost(reader->xml, notes.lost, sizeof notes.lost);
+  return notes;
+}
+
 int junit_read_file(const char *path, void (*on_case)(void *arg, const struct junit_case *testcase), void *arg,
-                    char *why, size_t why_size) {
+                    struct junit_notes *notes, char *why, size_t why_size) {
   const char *problem;
   FILE *file = files_read(path, FILES_STREAM, &problem);
+  *notes = (struct junit_notes){.decimal_comma = false};
   if (!file) {
     (void)snprintf(why, why_size, "%s: %s", path, problem);
     return -1;
@@ -130,6 +144,7 @@ int junit_read_file(const char *path, void (*on_case)(void *arg, const struct ju
     }
   }
   if (status < 0) (void)snprintf(why, why_size, "%s: %s", path, reader->why);
+  *notes = junit_notes(reader);
   junit_free(reader);
   (void)fclose(file);
   return status;
@@ -158,6 +173,15 @@ void junit_split_id(const char *id, char **classname, char **name) {
     if (separator) from++;
   }
   *to = '\0';
+}
+
+static void on_xml(void *arg, const char *bytes, size_t n) {
+  struct junit *reader = arg;
+  if (reader->why[0]) return;
+  if (n > JUNIT_XML_MAX_BYTES)
+    fail(reader, "has an element that is too long");
+  else if (XML_Parse(reader->parser, bytes, (int)n, false) != XML_STATUS_OK)
+    fail_parser(reader);
 }
 
 static void on_open(void *arg, const XML_Char *element, const XML_Char **attributes) {
@@ -204,6 +228,8 @@ static void on_doctype(void *arg, const XML_Char *name, const XML_Char *system, 
 
 static void open_suite(struct junit *reader, const XML_Char **attributes) {
   const char *name = attribute(attributes, "name"), *file = attribute(attributes, "file");
+  struct seconds ignored;  // but for the commas in it
+  (void)read_time(reader, attributes, &ignored);
   struct suite suite = {.depth = reader->depth,
                         .name = base_strdup(name ? name : ""),
                         .file = base_strdup(file ? file : suite_file(reader))};
@@ -218,8 +244,14 @@ static void open_case(struct junit *reader, const XML_Char **attributes) {
   reader->classname = base_strdup(classname ? classname : "");
   reader->name = base_strdup(name ? name : "");
   reader->file = base_strdup(file ? file : suite_file(reader));
-  reader->has_time = time && parse_time(time, &reader->time_us);
+  reader->has_time = read_time(reader, attributes, &reader->time);
+  reader->odd_time = time && !reader->has_time && time[0] != '\0';
   if (attribute_skips(attributes)) reader->status = JUNIT_SKIPPED;
+}
+
+static bool read_time(struct junit *reader, const XML_Char **attributes, struct seconds *out) {
+  const char *time = attribute(attributes, "time");
+  return time && seconds_read(time, SECONDS_UNIT_US, &reader->seconds_seen, out) == 0;
 }
 
 // An element inside a testcase: its status, message and text; or the id that junit_write.c noted.
@@ -269,7 +301,9 @@ static void close_case(struct junit *reader) {
                                 .file = reader->file,
                                 .id = reader->id ? reader->id : "",
                                 .has_time = reader->has_time,
-                                .time_us = reader->time_us,
+                                .odd_time = reader->odd_time,
+                                .time_us = reader->time.us,
+                                .comma_us = reader->time.comma_us,
                                 .status = reader->status,
                                 .message = reader->message ? reader->message : "",
                                 .text = text,
@@ -288,8 +322,8 @@ static void clear_case(struct junit *reader) {
   reader->id = NULL;
   reader->classname = reader->name = reader->file = reader->message = NULL;
   reader->case_depth = reader->text_depth = reader->error_depth = 0;
-  reader->has_time = false;
-  reader->time_us = 0;
+  reader->has_time = reader->odd_time = false;
+  reader->time = (struct seconds){0};
   reader->status = JUNIT_PASSED;
   excerpt_clear(&reader->text);
 }
@@ -312,21 +346,12 @@ static bool attribute_skips(const XML_Char **attributes) {
   return result && (strcmp(result, "skipped") == 0 || strcmp(result, "suppressed") == 0);
 }
 
-// Seconds, perhaps with commas between thousands ("1,234.5").
-static bool parse_time(const char *text, uint64_t *out_us) {
-  char digits[64], *end;
-  size_t n = 0;
-  for (; *text && n + 1 < sizeof(digits); text++)
-    if (*text != ',') digits[n++] = *text;
-  digits[n] = '\0';
-  double seconds = strtod(digits, &end);
-  if (end == digits || *end || !isfinite(seconds) || seconds < 0 || seconds > 1e9) return false;
-  *out_us = (uint64_t)(seconds * 1e6 + 0.5);
-  return true;
-}
-
 static void fail(struct junit *reader, const char *what) {
   if (reader->why[0]) return;
   (void)snprintf(reader->why, sizeof(reader->why), "line %lu: %s", XML_GetCurrentLineNumber(reader->parser), what);
   (void)XML_StopParser(reader->parser, XML_FALSE);
+}
+
+static void fail_parser(struct junit *reader) {
+  if (!reader->why[0]) fail(reader, XML_ErrorString(XML_GetErrorCode(reader->parser)));
 }

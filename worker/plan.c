@@ -12,6 +12,7 @@
 
 #include "config/files.h"
 #include "worker/admin.h"
+#include "worker/decode.h"
 #include "worker/listing.h"
 #include "worker/plan_place.h"
 #include "worker/plan_view.h"
@@ -104,13 +105,17 @@ static int read_file(struct plan *plan) {
   const char *path = plan->options->simulate;
   bool standard = strcmp(path, "-") == 0;
   const char *problem;
-  FILE *in = standard ? stdin : files_read(path, FILES_STREAM, &problem);
+  FILE *in = standard ? stdin : decode_stream(files_read(path, FILES_STREAM, &problem));
   if (in == NULL) {
     fprintf(stderr, "shard plan: cannot read %s: %s\n", path, problem);
     return EXIT_USAGE;
   }
   int rc = timings_read(&plan->timings, in, name_of_file(plan->options), why, sizeof why);
   if (!standard) (void)fclose(in);
+  const struct timings *timings = &plan->timings;
+  if (rc == 0 && timings->left_out > 0)
+    fprintf(stderr, "shard plan: left out %zu of %zu row%s: %s%s\n", timings->left_out, timings->rows,
+            timings->rows == 1 ? "" : "s", timings->first_left_out, timings->left_out > 1 ? "; ..." : "");
   if (rc == 0) return EXIT_OK;
   fprintf(stderr, "shard plan: %s\n", why);
   return EXIT_USAGE;

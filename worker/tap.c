@@ -6,7 +6,6 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,18 +13,23 @@
 
 #include "config/escape.h"
 #include "config/files.h"
+#include "worker/decode.h"
 #include "worker/excerpt.h"
+#include "worker/seconds.h"
 
 enum { REASON_BYTES = 1024, SUBTEST_INDENT = 4 };
 
 struct tap {
   void (*on_case)(void *arg, const struct tap_case *testcase);
   void *arg;
+  struct decode decode;
   char line[TAP_LINE_MAX_BYTES];
   size_t line_bytes;
   size_t fed_bytes;
   bool too_big;
   bool planned, bailed, in_yaml, twice;
+  bool skip_all;  // "1..0 # SKIP": nothing was run, on purpose
+  char skip_reason[REASON_BYTES];
   uint64_t plan;
   uint32_t seen;
   bool open;  // a test point waits for its diagnostics
@@ -38,10 +42,13 @@ struct tap {
   char why[TAP_WHY_BYTES];
 };
 
+static void take_text(void *arg, const char *bytes, size_t n);
 static void take_line(struct tap *reader);
 static void take_indented(struct tap *reader, const char *line, size_t indent);
 static bool take_yaml(struct tap *reader, const char *line, size_t indent);
 static void take_plan(struct tap *reader, const char *line);
+static void copy_reason(char reason[REASON_BYTES], const char *word);
+static void give_skipped(struct tap *reader);
 static bool take_point(struct tap *reader, const char *line);
 static void open_case(struct tap *reader, bool ok, const char *rest);
 static char *find_directive(struct tap *reader, char *description);
@@ -73,6 +80,11 @@ void tap_feed(struct tap *reader, const char *bytes, size_t n) {
     return;
   }
   reader->fed_bytes += n;
+  decode_feed(&reader->decode, bytes, n, false, take_text, reader);
+}
+
+static void take_text(void *arg, const char *bytes, size_t n) {
+  struct tap *reader = arg;
   while (n > 0) {
     const char *newline = memchr(bytes, '\n', n);
     size_t part = newline ? (size_t)(newline - bytes) : n;
@@ -88,8 +100,11 @@ void tap_feed(struct tap *reader, const char *bytes, size_t n) {
 }
 
 int tap_finish(struct tap *reader) {
+  decode_feed(&reader->decode, NULL, 0, true, take_text, reader);
   if (reader->line_bytes) take_line(reader);
   close_case(reader);
+  bool skipped = reader->skip_all && !reader->bailed && !reader->twice && !reader->too_big && reader->seen == 0;
+  if (skipped) give_skipped(reader);
   if (reader->bailed) return -1;  // said why
   char *why = reader->why;
   size_t size = sizeof(reader->why);
@@ -182,12 +197,9 @@ static bool take_yaml(struct tap *reader, const char *line, size_t indent) {
   }
   static const char key[] = "duration_ms:";
   if (starts(line + indent, key)) {
-    char *end;
-    double ms = strtod(line + indent + sizeof(key) - 1, &end);
-    if (*end == '\0' && isfinite(ms) && ms >= 0 && ms < 1e12) {
-      reader->has_time = true;
-      reader->time_us = (uint64_t)(ms * 1000 + 0.5);
-    }
+    struct seconds time;
+    reader->has_time = seconds_read(line + indent + sizeof(key) - 1, SECONDS_MILLI_US, NULL, &time) == 0;
+    if (reader->has_time) reader->time_us = time.us;
   }
   add_line(&reader->text, line);
   return true;
@@ -204,6 +216,25 @@ static void take_plan(struct tap *reader, const char *line) {
   reader->twice = reader->planned;
   reader->planned = true;
   reader->plan = plan;
+  const char *rest = line + n + strspn(line + n, " \t");
+  if (plan > 0 || rest[0] != '#') return;
+  rest += 1 + strspn(rest + 1, " \t");
+  if (strncasecmp(rest, "skip", 4) != 0) return;
+  reader->skip_all = true;
+  copy_reason(reader->skip_reason, rest);
+}
+
+// What stands behind the word: "SKIP no database", "Skipped: no database".
+static void copy_reason(char reason[REASON_BYTES], const char *word) {
+  word += strcspn(word, " \t");
+  word += strspn(word, " \t");
+  (void)snprintf(reason, REASON_BYTES, "%.*s", REASON_BYTES - 1, word);
+}
+
+// A test of its own, so that whoever matches rows to tests sees a row without a name. It does not count as seen.
+static void give_skipped(struct tap *reader) {
+  struct tap_case testcase = {.description = "", .ok = true, .skip = true, .reason = reader->skip_reason, .text = ""};
+  reader->on_case(reader->arg, &testcase);
 }
 
 // "ok", "not ok", then nothing or a space.
@@ -255,9 +286,7 @@ static char *find_directive(struct tap *reader, char *description) {
     reader->skip = strncasecmp(word, "skip", 4) == 0;
     reader->todo = strncasecmp(word, "todo", 4) == 0;
     if (!reader->skip && !reader->todo) continue;
-    word += strcspn(word, " \t");
-    word += strspn(word, " \t");
-    (void)snprintf(reader->reason, sizeof(reader->reason), "%.*s", REASON_BYTES - 1, word);
+    copy_reason(reader->reason, word);
     return hash;
   }
   return NULL;

@@ -1,5 +1,6 @@
 // Reads TAP 12 to 14: test points with SKIP and TODO, the plan, "Bail out!", diagnostics and YAML blocks as the text of
-// their test; indented subtests are folded into the test they belong to. Used by the command runner on what test tools
+// their test; a plan "1..0 # SKIP reason" is one skipped test without a name. UTF-16 and byte order marks are read
+// (decode.h); indented subtests are folded into the test they belong to. Used by the command runner on what test tools
 // print; knows nothing of the tests that were asked for. Bounds: lines of 64 KiB (the rest of a line is dropped), 64
 // MiB.
 #ifndef WORKER_TAP_H
@@ -15,7 +16,7 @@ struct tap_case {
   bool ok, skip, todo;
   const char *reason;  // of the directive; "" where there is none
   bool has_time;
-  uint64_t time_us;  // from "duration_ms:" in the YAML block
+  uint64_t time_us;  // from "duration_ms:" in the YAML block, from 0 to a week
   const char *text;  // diagnostics, at most EXCERPT_TEXT_MAX_BYTES
   size_t text_bytes;
 };

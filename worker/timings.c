@@ -1,5 +1,5 @@
-// Durations of tests from CSV. Called by plan.c. The file comes from people and scripts: whatever is wrong in it is
-// told with its place, and every bound is checked before anything is kept.
+// Durations of tests from CSV. Called by plan.c and durations.c. The file comes from people and scripts: a row that is
+// wrong is told with its place and left out, and every bound is checked before anything is kept.
 #include "worker/timings.h"
 
 #include <stdarg.h>
@@ -9,6 +9,7 @@
 #include "config/escape.h"
 #include "proto/msg.h"
 #include "worker/csv.h"
+#include "worker/seconds.h"
 
 enum { SHOWN_BYTES = 120, NONE = -1, PHASES = 3 };
 
@@ -24,6 +25,8 @@ struct reading {
   struct columns columns;
   struct timings timings;
   struct csv_place *place;  // of each test's name
+  uint64_t *comma_us;       // its time with a decimal comma
+  struct seconds_seen seen;
   size_t room;
   char *unit;  // what the tests of the last unit have in common
   uint32_t unit_number;
@@ -35,12 +38,15 @@ static int read_header(struct reading *reading);
 static int name_column(struct reading *reading, const struct csv_field *field, int index);
 static int need_columns(struct reading *reading);
 static int read_test(struct reading *reading, const struct csv_field *fields, size_t count);
-static int read_duration(struct reading *reading, const struct csv_field *fields, uint64_t *us);
-static int read_seconds(struct reading *reading, const struct csv_field *field, uint64_t *us);
-static int add_test(struct reading *reading, const struct csv_field *file, const struct csv_field *test, uint64_t us);
+static int read_duration(struct reading *reading, const struct csv_field *fields, struct seconds *time);
+static int read_seconds(struct reading *reading, const struct csv_field *field, struct seconds *time);
+static int add_test(struct reading *reading, const struct csv_field *file, const struct csv_field *test,
+                    const struct seconds *time);
 static char *id_of(const struct csv_field *file, const struct csv_field *test);
 static uint32_t unit_of(struct reading *reading, const char *id, size_t file_bytes);
-static int check_twice(struct reading *reading);
+static void leave_out(struct reading *reading);
+static int wrong_again(struct reading *reading);
+static void drop_twice(struct reading *reading);
 static int wrong(struct reading *reading, struct csv_place place, const char *fmt, ...) PRINTF(3, 4);
 
 int timings_read(struct timings *timings, FILE *in, const char *name, char *why, size_t why_size) {
@@ -52,14 +58,23 @@ int timings_read(struct timings *timings, FILE *in, const char *name, char *why,
   int found = 1;
   reading.timings.list = testlist_new();
   int rc = read_header(&reading);
-  while (rc == 0 && (found = csv_next(reading.csv, &fields, &count, &place, &what)) > 0)
-    rc = read_test(&reading, fields, count);
+  while (rc == 0 && (found = csv_next(reading.csv, &fields, &count, &place, &what)) != 0 && found != -1) {
+    reading.timings.rows++;
+    bool full = testlist_count(reading.timings.list) >= MSG_LIST_MAX;
+    int row = found == CSV_ODD ? wrong(&reading, place, "%s", what) : read_test(&reading, fields, count);
+    if (row != 0 && full) rc = -1;
+    if (row != 0 && !full) leave_out(&reading);
+  }
   if (rc == 0 && found < 0) rc = wrong(&reading, place, "%s", what);
   if (rc == 0 && testlist_count(reading.timings.list) == 0)
-    rc = wrong(&reading, csv_place(reading.csv), "no test stands below the header");
-  if (rc == 0) rc = check_twice(&reading);
+    rc = reading.timings.left_out > 0 ? wrong_again(&reading)
+                                      : wrong(&reading, csv_place(reading.csv), "no test stands below the header");
+  if (rc == 0) drop_twice(&reading);
+  for (size_t i = 0; rc == 0 && seconds_decimal_comma(&reading.seen) && i < testlist_count(reading.timings.list); i++)
+    reading.timings.duration_us[i] = reading.comma_us[i];
   csv_free(reading.csv);
   free(reading.place);
+  free(reading.comma_us);
   free(reading.unit);
   if (rc == 0)
     *timings = reading.timings;
@@ -124,7 +139,7 @@ static int need_columns(struct reading *reading) {
 
 static int read_test(struct reading *reading, const struct csv_field *fields, size_t count) {
   const struct columns *columns = &reading->columns;
-  uint64_t us = 0;
+  struct seconds time = {0};
   if (count != columns->count) {
     size_t shown = count > columns->count ? columns->count : count - 1;
     return wrong(reading, fields[shown].place, "%zu fields, where the header names %zu columns", count, columns->count);
@@ -133,53 +148,41 @@ static int read_test(struct reading *reading, const struct csv_field *fields, si
   if (test->bytes == 0) return wrong(reading, test->place, "the test has no name");
   if (file->bytes > MSG_NAME_MAX_BYTES)
     return wrong(reading, file->place, "the file's name is longer than %d bytes", MSG_NAME_MAX_BYTES);
-  if (read_duration(reading, fields, &us) != 0) return -1;
-  return add_test(reading, file, test, us);
+  if (read_duration(reading, fields, &time) != 0) return -1;
+  return add_test(reading, file, test, &time);
 }
 
-static int read_duration(struct reading *reading, const struct csv_field *fields, uint64_t *us) {
+static int read_duration(struct reading *reading, const struct csv_field *fields, struct seconds *time) {
   const struct columns *columns = &reading->columns;
-  uint64_t sum_us = 0;
-  if (columns->seconds != NONE) return read_seconds(reading, &fields[columns->seconds], us);
+  struct seconds sum = {0};
+  if (columns->seconds != NONE) return read_seconds(reading, &fields[columns->seconds], time);
   for (size_t i = 0; i < PHASES; i++) {
-    uint64_t phase_us = 0;
-    if (read_seconds(reading, &fields[columns->phase[i]], &phase_us) != 0) return -1;
-    sum_us += phase_us;
+    struct seconds phase;
+    if (read_seconds(reading, &fields[columns->phase[i]], &phase) != 0) return -1;
+    sum.us += phase.us;
+    sum.comma_us += phase.comma_us;
   }
-  if (sum_us > MSG_EXPECTED_MAX_US)
+  if (sum.us > LIMIT_TEST_US || sum.comma_us > LIMIT_TEST_US)
     return wrong(reading, fields[columns->phase[0]].place, "the phases together are longer than a week");
-  *us = sum_us;
+  *time = sum;
   return 0;
 }
 
-// Decimal, with an exponent where a program wrote one; blanks around it are let pass.
-static int read_seconds(struct reading *reading, const struct csv_field *field, uint64_t *us) {
+static int read_seconds(struct reading *reading, const struct csv_field *field, struct seconds *time) {
   char shown[SHOWN_BYTES];
-  const char *text = field->text + strspn(field->text, " ");
-  size_t digits = strspn(text, "0123456789.eE+-");
-  double seconds = -1;
-  bool whole = false;
-  if (digits > 0 && text[0] != '+') {
-    char *end;
-    seconds = strtod(text, &end);
-    whole = end == text + digits && end[strspn(end, " ")] == '\0';
-  }
-  if (!whole)
-    return wrong(reading, field->place, "%s is no number of seconds",
-                 base_quote(shown, sizeof shown, field->text, field->bytes));
-  if (seconds < 0 || seconds > (double)MSG_EXPECTED_MAX_US / 1e6)
-    return wrong(reading, field->place, "%s seconds: a test takes from 0 to %.0f, a week",
-                 base_quote(shown, sizeof shown, field->text, field->bytes), (double)MSG_EXPECTED_MAX_US / 1e6);
-  *us = (uint64_t)(seconds * 1e6 + 0.5);
-  return 0;
+  if (seconds_read(field->text, SECONDS_UNIT_US, &reading->seen, time) == 0) return 0;
+  return wrong(reading, field->place, "%s seconds: a test takes " LIMIT_TEST_TEXT,
+               base_quote(shown, sizeof shown, field->text, field->bytes));
 }
 
-static int add_test(struct reading *reading, const struct csv_field *file, const struct csv_field *test, uint64_t us) {
+static int add_test(struct reading *reading, const struct csv_field *file, const struct csv_field *test,
+                    const struct seconds *time) {
   struct testlist *list = reading->timings.list;
   size_t at = testlist_count(list);
   if (at == reading->room) {
     reading->room = reading->room ? 2 * reading->room : 1024;
     reading->place = base_realloc(reading->place, reading->room, sizeof *reading->place);
+    reading->comma_us = base_realloc(reading->comma_us, reading->room, sizeof *reading->comma_us);
     reading->timings.duration_us = base_realloc(reading->timings.duration_us, reading->room, sizeof(uint64_t));
   }
   char *id = id_of(file, test);
@@ -190,7 +193,8 @@ static int add_test(struct reading *reading, const struct csv_field *file, const
   free(id);
   if (rc != 0) return wrong(reading, test->place, "%s", what);
   reading->place[at] = test->place;
-  reading->timings.duration_us[at] = us;
+  reading->timings.duration_us[at] = time->us;
+  reading->comma_us[at] = time->comma_us;
   return 0;
 }
 
@@ -213,18 +217,44 @@ static uint32_t unit_of(struct reading *reading, const char *id, size_t file_byt
   return reading->unit_number;
 }
 
-static int check_twice(struct reading *reading) {
-  struct testlist *list = reading->timings.list;
-  size_t first = 0, second;
-  char shown[SHOWN_BYTES];
-  if (testlist_seal(list) == 0) return 0;
-  const char *id = testlist_duplicate(list, 0);
-  while (strcmp(testlist_id(list, first), id) != 0)
-    first++;
-  for (second = first + 1; strcmp(testlist_id(list, second), id) != 0;)
-    second++;
-  return wrong(reading, reading->place[second], "the test %s stands in line %u already",
-               base_quote(shown, sizeof shown, id, strlen(id)), reading->place[first].line);
+// The reason is in why.
+static void leave_out(struct reading *reading) {
+  struct timings *timings = &reading->timings;
+  if (timings->left_out++ > 0) return;
+  (void)snprintf(timings->first_left_out, sizeof timings->first_left_out, "%s", reading->why);
+}
+
+// Of a test that several rows name the first stays.
+static void drop_twice(struct reading *reading) {
+  struct testlist *list = reading->timings.list, *once;
+  size_t count = testlist_count(list), kept = 0;
+  if (testlist_seal(list) == 0) return;
+  uint32_t *first = base_calloc(count, sizeof *first);  // by number: line of the first row
+  once = testlist_new();
+  for (size_t i = 0; i < count; i++) {
+    const char *id = testlist_id(list, i);
+    int64_t number = testlist_find(list, id, strlen(id));
+    if (first[number] == 0) {
+      first[number] = reading->place[i].line;
+      reading->timings.duration_us[kept] = reading->timings.duration_us[i];
+      reading->comma_us[kept++] = reading->comma_us[i];
+      if (testlist_add(once, id, strlen(id), testlist_file(list, i), testlist_unit(list, i)) == 0) continue;
+    }
+    char shown[SHOWN_BYTES];
+    (void)wrong(reading, reading->place[i], "line %u names the test %s already", first[number],
+                base_quote(shown, sizeof shown, id, strlen(id)));
+    leave_out(reading);
+  }
+  free(first);
+  testlist_free(list);
+  reading->timings.list = once;
+  (void)testlist_seal(once);
+}
+
+// No row could be read: the first reason is the file's.
+static int wrong_again(struct reading *reading) {
+  (void)snprintf(reading->why, reading->why_size, "%s", reading->timings.first_left_out);
+  return -1;
 }
 
 static int wrong(struct reading *reading, struct csv_place place, const char *fmt, ...) {

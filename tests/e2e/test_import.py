@@ -69,7 +69,7 @@ def test_junit_of_pytest(daemon, tmp_path):
     path = suite / "kept.xml"
     subprocess.run(PYTEST + ["--junitxml=%s" % path], cwd=str(suite), env=clean_env(), stdout=subprocess.DEVNULL)
     done = taken(daemon, path, cwd=str(suite))
-    assert "3 tests" in done.stdout and "1 cases did not pass" in done.stdout
+    assert "3 tests" in done.stdout and "1 case did not pass" in done.stdout
     assert set(json.loads(exported(daemon))) == {
         "tests/test_a.py::test_a", "tests/test_a.py::test_b", "tests/test_a.py::TestK::TestI::test_c"}
     assert len(junit_cases(path)) == 4
@@ -132,12 +132,13 @@ def test_the_first_build_runs_by_the_import(daemon, tmp_path):
     assert build_of("untold")[1]["predicted_us"] is None
 
 
+WEEK = "a test takes from 0 seconds to a week"
+
+
 @pytest.mark.parametrize("bad, why", [
-    ('{"a": 1,\n"b": x}', ":2: "), ('{"a": 1,\n"b": -1}', ":2: b: a test takes from 0"),
-    ('{"a": 1,\n\n"\\u00e9": "1"}', ":3: "), ("[]", ":1: this is no object"), ('{"a": 1,\n"a": 2}', ":2: duplicate"),
-    ('{"a": 1,\n"": 1}', "is no id of a test"), ('{"a\\nb": 1}', ":1: "), ('{"a": 1e300}', ":1: a: "),
-    ("[" * 100000, "depth"), ("", ":1: "), ('{"a": 604801}', "to a week"), ("{}", "no test with a duration"),
-    ('{"%s": 1}' % ("a" * 5000), "too long")])
+    ('{"a": 1,\n"b": x}', ":2: "), ("[[\"a\", 1]", ":1: "), ("7", ":1: "), ('"a"', ":1: "),
+    ("[" * 100000, "depth"), ("", ":1: "), ("{}", "no test with a duration"), ("[]", "no test with a duration"),
+    ('{"a": -1}', "left out 1 of 1 row: "), ("[1, 2]", "left out 2 of 2 rows: "), ('{"a": 604801}', WEEK)])
 def test_bad_durations(daemon, tmp_path, bad, why):
     path = tmp_path / "bad"
     path.write_text(bad)
@@ -146,9 +147,90 @@ def test_bad_durations(daemon, tmp_path, bad, why):
     assert daemon.shard("export").returncode == 2  # nothing was kept
 
 
+# Each is one row among good ones; the reason names the file and the line.
+ODD = ["-1", "-0.001", "null", "NaN", "Infinity", "-Infinity", "1652811173.47", "604800.1", "1e308", "1e400", "-1e400",
+       '"1"', "[1]", "{}", "true", "1" * 400]
+ODD_IDS = ["", "a\\nb", "a" * 5000, "\\udc80", "\\ud83d", "\\ud83dx", "a\\u0000"]
+
+
+@pytest.mark.parametrize("form", ["object", "list"])
+@pytest.mark.parametrize("odd", ['"odd": %s' % value for value in ODD] + ['"%s": 1' % name for name in ODD_IDS])
+def test_one_odd_row_of_durations_costs_itself(daemon, tmp_path, form, odd):
+    text = '{"a.py::t": 0.5,\n%s,\n"a.py::u": 2}' % odd
+    if form == "list":
+        text = '[["a.py::t", 0.5],\n[%s],\n["a.py::u", 2]]' % odd.replace('": ', '", ')
+    (tmp_path / ".test_durations").write_text(text)
+    done = taken(daemon, tmp_path / ".test_durations")
+    assert "shard import: left out 1 of 3 rows: %s:" % (tmp_path / ".test_durations") in done.stderr, done.stderr
+    assert WEEK in done.stderr or "this is not a test id" in done.stderr
+    assert done.stdout.startswith("2 tests of project ")
+    assert json.loads(exported(daemon)) == {"a.py::t": 0.5, "a.py::u": 2}
+
+
+def test_a_frozen_clock_in_durations(daemon, tmp_path):
+    """What pytest-split writes when a suite freezes the clock."""
+    (tmp_path / ".test_durations").write_text(
+        '{"a.py::t": 1652811173.47, "a.py::u": 0.1, "a.py::v": 0.2, "a.py::w": -3, "a.py::x": null}')
+    done = taken(daemon, tmp_path / ".test_durations")
+    assert "left out 3 of 5 rows: %s:1: a.py::t: %s; ..." % (tmp_path / ".test_durations", WEEK) in done.stderr
+    assert json.loads(exported(daemon)) == {"a.py::u": 0.1, "a.py::v": 0.2}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-8"])
+@pytest.mark.parametrize("name, text", [
+    (".test_durations", '{"\u00e4.py::t": 1.5}'), (".test_durations", '[["\u00e4.py::t", 1.5]]'),
+    ("x.csv", "file,test,seconds\r\n\u00e4.py,t,1.5\r\n"),
+    ("x.xml", '<?xml version="1.0" encoding="ENCODING"?>'
+              '<testsuite><testcase name="\u00e4.py::t" time="1.5"/></testsuite>')])
+def test_byte_order_marks(daemon, tmp_path, encoding, name, text):
+    (tmp_path / name).write_bytes(text.replace("ENCODING", encoding[:6].rstrip("-")).encode(encoding))
+    assert taken(daemon, tmp_path / name).stderr == ""
+    assert json.loads(exported(daemon)) == {"\u00e4.py::t": 1.5}
+
+
+def test_bytes_that_are_not_utf8_cost_their_row(daemon, tmp_path):
+    (tmp_path / "d").write_bytes(b'{"a": 1, "caf\xe9": 2, "b": 3}')
+    assert "left out 1 of 3 rows" in taken(daemon, tmp_path / "d").stderr
+    assert json.loads(exported(daemon)) == {"a": 1, "b": 3}
+
+
+@pytest.mark.parametrize("times, expected", [
+    (["0,123", "1,234"], [0.123, 1.234]), (["1,234", "0,5"], [1.234, 0.5]), (["1,234", "0.5"], [1234, 0.5]),
+    (["1,234"], [1234]), (["1,234.5"], [1234.5]), (["1.234,5", "12,5"], [1234.5, 12.5]), (["123,456.25"], [123456.25])])
+@pytest.mark.parametrize("name", ["x.xml", "x.csv"])
+def test_commas(daemon, tmp_path, times, expected, name):
+    text = "file,test,seconds\n" + "".join(',t%d,"%s"\n' % row for row in enumerate(times))
+    if name == "x.xml":
+        cases = "".join('<testcase name="t%d" time="%s"/>' % row for row in enumerate(times))
+        text = "<testsuite>%s</testsuite>" % cases
+    (tmp_path / name).write_text(text)
+    assert taken(daemon, tmp_path / name).stderr == ""
+    known = json.loads(exported(daemon))
+    assert [known["t%d" % i] for i in range(len(times))] == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("time", ["-1", "nan", "inf", "1e308", "1e400", "604801", "x", "0x10", "1,23,456"])
+@pytest.mark.parametrize("name", ["x.xml", "x.csv"])
+def test_one_odd_time_costs_its_row(daemon, tmp_path, time, name):
+    text = 'file,test,seconds\n,a,1\n,b,"%s"\n' % time
+    if name == "x.xml":
+        text = '<testsuite><testcase name="a" time="1"/><testcase name="b" time="%s"/></testsuite>' % time
+    (tmp_path / name).write_text(text)
+    assert "left out 1 of 2 rows: %s" % (tmp_path / name) in taken(daemon, tmp_path / name).stderr
+    assert json.loads(exported(daemon)) == {"a": 1}
+
+
+def test_an_illegal_character_costs_no_other_case(daemon, tmp_path):
+    (tmp_path / "x.xml").write_bytes(b'<testsuite><testcase name="a" time="1"/>\n<testcase name="b" time="2">'
+                                     b'<system-out>\x1b[1m caf\xe9</system-out></testcase></testsuite>')
+    done = taken(daemon, tmp_path / "x.xml")
+    assert "x.xml: 2 characters that XML does not allow were replaced, the first in line 2" in done.stderr
+    assert json.loads(exported(daemon)) == {"a": 1, "b": 2}
+
+
 @pytest.mark.parametrize("name, bad, why", [
     ("x.xml", "<testsuite>\n<testcase", "line 2"), ("x.xml", "<!DOCTYPE a []>\n<testsuite/>", "DOCTYPE"),
-    ("x.csv", "file,test,seconds\n,a,1\n,a,2\n", ":3:"), ("x.csv", "file,test\n", ":1:1"),
+    ("x.csv", "file,test\n", ":1:1"), ("x.csv", "file,test,seconds\n", "no test stands below"),
     ("x.csv", "file,test,seconds\n,a,x\n", ":2:4")])
 def test_bad_reports(daemon, tmp_path, name, bad, why):
     (tmp_path / name).write_text(bad)

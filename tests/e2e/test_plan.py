@@ -265,8 +265,7 @@ def test_simulate_a_recorded_history(files, name, tests, work):
 
 
 @pytest.mark.parametrize("text, wrong", [
-    ("file,test,seconds\na,b,1\na,c,fast\n", 't.csv:3:5: "fast" is no number of seconds'),
-    ("file,test,seconds\na,b,1\na,b,2\n", 't.csv:3:3: the test "a::b" stands in line 2 already'),
+    ("file,test,seconds\na,c,fast\n", 't.csv:2:5: "fast" seconds: a test takes from 0 seconds to a week'),
     ("file,test\na,b\n", 't.csv:1:1: the header names no column "seconds"'),
     ("", "t.csv:1:1: the file is empty"),
 ])
@@ -275,9 +274,14 @@ def test_files_that_are_wrong(files, text, wrong):
     assert wrong in done.stderr and done.stdout == ""
 
 
+def test_rows_that_are_wrong(files):
+    done = files.run("--simulate", files.write("file,test,seconds\na,b,1\na,c,fast\na,b,2\na,d,2\n"))
+    assert 'shard plan: left out 2 of 4 rows: t.csv:3:5: "fast" seconds: ' in done.stderr
+
+
 def test_files_that_are_not_there(files):
     assert "cannot read none.csv: No such file" in files.run("--simulate", "none.csv", code=2).stderr
-    assert ":1:1: the file cannot be read any further" in files.run("--simulate", "tmp", code=2).stderr
+    assert "cannot read tmp: it is a folder" in files.run("--simulate", "tmp", code=2).stderr
 
 
 def test_names_cannot_act_on_the_terminal(files):

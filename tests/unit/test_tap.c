@@ -117,7 +117,7 @@ static void test_tap14_subtests_and_escapes(void **state) {
 
 static void test_plans(void **state) {
   (void)state;
-  assert_int_equal(good("1..0 # SKIP no tests here\n").count, 0);
+  assert_int_equal(good("1..0 # SKIP no tests here\n").count, 1);
   assert_int_equal(good("noise\nok\nokay, this is none\nnot okay\n1..1").count, 1);
   assert_int_equal(bad("ok 1\nok 2\n", "no plan"), 2);
   assert_int_equal(bad("", "no plan"), 0);
@@ -187,8 +187,80 @@ static void test_file(void **state) {
   assert_int_equal(tap_read_file("/tmp", on_case, &seen, why, sizeof(why)), -1);
 }
 
+// "1..0 # SKIP" is one skipped test; without the word, or beside a test, it is not.
+static void test_a_plan_that_skips_all(void **state) {
+  (void)state;
+  static const struct {
+    const char *text, *reason;
+  } skipped[] = {{"1..0 # SKIP no database\n", "no database"},
+                 {"TAP version 13\n1..0 # skip\n", ""},
+                 {"1..0 # Skipped: no database\n", "no database"},
+                 {"1..0 #SKIP a # b\r\n", "a # b"},
+                 {"\xef\xbb\xbf"
+                  "1..0 # SKIP x\n",
+                  "x"},
+                 {"# begun\n1..0\t# SKIP x", "x"}};
+  for (size_t i = 0; i < sizeof skipped / sizeof skipped[0]; i++) {
+    struct seen seen = good(skipped[i].text);
+    assert_int_equal(seen.count, 1);
+    assert_true(seen.cases[0].skip && seen.cases[0].ok && !seen.cases[0].todo);
+    assert_string_equal(seen.cases[0].description, "");
+    assert_string_equal(seen.cases[0].reason, skipped[i].reason);
+  }
+  assert_int_equal(good("1..0\n").count, 0);
+  assert_int_equal(good("1..0 # nothing\n").count, 0);
+  static const char *const others[] = {"1..0 # SKIP x\nok 1\n", "1..0 # SKIP x\n1..0 # SKIP x\n",
+                                       "1..0 # SKIP x\nBail out!\n", "1..1 # SKIP x\n"};
+  for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+    struct seen seen;
+    char why[TAP_WHY_BYTES];
+    assert_int_equal(read_text(others[i], strlen(others[i]), 3, &seen, why), -1);
+    for (uint32_t k = 0; k < seen.count; k++)
+      assert_false(seen.cases[k].skip);
+  }
+}
+
+static void test_byte_order_marks(void **state) {
+  (void)state;
+  struct seen seen = good(
+      "\xef\xbb\xbf"
+      "ok 1 - a\n1..1\n");
+  assert_string_equal(seen.cases[0].description, "a");
+  static const char wide[] =
+      "\xff\xfe"
+      "1\0.\0.\0"
+      "1\0\n\0o\0k\0 \0"
+      "1\0 \0\xe4\0\n\0";
+  for (size_t part = 1; part < 6; part++) {
+    char why[TAP_WHY_BYTES];
+    assert_int_equal(read_text(wide, sizeof wide - 1, part, &seen, why), 0);
+    assert_string_equal(seen.cases[0].description, "\xc3\xa4");
+  }
+}
+
+static void test_times_are_bounded(void **state) {
+  (void)state;
+  static const struct {
+    const char *text;
+    bool has;
+    uint64_t us;
+  } times[] = {{"1.5", true, 1500},     {"0,5", true, 500},  {"-1", false, 0},    {"nan", false, 0},
+               {"inf", false, 0},       {"1e308", false, 0}, {"1e400", false, 0}, {"604800000", true, 604800000000},
+               {"604800001", false, 0}, {"0x10", false, 0},  {"", false, 0}};
+  for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
+    char text[128];
+    (void)snprintf(text, sizeof text, "1..1\nok 1 - a\n  ---\n  duration_ms: %s\n  ...\n", times[i].text);
+    struct seen seen = good(text);
+    assert_int_equal(seen.cases[0].has_time, times[i].has);
+    assert_int_equal(seen.cases[0].time_us, times[i].us);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_a_plan_that_skips_all),
+      cmocka_unit_test(test_byte_order_marks),
+      cmocka_unit_test(test_times_are_bounded),
       cmocka_unit_test(test_bats),
       cmocka_unit_test(test_tap13_yaml),
       cmocka_unit_test(test_tap14_subtests_and_escapes),

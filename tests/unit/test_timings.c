@@ -95,31 +95,67 @@ static void test_headers_that_lack_something(void **state) {
   refuses("file,test,seconds\n\n", "t.csv:3:1: no test stands below the header");
 }
 
+// One of the rows is left out, the first is there.
+static void leaves_out(const char *text, const char *want) {
+  takes(text);
+  assert_int_equal(timings.left_out, 1);
+  assert_int_equal(timings.rows, timings.left_out + testlist_count(timings.list));
+  assert_string_equal(timings.first_left_out, want);
+  test_is(0, "f::t", "f", 1000000);
+  timings_release(&timings);
+}
+
 static void test_lines_that_are_wrong(void **state) {
   (void)state;
 #define HEAD "file,test,seconds\nf,t,1\n"
-  refuses(HEAD "f,u\n", "t.csv:3:3: 2 fields, where the header names 3 columns");
-  refuses(HEAD "f,u,1,2\n", "t.csv:3:7: 4 fields, where the header names 3 columns");
-  refuses(HEAD "f,,1\n", "t.csv:3:3: the test has no name");
-  refuses(HEAD "f,u,\n", "t.csv:3:5: \"\" is no number of seconds");
-  refuses(HEAD "f,u,1s\n", "t.csv:3:5: \"1s\" is no number of seconds");
-  refuses(HEAD "f,u,0x10\n", "t.csv:3:5: \"0x10\" is no number of seconds");
-  refuses(HEAD "f,u,nan\n", "t.csv:3:5: \"nan\" is no number of seconds");
-  refuses(HEAD "f,u,inf\n", "t.csv:3:5: \"inf\" is no number of seconds");
-  refuses(HEAD "f,u,e\n", "t.csv:3:5: \"e\" is no number of seconds");
-  refuses(HEAD "f,u,1.2.3\n", "t.csv:3:5: \"1.2.3\" is no number of seconds");
-  refuses(HEAD "f,u,+1\n", "t.csv:3:5: \"+1\" is no number of seconds");
-  refuses(HEAD "f,u,1 2\n", "t.csv:3:5: \"1 2\" is no number of seconds");
-  refuses(HEAD "f,u,-1\n", "t.csv:3:5: \"-1\" seconds: a test takes from 0 to 604800, a week");
-  refuses(HEAD "f,u,604801\n", "t.csv:3:5: \"604801\" seconds: a test takes from 0 to 604800, a week");
-  refuses(HEAD "f,u,1e999\n", "t.csv:3:5: \"1e999\" seconds: a test takes from 0 to 604800, a week");
-  refuses(HEAD "f,\"a\nb\",1\n", "t.csv:3:3: the test's name holds a line break");
-  refuses(HEAD "g,t,1\nf,t,2\n", "t.csv:4:3: the test \"f::t\" stands in line 2 already");
-  refuses(HEAD "f,\"u,1\n", "t.csv:3:3: the quote that begins here is never closed");
-  refuses(HEAD "f,u,\033[31m\n", "t.csv:3:5: \"\\x1b[31m\" is no number of seconds");
+  leaves_out(HEAD "f,u\n", "t.csv:3:3: 2 fields, where the header names 3 columns");
+  leaves_out(HEAD "f,u,1,2\n", "t.csv:3:7: 4 fields, where the header names 3 columns");
+  leaves_out(HEAD "f,,1\n", "t.csv:3:3: the test has no name");
+  leaves_out(HEAD "f,u,\n", "t.csv:3:5: \"\" seconds: a test takes from 0 seconds to a week");
+  leaves_out(HEAD "f,u,1s\n", "t.csv:3:5: \"1s\" seconds: a test takes from 0 seconds to a week");
+  leaves_out(HEAD "f,u,0x10\n", "t.csv:3:5: \"0x10\" seconds: a test takes from 0 seconds to a week");
+  leaves_out(HEAD "f,u,nan\n", "t.csv:3:5: \"nan\" seconds: a test takes from 0 seconds to a week");
+  leaves_out(HEAD "f,u,inf\n", "t.csv:3:5: \"inf\" seconds: a test takes from 0 seconds to a week");
+  leaves_out(HEAD "f,u,e\n", "t.csv:3:5: \"e\" seconds: a test takes from 0 seconds to a week");
+  leaves_out(HEAD "f,u,1.2.3\n", "t.csv:3:5: \"1.2.3\" seconds: a test takes from 0 seconds to a week");
+  leaves_out(HEAD "f,u,+1\n", "t.csv:3:5: \"+1\" seconds: a test takes from 0 seconds to a week");
+  leaves_out(HEAD "f,u,1 2\n", "t.csv:3:5: \"1 2\" seconds: a test takes from 0 seconds to a week");
+  leaves_out(HEAD "f,u,-1\n", "t.csv:3:5: \"-1\" seconds: a test takes from 0 seconds to a week");
+  leaves_out(HEAD "f,u,604801\n", "t.csv:3:5: \"604801\" seconds: a test takes from 0 seconds to a week");
+  leaves_out(HEAD "f,u,1e999\n", "t.csv:3:5: \"1e999\" seconds: a test takes from 0 seconds to a week");
+  leaves_out(HEAD "f,\"a\nb\",1\n", "t.csv:3:3: the test's name holds a line break");
+  leaves_out(HEAD "g,t,1\nf,t,2\n", "t.csv:4:3: line 2 names the test \"f::t\" already");
+  leaves_out(HEAD "f,\"u,1\n", "t.csv:3:3: the quote that begins here is never closed");
+  leaves_out(HEAD "f,u,\033[31m\n", "t.csv:3:5: \"\\x1b[31m\" seconds: a test takes from 0 seconds to a week");
   refuses("file,test,setup,call,teardown\nf,t,604800,1,0\n", "t.csv:2:5: the phases together are longer than a week");
-  refuses("file,test,setup,call,teardown\nf,t,1,x,0\n", "t.csv:2:7: \"x\" is no number of seconds");
+  refuses("file,test,setup,call,teardown\nf,t,1,x,0\n",
+          "t.csv:2:7: \"x\" seconds: a test takes from 0 seconds to a week");
 #undef HEAD
+}
+
+// Odd rows of every kind among good ones; a quote that is never closed takes its own line only.
+static void test_one_odd_row_costs_itself(void **state) {
+  (void)state;
+  takes("file,test,seconds\nf,a,1\nf,b,-1\nf,\"c,1\nf,d,2\nf,e\nf,\"g\"x,1\nf,h,3\nf,i,\nf,a,9\n");
+  assert_int_equal(testlist_count(timings.list), 3);
+  test_is(0, "f::a", "f", 1000000);
+  test_is(1, "f::d", "f", 2000000);
+  test_is(2, "f::h", "f", 3000000);
+  assert_int_equal(timings.rows, 9);
+  assert_int_equal(timings.left_out, 6);
+  assert_string_equal(timings.first_left_out, "t.csv:3:5: \"-1\" seconds: a test takes from 0 seconds to a week");
+  timings_release(&timings);
+}
+
+static void test_decimal_commas(void **state) {
+  (void)state;
+  takes("file,test,seconds\nf,a,\"1,234\"\nf,b,\"0,5\"\n");
+  test_is(0, "f::a", "f", 1234000);
+  test_is(1, "f::b", "f", 500000);
+  timings_release(&timings);
+  takes("file,test,seconds\nf,a,\"1,234\"\nf,b,0.5\n");
+  test_is(0, "f::a", "f", UINT64_C(1234000000));
+  timings_release(&timings);
 }
 
 static void test_names_that_are_too_long(void **state) {
@@ -191,7 +227,7 @@ static void test_mangled_files(void **state) {
     }
     assert_null(timings.list);
   }
-  assert_in_range(taken, 100, 19000);
+  assert_in_range(taken, 100, 19900);
 }
 
 int main(void) {
@@ -202,6 +238,8 @@ int main(void) {
       cmocka_unit_test(test_units),
       cmocka_unit_test(test_headers_that_lack_something),
       cmocka_unit_test(test_lines_that_are_wrong),
+      cmocka_unit_test(test_one_odd_row_costs_itself),
+      cmocka_unit_test(test_decimal_commas),
       cmocka_unit_test(test_names_that_are_too_long),
       cmocka_unit_test(test_a_file_is_named_as_it_is),
       cmocka_unit_test(test_as_many_as_a_build_may_have),
