@@ -230,3 +230,13 @@ const char *adapter_folder(const struct adapter *adapter) {
 const char *adapter_socket(const struct adapter *adapter) {
   return adapter->socket;
 }
+
+bool adapter_refused(const struct adapter *adapter, char *why, size_t why_size) {
+  char *path = base_printf("%s/refused", adapter->folder);
+  FILE *file = fopen(path, "re");
+  size_t n = file ? fread(why, 1, why_size - 1, file) : 0;
+  if (file) fclose(file);
+  free(path);
+  why[n] = '\0';
+  return n > 0;
+}

@@ -33,6 +33,9 @@ struct adapter *adapter_new(struct event_base *base, const struct adapter_file *
 void adapter_free(struct adapter *adapter);  // removes the folder
 const char *adapter_folder(const struct adapter *adapter);
 const char *adapter_socket(const struct adapter *adapter);
+// What a test process that did not connect has left in the folder's file "refused": why it runs no tests. False: there
+// is none. Text from outside: escape it for a terminal.
+bool adapter_refused(const struct adapter *adapter, char *why, size_t why_size);
 
 // Sends an object; takes it over. Dropped when nobody is connected.
 void adapter_send(struct adapter *adapter, json_t *line);

@@ -10,5 +10,7 @@ extern const char embed_shard_pytest_lib_py[];
 extern const char embed_shard_pytest_lib_py_end[];
 extern const char embed_shard_pytest_lazy_py[];
 extern const char embed_shard_pytest_lazy_py_end[];
+extern const char embed_shard_pytest_options_py[];
+extern const char embed_shard_pytest_options_py_end[];
 
 #endif

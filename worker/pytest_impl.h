@@ -22,6 +22,7 @@ struct pytest_test {
   uint64_t started_us;  // wall clock: for people
   uint64_t began_us;    // the same moment, monotonic
   uint64_t ahead_us;    // what it counted for when the interpreter was told
+  uint64_t told_us;     // when, monotonic
 };
 
 struct runner {

@@ -56,6 +56,7 @@ static struct pytest_test *pytest_next(struct runner *runner) {
 
 void pytest_send(struct runner *runner) {
   struct pytest_test *next;
+  uint64_t now_us = base_now_us();
   while (runner->wants && (next = pytest_next(runner))) {
     json_t *ids = json_array(), *line = json_object();
     size_t bytes = 0, n = 0;
@@ -64,6 +65,7 @@ void pytest_send(struct runner *runner) {
       bytes += strlen(next->test.id);
       runner->sent++;
       runner->ahead_us += next->ahead_us;
+      next->told_us = now_us;
       runner->waits = false;
       next = pytest_next(runner);
     }
@@ -253,6 +255,22 @@ void pytest_report(struct runner *runner, size_t at, const struct runner_result 
   runner->spec->events.on_result(runner->spec->events.arg, result);
 }
 
+static void pytest_cut(uint64_t *phase_us, uint64_t *left_us) {
+  if (*phase_us > *left_us) *phase_us = *left_us;
+  *left_us -= *phase_us;
+}
+
+// The process's clocks may be anything (libfaketime): what it says it spent is no more than has passed here since it
+// was told of the test, and it began between then and now.
+static void pytest_bound(const struct pytest_test *given, struct runner_result *result) {
+  uint64_t left_us = base_now_us() - given->told_us, begun_us = base_wall_us() - left_us;
+  if (!given->started) return;
+  if (result->start_us < begun_us || result->start_us - begun_us > left_us) result->start_us = given->started_us;
+  pytest_cut(&result->setup_us, &left_us);
+  pytest_cut(&result->call_us, &left_us);
+  pytest_cut(&result->teardown_us, &left_us);
+}
+
 static void on_result(struct runner *runner, json_t *line) {
   size_t at = pytest_find(runner, pytest_text(line, "id"));
   json_t *text = json_object_get(line, "text");
@@ -269,6 +287,7 @@ static void on_result(struct runner *runner, json_t *line) {
                                  .first = json_is_true(json_object_get(line, "first")),
                                  .text = json_string_value(text),
                                  .text_bytes = json_string_length(text)};
+  pytest_bound(&runner->given[at], &result);
   pytest_observe(runner, &runner->given[at], result.setup_us + result.call_us + result.teardown_us);
   pytest_report(runner, at, &result);
   size_t begun = pytest_begun(runner);  // a skipped file is reported while another test tears down

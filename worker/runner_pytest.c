@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 
 #include "worker/embed.h"
+#include "worker/human.h"
 #include "worker/pytest_impl.h"
 
 static int pytest_spawn(struct runner *runner, char *why, size_t why_size);
@@ -71,6 +72,12 @@ static void pytest_crash(struct runner *runner, size_t at, int status) {
 static void pytest_unexpected(struct runner *runner, int status) {
   char how[200], text[600];
   proc_describe(status, how, sizeof how);
+  if (!runner->heard && adapter_refused(runner->adapter, text, sizeof text)) {
+    char *safe = human_safe(text, strlen(text), ESCAPE_TEXT);
+    pytest_end(runner, RUNNER_END_USAGE, -1, safe);
+    free(safe);
+    return;
+  }
   if (runner->opening) {
     snprintf(text, sizeof text, "the test process ended while it imported %.300s: %s", runner->opening, how);
   } else if (runner->listed || runner->heard) {
@@ -97,6 +104,10 @@ static void pytest_ended_well(struct runner *runner, int code) {
                                        : "pytest ended with a usage error (see above)",
              runner->collection_errors);
     pytest_end(runner, RUNNER_END_USAGE, code, text);
+  } else if (code != 3 && !runner->listed && !runner->stopped) {
+    pytest_end(runner, RUNNER_END_FAILED, code,
+               "pytest ended well without having begun the loop that runs tests: another plugin or a conftest.py "
+               "replaces pytest_runtestloop");
   } else if (code == 3) {
     pytest_end(runner, RUNNER_END_FAILED, code, "internal error in pytest (see above)");
   } else if (runner->begin < runner->end && !runner->stopped && !runner->dropping) {
@@ -117,6 +128,7 @@ static void pytest_ended_well(struct runner *runner, int code) {
 
 static void on_exit_status(void *arg, int status) {
   struct runner *runner = arg;
+  char refused[600];
   event_del(runner->cap);
   event_del(runner->kill_timer);  // what was to be killed is dead; the next one is not meant
   event_del(runner->start_timer);
@@ -135,7 +147,8 @@ static void on_exit_status(void *arg, int status) {
     pytest_ended_well(runner, runner->bye_code);
   } else if (begun != SIZE_MAX) {
     pytest_crash(runner, begun, status);
-  } else if (!runner->bye && !runner->listed && WIFEXITED(status) && WEXITSTATUS(status) == 4) {
+  } else if (!runner->bye && !runner->listed && WIFEXITED(status) && WEXITSTATUS(status) == 4 &&
+             !adapter_refused(runner->adapter, refused, sizeof refused)) {
     pytest_end(runner, RUNNER_END_USAGE, 4, "pytest ended with a usage error (see above)");
   } else {
     pytest_unexpected(runner, status);
@@ -233,6 +246,7 @@ static struct runner *pytest_start(const struct runner_spec *spec, char *why, si
       {"shard_pytest.py", embed_shard_pytest_py, embed_shard_pytest_py_end},
       {"shard_pytest_lib.py", embed_shard_pytest_lib_py, embed_shard_pytest_lib_py_end},
       {"shard_pytest_lazy.py", embed_shard_pytest_lazy_py, embed_shard_pytest_lazy_py_end},
+      {"shard_pytest_options.py", embed_shard_pytest_options_py, embed_shard_pytest_options_py_end},
   };
   runner->spec = spec;
   runner->cap = event_new(spec->base, -1, 0, on_cap, runner);

@@ -200,7 +200,8 @@ def strings(text):
 
 def test_error_texts_are_the_programs_own():
     text = read("docs/operations.md").partition("## Troubleshooting by message")[2]
-    said = strings("\n".join(sources("server", "worker", "proto", "config").values()))
+    adapters = [path.read_text() for path in sorted((ROOT / "worker/adapters").glob("shard_pytest*.py"))]
+    said = strings("\n".join([*sources("server", "worker", "proto", "config").values(), *adapters]))
     said = re.sub(r"%[-+ #0-9.*]*[a-z]+", "…", said)
     rows = re.findall(r"^\| (`.*?) \| ", text, re.MULTILINE)
     assert len(rows) > 20

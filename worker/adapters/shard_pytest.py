@@ -8,18 +8,19 @@ a process started by a test this plugin does nothing.
 Needs only the standard library; Python 3.7 and pytest 6.2 or newer. PYTEST_DONT_REWRITE
 """
 import os
-import re
 import sys
 from collections import deque
 from contextlib import suppress
-from time import perf_counter, time
+from os import _exit
 
 import pytest
+from _pytest.reports import TestReport
 from _pytest.runner import CallInfo
 
 from shard_pytest_lazy import Lazy
-from shard_pytest_lib import (Link, Skipped, describe, file_of, judge, marks_of, name_tests, path_of, quote, unit_of,
-                              valid)
+from shard_pytest_options import drop_cov_minimum, name_coverage_file, note_idle, refuse_xdist, runs_nothing
+from shard_pytest_lib import (Link, Skipped, bounded, clocks, describe, file_of, is_subtest, judge, marks_of,
+                              name_tests, path_of, quote, seconds_of, unit_of, valid)
 
 CHUNK_BYTES = 256 * 1024  # of one line of the test list
 GRACE_S = 0.05  # how long a teardown waits to know the next test
@@ -48,14 +49,22 @@ def leave_out(variable, separator, word):
         os.environ[variable] = rest
 
 
+HERE = os.path.dirname(os.path.abspath(__file__))
 ADDRESS, LAZY = take_address()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """A session that runs no test does not join the queue. The worker finds the note if no other session comes."""
+    if ADDRESS and not hasattr(config, "workerinput"):
+        note_idle(config, os.path.join(HERE, "refused"))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config):
     """Before pytest-cov starts: it looks here for the name of its file and whether xdist will be at work."""
     options = early_config.known_args_namespace
-    if ADDRESS and not options.collectonly:
+    if ADDRESS and not runs_nothing(options):
         if getattr(options, "cov_source", None) and os.environ.get("SHARD_NODE"):
             name_coverage_file(options)
         refuse_xdist(options)
@@ -63,7 +72,7 @@ def pytest_load_initial_conftests(early_config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
-    if not ADDRESS or config.option.collectonly or hasattr(config, "workerinput"):
+    if not ADDRESS or runs_nothing(config.option) or hasattr(config, "workerinput"):
         return
     config.addinivalue_line("markers", "shard(serial=False, exclusive=False, tokens=(), group=None): what may run "
                             "beside it, over all workers of the build")
@@ -73,36 +82,6 @@ def pytest_configure(config):
     if LAZY:
         adapter.lazy = Lazy(adapter)
         config.pluginmanager.register(adapter.lazy, "shard_lazy")
-
-
-def name_coverage_file(options):
-    """One coverage file per worker, so that those which share a folder do not overwrite each other's."""
-    from coverage import Coverage
-
-    name = Coverage(config_file=options.cov_config).config.data_file or ".coverage"
-    suffix = "." + re.sub("[^A-Za-z0-9_-]", "_", os.environ["SHARD_NODE"])
-    if not name.endswith(suffix):
-        os.environ["COVERAGE_FILE"] = name + suffix
-
-
-def refuse_xdist(options):
-    wanted = getattr(options, "numprocesses", None) or getattr(options, "tx", None)
-    if not wanted:
-        return None
-    options.numprocesses, options.tx, options.dist = None, [], "no"
-    count = len(wanted) if isinstance(wanted, list) else wanted
-    return "shard: WARNING: pytest-xdist (-n %s) is off: each shard worker runs one test process; start more workers " \
-        "instead (shard local -n %s)" % (count, count)
-
-
-def drop_cov_minimum(config):
-    cov = config.pluginmanager.getplugin("_cov")
-    minimum = getattr(getattr(cov, "options", None), "cov_fail_under", None)
-    if not minimum:
-        return None
-    cov.options.cov_fail_under = config.option.cov_fail_under = 0
-    return "shard: --cov-fail-under=%g is not checked here, one worker runs only part of the tests: use " \
-        "'coverage combine && coverage report --fail-under=%g' after the last one" % (minimum, minimum)
 
 
 class NextItem:
@@ -145,13 +124,16 @@ class Adapter:
         self.skipped = []  # what was skipped as a whole while collecting
         self.queue = deque()
         self.asked = self.parked = self.finished = False  # what was said since the last ids came
-        self.reports = None  # of the running test; None between tests
+        self.reports = None  # of the running test: (report, seconds, whether it proves a pass); None between tests
+        self.phase, self.phase_begin, self.phase_floor = None, 0.0, 0.0  # running; since when; not before
+        self.measured = {}  # phase: its seconds, of reports not yet seen
+        self.called = False  # pytest made a report of the running test's call
         self.open_end = False  # the running test is the last known
         self.grace_end = None  # until when its teardown waits
         self.waited = 0.0  # inside the running phase
         self.item = None  # the last begun
         self.stopped = self.forked = False
-        self.time, self.perf_counter = time, perf_counter  # not as globals, which freezegun replaces
+        self.clock, self.wall = clocks()  # not as globals, which freezegun replaces
 
     # The session's life.
 
@@ -202,7 +184,7 @@ class Adapter:
             raise
         finally:
             if self.forked:  # a test's child that came back by an exception
-                os._exit(2)
+                _exit(2)
             self.link.flush()
         return True
 
@@ -295,12 +277,16 @@ class Adapter:
         self.link.put('{"t":"start","id":%s}\n' % name)
         self.link.flush()  # with the result of the test before
         self.reports = reports = []
-        start = self.time()
+        self.phase, self.called = None, False
+        self.measured.clear()
+        start, self.phase_floor = self.wall(), self.clock()
+        begin = self.phase_floor
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
         if self.forked:
-            os._exit(0)
+            _exit(0)
         self.reports = None
         status, spent, text = judge(reports)
+        bounded(spent, self.clock() - begin)
         self.link.put(RESULT % (name, status, start * 1e6, spent["setup"] * 1e6, spent["call"] * 1e6,
                                 spent["teardown"] * 1e6, "true" if first else "false",
                                 ',"text":' + quote(text) if text else ""))
@@ -333,27 +319,55 @@ class Adapter:
                 state.teardown_exact(*arguments)
 
         call = CallInfo.from_call(teardown, when="teardown", reraise=(pytest.exit.Exception, KeyboardInterrupt))
-        report = item.ihook.pytest_runtest_makereport(item=item, call=call)
+        self.waited = 0.0
+        # Without pytest_runtest_makereport: hooks find an item there that has its funcargs, which are gone.
+        report = TestReport.from_item_and_call(item, call)
         if report.failed:
             item.ihook.pytest_runtest_logreport(report=report)
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_makereport(self, call):
-        """Waiting for the next test is not the test's own time."""
-        if self.waited:
-            call.duration = max(0.0, call.duration - self.waited)
-            self.waited = 0.0
+    def pytest_runtest_setup(self):
+        self.phase, self.phase_begin = "setup", self.clock()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self):
+        self.phase, self.phase_begin = "call", self.clock()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(self):
+        self.phase, self.phase_begin = "teardown", self.clock()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_makereport(self, item, call):
+        """Waiting for the next test is not the test's own time; pytest's clock may be one that a test has set."""
+        waited, self.waited = self.waited, 0.0
+        if waited:
+            call.duration = max(0.0, call.duration - waited)
+        now = self.clock()
+        least = now - self.phase_begin - waited if self.phase == call.when else 0.0
+        self.measured[call.when] = min(now - self.phase_floor - waited, max(0.0, least, call.duration))
+        self.called = self.called or (call.when == "call" and item is self.item)
+        if call.when != "call":  # a subtest ends inside of its test's
+            self.phase_floor = now
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report):
         if self.forked:  # a test's child that came back to us
-            os._exit(1 if report.failed else 0)
+            _exit(1 if report.failed else 0)
         if self.reports is not None:
-            self.reports.append(report)
+            self.keep_report(report)
             if self.open_end and report.when == "call" and not (report.failed and self.maxfail):
                 self.ask()
         elif report.failed and self.link:
             self.link.say("late", text=describe([report]))
+
+    def keep_report(self, report):
+        """A pass needs a report of this very test's call: some plugins rename it, others report of another test."""
+        seconds = self.measured.pop(report.when, None)
+        if seconds is None:  # of a process or a plugin that runs tests on its own
+            seconds = seconds_of(report, self.clock() - self.phase_floor)
+        proof = report.when == "call" and report.outcome == "passed" and not is_subtest(report)
+        self.reports.append((report, seconds, proof and (self.called or report.nodeid == self.item.nodeid)))
 
     # What is to be run.
 
@@ -404,7 +418,7 @@ class Adapter:
         """Collecting has run it already."""
         name, reason = quote(name), quote(valid(self.tests[name].reason))
         self.link.put('{"t":"start","id":%s}\n' % name)
-        self.link.put(RESULT % (name, "skipped", self.time() * 1e6, 0, 0, 0, "false", ',"text":' + reason))
+        self.link.put(RESULT % (name, "skipped", self.wall() * 1e6, 0, 0, 0, "false", ',"text":' + reason))
 
     def following(self):
         """What comes after the running test: an item; the session if that may take a while; None: nothing."""
@@ -418,13 +432,13 @@ class Adapter:
         return None if self.finished or self.link.trouble else session
 
     def await_following(self):
-        begin = now = self.perf_counter()
+        begin = now = self.clock()
         if self.grace_end is None:
             self.grace_end = begin + GRACE_S
         while True:
             self.ask()
             self.hear(0 if self.parked else self.grace_end - now)
-            now = self.perf_counter()
+            now = self.clock()
             if self.queue or self.parked or self.finished or self.link.trouble or now >= self.grace_end:
                 break
         self.waited += now - begin

@@ -2,12 +2,14 @@
 
 shard_pytest.py is the only user. Nothing in here knows a session or a hook. PYTEST_DONT_REWRITE
 """
-import json
+import json.encoder
 import os
 import re
+from _socket import AF_UNIX, MSG_NOSIGNAL, SOCK_STREAM, socket
 from hashlib import sha256
 from select import POLLIN, poll
-from socket import AF_UNIX, MSG_NOSIGNAL, SOCK_STREAM, socket
+from time import perf_counter, time
+from types import BuiltinFunctionType
 
 import pytest
 
@@ -16,10 +18,47 @@ TEXT_BYTES = 64 * 1024  # of one failure's output
 NAME_CHARS = 250  # of a group or token
 ID_BYTES = 4000  # longer ids are cut and carry a digest (the limit is 4,096, and "#2" may follow)
 
-# Bound here, as the others by their import: tests replace parts of modules.
-quote = json.JSONEncoder(ensure_ascii=False).encode
-unquote = json.JSONDecoder().decode
+# Tests replace parts of modules and classes: what is used after the first test is bound here, and is C code that looks
+# nothing up in a module of Python's (socket.socket and json.JSONEncoder do).
+quote = json.encoder.encode_basestring
+scan = json.JSONDecoder().scan_once
 CONTROL = re.compile("[\x00-\x1f\x7f]")
+
+
+def ticks(read=os.times):
+    return read().elapsed
+
+
+def clocks():
+    """(clock, wall): seconds that pass, and seconds since the epoch; neither can be stopped or set by a test. Whoever
+    replaced the time module before this plugin was imported has left the system's ticks."""
+    clock = perf_counter if isinstance(perf_counter, BuiltinFunctionType) else ticks
+    begin = time() - clock()
+    return clock, lambda: begin + clock()
+
+
+def dump(value):
+    """JSON of what this plugin says: None, bools, ints, texts, and lists and dicts of those."""
+    if isinstance(value, str):
+        return quote(value)
+    if isinstance(value, dict):
+        return "{%s}" % ",".join(["%s:%s" % (quote(key), dump(each)) for key, each in value.items()])
+    if isinstance(value, (list, tuple)):
+        return "[%s]" % ",".join([dump(each) for each in value])
+    return {None: "null", True: "true", False: "false"}[value] if value is None or value is True or value is False \
+        else "%d" % value
+
+
+def parse(text):
+    """The JSON value that a line is; ValueError: it is none."""
+    text = text.strip()
+    try:
+        value, end = scan(text, 0)
+    except StopIteration:
+        raise ValueError("no value at %.20r" % text) from None
+    if end != len(text):
+        raise ValueError("more behind a value: %.20r" % text[end:])
+    return value
 
 
 class Link:
@@ -30,7 +69,8 @@ class Link:
         self.text = ""  # lines not yet encoded
         self.wire = b""  # bytes not yet sent
         self.heard = b""  # bytes of an unfinished line
-        self.sock = socket(AF_UNIX, SOCK_STREAM)  # not inheritable: PEP 446
+        self.sock = socket(AF_UNIX, SOCK_STREAM)  # of _socket, not the class that tests patch; not inheritable: PEP 446
+        self.sock.settimeout(None)  # whatever socket.setdefaulttimeout was told
         self.sock.connect(address)
         self.poll = poll()
         self.poll.register(self.sock.fileno(), POLLIN)
@@ -39,7 +79,7 @@ class Link:
         self.text += line
 
     def say(self, kind, **fields):
-        self.put(quote(dict(fields, t=kind)) + "\n")
+        self.put(dump(dict(fields, t=kind)) + "\n")
         self.flush()
 
     def flush(self):
@@ -75,7 +115,7 @@ class Link:
         if len(self.heard) > LINE_BYTES:
             return self.complain("a message from the shard worker is longer than %d bytes" % LINE_BYTES)
         try:
-            messages = [unquote(line.decode("utf-8")) for line in lines if line]
+            messages = [parse(line.decode("utf-8")) for line in lines if line]
         except ValueError as error:
             return self.complain("a message from the shard worker is no JSON: %s" % error)
         return [message for message in messages if isinstance(message, dict)]
@@ -196,25 +236,50 @@ def clean_mark(mark):
 RANK = {"passed": 0, "xpassed": 1, "xfailed": 2, "skipped": 3, "failed": 4, "error": 5}
 
 
-def judge(reports):
-    """(status, {phase: seconds}, text) of a test from all its reports. Rerunfailures' attempts count by their time."""
+def judge(heard):
+    """(status, {phase: seconds}, text) of a test from all its reports, each with its seconds and whether it shows that
+    the test's call passed. Rerunfailures' attempts count by their time."""
     spent, lost = {"setup": 0.0, "call": 0.0, "teardown": 0.0}, 0.0
-    verdicts, begin = {}, 0
-    for index, report in enumerate(reports):
+    verdicts, begin, proven = {}, 0, False
+    for index, (report, seconds, proof) in enumerate(heard):
         when = report.when
         if when in spent:
-            spent[when] = report.duration  # a subtest's comes first and is part of its test's
+            spent[when] = seconds  # a subtest's comes first and is part of its test's
         if report.outcome == "rerun":
             lost += sum(spent.values())
             spent = dict.fromkeys(spent, 0.0)
-            verdicts, begin = {}, index + 1
+            verdicts, begin, proven = {}, index + 1, False
         elif RANK.get(verdicts.get(when), 0) < RANK["failed"]:
             verdicts[when] = verdict(report)
+            proven = proven or proof
     spent["call"] += lost
     status = max(verdicts.values(), key=RANK.get, default=None)
     if status is None:
         return "error", spent, "pytest gave no report of this test: some plugin took it and did not run it"
-    return status, spent, None if status == "passed" else describe(reports[begin:])
+    if RANK[status] <= RANK["xpassed"] and not proven:
+        return "error", spent, "nothing shows that this test ran: pytest reported no passed call of it, only: %s; a " \
+            "plugin or an option left its call out" % ", ".join(sorted(map(str, verdicts)))
+    return status, spent, None if status == "passed" else describe([report for report, _, _ in heard[begin:]])
+
+
+def is_subtest(report):
+    """Of a part of a test, by pytest-subtests or pytest 9: it says nothing about the test as a whole."""
+    return type(report).__name__.lower() == "subtestreport"
+
+
+def seconds_of(report, most):
+    """A duration that somebody else measured, on a clock that may have been stopped or set: within what passed here."""
+    duration = getattr(report, "duration", None)
+    return min(most, max(0.0, duration)) if isinstance(duration, (int, float)) and duration == duration else 0.0
+
+
+def bounded(spent, elapsed):
+    """The phases, cut so that they are no longer together than the time that passed."""
+    left = max(0.0, elapsed)
+    for phase in spent:
+        spent[phase] = min(spent[phase], left)
+        left -= spent[phase]
+    return spent
 
 
 def verdict(report):

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 
-FILES = ("shard_pytest.py", "shard_pytest_lib.py", "shard_pytest_lazy.py")
+FILES = ("shard_pytest.py", "shard_pytest_lib.py", "shard_pytest_lazy.py", "shard_pytest_options.py")
 HERE = os.path.dirname(os.path.abspath(__file__))
 ADAPTERS = os.path.join(HERE, os.pardir, os.pardir, os.pardir, "worker", "adapters")
 PYTHON = os.environ.get("SHARD_TEST_PYTHON", "/usr/bin/python3")
@@ -34,7 +34,7 @@ def has_plugin(name):
 
 def stable(output):
     """The lines of pytest's output that two runs have alike."""
-    return [re.sub(r" in \d+\.\d+s.*", " in", line).strip("= ") for line in output.splitlines()
+    return [re.sub(r" in \d+\.\d+s.*|\d{8}_\d{6}", " in", line).strip("= ") for line in output.splitlines()
             if " object at 0x" not in line and not line.startswith(("rootdir:", "plugins:"))]
 
 
@@ -87,7 +87,7 @@ class FakeWorker:
         self.hello = self.listed = self.bye = self.rc = None
         self.running = set()  # given, without a result
         self.needed = False
-        self.output = ""
+        self.output = self.refused = ""
         self.conn = None
 
     def start(self, args, env=None, program=None):
@@ -123,14 +123,20 @@ class FakeWorker:
                 self.process.wait()
                 if self.conn:
                     self.conn.close()
+            note = os.path.join(self.temp, "plugin", "refused")
+            if os.path.exists(note):
+                with open(note, encoding="utf-8") as text:
+                    self.refused = text.read()
             out.seek(0)
             self.output = out.read().decode("utf-8", "replace")
 
     def adapted(self, text):
-        """Where this end always answers, the plugin waits for it however slow the machine is."""
+        """Where this end always answers, the plugin waits for it however slow the machine is; where it is late only
+        when all is over, for long, since that is once."""
         assert text.count("GRACE_S = 0.05") == 1
-        late = "late" in (self.answer.when, self.answer.when_over)
-        return text if late else text.replace("GRACE_S = 0.05", "GRACE_S = %d" % LIMIT_S)
+        if self.answer.when == "late":
+            return text
+        return text.replace("GRACE_S = 0.05", "GRACE_S = %d" % (5 if self.answer.when_over == "late" else LIMIT_S))
 
     def converse(self, listener):
         pidfd = os.pidfd_open(self.process.pid)
