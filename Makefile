@@ -149,6 +149,14 @@ kill: all $(BUILD)/chaos/storetool $(BUILD)/chaos/shim.so
 	tests/chaos/kill.py --rounds $(ROUNDS) --seed $(SEED) $(BUILD)
 	tests/chaos/syscalls.py --every $(EVERY) $(BUILD)
 
+# Wrong verdicts: histories of a CI with known truth, on the real programs. HISTORIES=10000 on demand; SEED repeats a
+# run, ONLY=theme or a case narrows it.
+ONLY ?=
+hunt: HISTORIES := $(if $(filter command line environment,$(origin HISTORIES)),$(HISTORIES),1000)
+hunt: all
+	@tests/deps.sh test
+	tests/hunt/hunt.py --build $(BUILD) --histories $(HISTORIES) --seed $(SEED) --jobs $(JOBS) --progress $(if $(ONLY),--only $(ONLY))
+
 # networkx on ten workers that die, three times.
 kill-real: all
 	@tests/deps.sh test
@@ -199,6 +207,7 @@ torture:
 	$(MAKE) powercut CUTS=1000000
 	$(MAKE) kill ROUNDS=10000
 	$(MAKE) kill-real
+	$(MAKE) hunt HISTORIES=10000
 	SHARD_EVERY=7 $(MAKE) chaos SPAN=3600
 	$(MAKE) fuzz SECONDS=3600
 	$(MAKE) soak
@@ -259,7 +268,7 @@ check:
 	@$(MAKE) --no-print-directory -j$(JOBS) SAN=address,undefined BUILD=$(ASAN) WERROR=1 all unit-programs \
 	  chaos-programs fuzz-programs
 	@$(MAKE) --no-print-directory -j$(JOBS) SAN=thread BUILD=$(TSAN) $(TSAN_UNIT:%=$(TSAN)/unit/%)
-	@tests/check.py --unit $(BUILD) --e2e $(BUILD) tests/test_checks.py,tests/e2e,tests/sim,tests/chaos,tests/fuzz --unit $(ASAN) \
+	@tests/check.py --unit $(BUILD) --e2e $(BUILD) tests/test_checks.py,tests/e2e,tests/sim,tests/chaos,tests/fuzz,tests/hunt --unit $(ASAN) \
 	  --e2e $(ASAN) $(ASAN_E2E),$(ASAN_CHAOS) --unit $(TSAN) $(subst $(space),$(comma),$(TSAN_UNIT))
 
 unit-programs: $(UNIT_BIN)
@@ -268,7 +277,7 @@ unit: unit-programs
 	@tests/check.py --unit $(BUILD)
 
 e2e: all chaos-programs fuzz-programs bench-programs
-	@tests/check.py --e2e $(BUILD) tests/test_checks.py,tests/e2e,tests/sim,tests/chaos,tests/fuzz
+	@tests/check.py --e2e $(BUILD) tests/test_checks.py,tests/e2e,tests/sim,tests/chaos,tests/fuzz,tests/hunt
 
 # All unit tests under ThreadSanitizer, and the daemon with it in a few end-to-end tests.
 tsan:
@@ -279,7 +288,7 @@ tsan:
 # ---- lint: each part is a target of its own; all of them run even when one fails
 LINT_C := $(wildcard $(foreach d,server worker proto config tests/unit tests/bench tests/sim tests/chaos tests/fuzz,$(d)/*.c))
 LINT_H := $(wildcard $(foreach d,server worker proto config tests/unit tests/bench tests/sim tests/chaos tests/fuzz,$(d)/*.h))
-LINT_SH := $(wildcard .ci/run tests/*.sh docs/ci/*.sh)
+LINT_SH := $(wildcard .ci/run tests/*.sh tests/hunt/suite/*.sh docs/ci/*.sh)
 LINT_PARTS := gcc clang format tidy cppcheck shell python man rules
 lint:
 	@tests/deps.sh build test lint
@@ -407,6 +416,7 @@ make e2e           end-to-end tests; one: /usr/bin/python3 -m pytest tests/e2e -
 make fuzz          searches for inputs that break readers, SECONDS=60 each; one of them: make fuzz-NAME
 make chaos         spoilt connections (SPAN=3600 seconds), failing calls, jumping clocks, a divided network
 make kill          SIGKILL of daemon and workers (ROUNDS=10000), and of a store at every system call
+make hunt          wrong verdicts: a CI's histories with known truth, on the real programs: HISTORIES=10000 SEED=7
 make kill-real     networkx on ten workers that die, under a daemon that dies, three times
 make sim           the queue and the scheduler in a simulated world: STEPS=1000000000 SEED=7
 make mutants       planted bugs, each of which a test must find; some: MUTANTS=NAME
@@ -431,6 +441,6 @@ help:
 
 .PHONY: all deps demo check unit unit-programs e2e tsan lint $(LINT_PARTS:%=lint-%) objects format bench \
   bench-programs $(BENCHES:%=bench-%) bench-history thirty-builds monte-carlo install uninstall clean help \
-  chaos-programs sim mutants powercut fuzz-programs fuzz kill kill-real chaos soak valgrind coverage torture
+  chaos-programs sim mutants powercut fuzz-programs fuzz hunt kill kill-real chaos soak valgrind coverage torture
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

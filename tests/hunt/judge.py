@@ -1,0 +1,306 @@
+"""Compares what came of a history (play.py) with the truth, by rules that know nothing of how shard works:
+
+- A test is good once an execution of its body passed after the last one that failed, on this commit and in this
+  environment; a skip changes nothing about a failure.
+- What goes wrong outside of tests (a late error, an odd status of a process) stands until every test that ran there has
+  been executed again by something that ended well.
+- Nothing is green while a test is not good, unless it was muted, or skipped where nobody could have run it; and nothing
+  is red when everything is good.
+- A job of another commit, list or environment ends with 16 and executes nothing.
+- A job that failed a test for good ends with 1, the others do not.
+- A job that is run again executes something.
+
+judge() returns what differs, in words; nothing is an agreement.
+"""
+import collections
+import itertools
+
+import suites
+
+OUTCOMES = {"pass": {"passed"}, "fail": {"failed"}, "error": {"error"}, "skip": {"skipped"}, "crash": {"crashed"},
+            "hang": {"timed_out"}, "exit0": {"error", "failed", "crashed"}, "silent": {"error", "failed"},
+            "lost": {None}}
+BAD = {"fail", "error", "crash", "exit0", "hang", "silent"}
+NOTHING_RUNS = ("--setup-only", "--setup-plan")
+
+Execution = collections.namedtuple("Execution", "job test what step at")
+Late = collections.namedtuple("Late", "job tests at")
+
+
+class Build:
+    """What is known of one pipeline's tests, on one commit and in one environment."""
+
+    def __init__(self, identity, tests, muted):
+        self.identity, self.tests, self.muted = identity, tests, set(muted)
+        self.runs, self.late = [], []
+        self.nodes, self.jobs, self.victims = {}, {}, set()
+
+    def of(self, test, step=None):
+        return [run for run in self.runs if run.test == test and step in (None, run.step)]
+
+    def state(self, test, strict=False):
+        """good, bad, skipped or missing. Whether shard heard of what a killed job ran is not known; strict leaves it
+        out."""
+        state = "missing"
+        for run in self.of(test):
+            if strict and run.job in self.victims:
+                continue
+            if run.what in BAD:
+                state = "bad"
+            elif run.what == "pass":
+                state = "good"
+            elif run.what == "skip" and state == "missing":
+                state = "skipped"
+        return state
+
+    def open_late(self):
+        """What went wrong outside of tests and was not verified since."""
+        return [late for late in self.late if not all(self.verified(test, late) for test in late.tests)]
+
+    def verified(self, test, late):
+        later = [run for run in self.runs if run.test == test and run.at > late.at and run.what in ("pass", "skip")]
+        return any(not any(other.job == run.job and test in other.tests and other.at > run.at for other in self.late)
+                   for run in later)
+
+    def wrong(self, strict=False):
+        """{test: its state} of those that keep the build from being green."""
+        states = {test: self.state(test, strict) for test in self.tests}
+        return {test: state for test, state in states.items()
+                if state == "missing" or (state == "bad" and test not in self.muted)}
+
+    def may_be_green(self):
+        return not self.wrong() and not self.open_late()
+
+    def must_be_green(self):
+        return self.may_be_green() and not self.wrong(strict=True)
+
+
+class Judge:
+    def __init__(self, history, records):
+        self.history, self.records = history, records
+        self.form, self.found = history["form"], []
+        self.builds, self.owner, self.muted = {}, {}, set()
+        self.at = itertools.count()
+
+    def differ(self, text, *values):
+        self.found.append(text % values)
+
+    def judge(self):
+        for number, (step, record) in enumerate(zip(self.history["steps"], self.records)):
+            self.number = number
+            if step["do"] == "mute":
+                if record["code"] == 0:  # a test that shard calls broken cannot be muted
+                    self.muted.add(step["test"])
+            elif step["do"] == "submit":
+                self.judge_submit(step, record)
+            else:
+                self.judge_run(step, record)
+        return self.found
+
+    # ---- what belongs together
+
+    def place(self, step, one):
+        """The build that shard would find by its key."""
+        matrix = self.history["ci"] == "gitlab" and self.history["theme"] == "matrix"
+        return (step["key"], one["env"] if matrix else "")
+
+    def identity(self, step, one):
+        commit = self.history["commits"][step["commit"]]
+        return (commit["sha"], tuple(sorted(commit["tests"])), one["env"])
+
+    def build_of(self, step, one):
+        key = (self.place(step, one), self.identity(step, one))
+        if key not in self.builds:
+            tests = self.history["commits"][step["commit"]]["tests"]
+            self.builds[key] = Build(key[1], tests, self.muted)
+        return self.builds[key]
+
+    def take_log(self, step, record):
+        """Sorts the step's executions to the builds of their jobs."""
+        owners = {made["name"]: self.build_of(step, one) for made, one in zip(record["jobs"], step["jobs"])}
+        for made, one in zip(record["jobs"], step["jobs"]):
+            owners[made["name"]].jobs[made["name"]] = one
+            if made["victim"]:
+                owners[made["name"]].victims.add(made["name"])
+        begun = {}
+        for words in record["log"]:
+            job, test, what = words[:3]
+            if test == "-":
+                covers = words[3:] or {run.test for run in owners[job].runs if run.job == job}
+                owners[job].late.append(Late(job, tuple(covers), next(self.at)))
+            elif what == "begin":
+                begun[job, test] = True
+            elif what in OUTCOMES:
+                begun.pop((job, test), None)
+                owners[job].runs.append(Execution(job, test, what, self.number, next(self.at)))
+
+    # ---- a step of jobs
+
+    def judge_run(self, step, record):
+        self.take_log(step, record)
+        native, foreign = self.split(step, record)
+        for made, one in foreign:
+            self.judge_foreign(step, made, one, record)
+        by_build = {}
+        for made, one in native:
+            by_build.setdefault(id(self.build_of(step, one)), (self.build_of(step, one), []))[1].append((made, one))
+        for build, jobs in by_build.values():
+            for made, one in jobs:
+                build.nodes[one["node"]] = made["code"]
+            self.judge_build(step, record, build, jobs)
+
+    def split(self, step, record):
+        """(jobs of the build's own commit, list and environment, the others). The first to come owns a build; of
+        several that came at once, the one that was not sent away."""
+        native, foreign = [], []
+        for made, one in zip(record["jobs"], step["jobs"]):
+            owner = self.owner.get(self.place(step, one))
+            identity = self.identity(step, one)
+            if owner is None and (made["code"] != 16 or len(step["jobs"]) == 1):
+                owner = self.owner[self.place(step, one)] = identity
+            matches = identity == owner
+            (native if matches or owner is None else foreign).append((made, one))
+        return native, foreign
+
+    def judge_foreign(self, step, made, one, record):
+        if made["code"] != 16:
+            self.differ("step %d, job %s: of another commit, list or environment, ended with %d instead of 16",
+                        self.number, made["name"], made["code"])
+        ran = [words for words in record["log"] if words[0] == made["name"] and words[2] == "begin"]
+        if ran:
+            self.differ("step %d, job %s: of another commit, list or environment, executed %d tests", self.number,
+                        made["name"], len(ran))
+
+    def judge_build(self, step, record, build, jobs):
+        green, wrong = build.may_be_green(), build.wrong()
+        skipped = self.needless_skips(build, jobs)
+        facts = "%s%s" % (" ".join("%s=%s" % pair for pair in sorted(wrong.items())),
+                          " late errors" if build.open_late() else "")
+        asked = record["asked"].get(jobs[0][1]["env"])
+        if all(code == 0 for code in build.nodes.values()) and not step["away"]:
+            if not green:
+                self.differ("step %d: FALSE GREEN, all jobs ended with 0, although: %s", self.number, facts)
+            elif skipped:
+                self.differ("step %d: FALSE GREEN, skipped although another machine would run it: %s", self.number,
+                            " ".join(skipped))
+        if asked:
+            self.judge_wait(asked, build, green, wrong, facts)
+            self.judge_report(asked, build)
+        for made, one in jobs:
+            self.judge_job(step, made, one, build, build.must_be_green())
+        self.judge_rerun(step, build, jobs)
+        self.judge_retries(step, build, jobs)
+
+    def judge_wait(self, asked, build, green, wrong, facts):
+        code = asked["wait"]
+        if code == 0 and not green:
+            self.differ("step %d: FALSE GREEN, wait ended with 0, although: %s", self.number, facts)
+        if code != 0 and build.must_be_green():
+            self.differ("step %d: FALSE RED, wait ended with %d, although everything is good: %s", self.number, code,
+                        asked["said"])
+        if not green and "missing" not in build.wrong(strict=True).values() and code not in (0, 1):
+            self.differ("step %d: wait ended with %d instead of 1: %s", self.number, code, asked["said"])
+
+    def judge_report(self, asked, build):
+        settled = {row["id"]: row["status"] for row in asked["report"] if row["attempt"] and row["flags"] & 1}
+        for test in build.tests:
+            runs, name = build.of(test), suites.case_id(self.form, test)
+            if not runs:
+                if settled.get(name) in ("passed", "skipped", "xfailed", "xpassed"):
+                    self.differ("step %d: report says %s of %s, which never ran", self.number, settled[name], name)
+                continue
+            last = [run.what for run in runs]
+            allowed = set(OUTCOMES[last[-1]])
+            if last[-1] == "skip" and set(last) - {"skip"}:
+                allowed |= {"passed", "failed"}
+            if any(run.job in build.victims for run in runs):
+                allowed |= set().union({None}, *(OUTCOMES[what] for what in last))
+            if len({run.job for run in runs if run.step == runs[-1].step}) > 1 and self.is_disturbed():
+                allowed |= set().union(*(OUTCOMES[what] for what in last))
+            if settled.get(name) not in allowed:
+                self.differ("step %d: report says %s of %s, whose executions were: %s", self.number, settled.get(name),
+                            name, " ".join(last))
+
+    def is_disturbed(self):
+        """Is a test perhaps with two workers at once?"""
+        return any(step.get("hold") or step.get("away") for step in self.history["steps"][:self.number + 1])
+
+    def judge_job(self, step, made, one, build, green):
+        code, name = made["code"], made["name"]
+        if made["hung"]:
+            self.differ("step %d, job %s: did not end", self.number, name)
+            return
+        if code == 2 and not self.runs_nothing(step):
+            self.differ("step %d, job %s: ended with 2", self.number, name)
+        if made["victim"]:
+            if code == 0:
+                self.differ("step %d, job %s: was killed and ended with 0", self.number, name)
+            return
+        own = [run for run in build.runs if run.job == name]
+        failed = {run.test for run in own if run.what in BAD and run.test not in build.muted}
+        final = {test for test in failed if build.of(test)[-1].job == name and build.of(test)[-1].what in BAD}
+        late = [fact for fact in build.late if fact.job == name]
+        open_late = [fact for fact in build.open_late() if fact.job == name]
+        if final or open_late:
+            if code != 1:
+                self.differ("step %d, job %s: ended with %d instead of 1, although it failed: %s", self.number, name,
+                            code, " ".join(sorted(final)) or "outside of tests")
+        elif failed or late or self.comes_late(step, own, one) or "gone" in build.tests.values():
+            return  # whether it decided a failure is not known
+        elif code != 0 and green:
+            self.differ("step %d, job %s: FALSE RED, ended with %d, although everything is good", self.number, name,
+                        code)
+        elif code == 1 and own:
+            self.differ("step %d, job %s: ended with 1, although it failed nothing", self.number, name)
+
+    def runs_nothing(self, step):
+        """Do the options of the command let no test run, so that it may be refused?"""
+        return self.history["commits"][step["commit"]]["addopts"] in NOTHING_RUNS
+
+    def comes_late(self, step, own, one):
+        """A first try that finds the build over ends as the build has."""
+        return not own and not step["together"] and one["try"] == 0
+
+    def judge_rerun(self, step, build, jobs):
+        again = [(made, one) for made, one in jobs if one["try"]]
+        if not again or self.history["on_retry"] or step["hold"]:
+            return
+        names = {made["name"] for made, _ in again}
+        if all(made["code"] == 0 for made, _ in again) and not any(run.job in names for run in build.runs):
+            nodes = {one["node"] for _, one in again}
+            before = [run for run in build.runs if build.jobs[run.job]["node"] in nodes]
+            if before:
+                self.differ("step %d: jobs that are run again ended with 0 and executed nothing", self.number)
+
+    def judge_retries(self, step, build, jobs):
+        """Who asks for retries gets them: a failing verdict needs so many failures."""
+        if any(made["code"] not in (0, 1) for made, _ in jobs) or self.history["cap"] or step["away"]:
+            return
+        for test in build.tests:
+            runs = build.of(test, self.number)
+            if runs and {run.what for run in runs} <= {"fail", "error"} and len(runs) <= self.history["retries"]:
+                self.differ("step %d: %s failed %d times and was not tried again", self.number, test, len(runs))
+
+    def needless_skips(self, build, jobs):
+        """Tests that were skipped on one machine while another was there that would have run them."""
+        if not any(one.get("first") for _, one in jobs):
+            return []
+        acts = build.tests
+        return [test for test in build.tests if acts[test] == "needs" and build.state(test) == "skipped"]
+
+    # ---- results that are brought later
+
+    def judge_submit(self, step, record):
+        builds = [build for (place, _), build in self.builds.items() if place[0] == step["key"]]
+        for build in builds:
+            asked = next(iter(record["asked"].values()))
+            green, wrong = build.may_be_green(), build.wrong()
+            facts = " ".join("%s=%s" % pair for pair in sorted(wrong.items()))
+            self.judge_wait(asked, build, green, wrong, facts)
+            if asked["wait"] in (0, 1):
+                self.judge_report(asked, build)
+
+
+def judge(history, records):
+    """What differs from the truth, a line each."""
+    return Judge(history, records).judge()

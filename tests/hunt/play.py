@@ -1,0 +1,278 @@
+"""Runs a history (draw.py) with the real programs, and writes down what came of it: exit codes, what `shard wait` and
+`shard report` say, and the executions that the tests noted on their own. Judges nothing.
+
+One Server serves many histories, each as a project of its own.
+"""
+import json
+import os
+import pathlib
+import resource
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+import suites
+
+LIMIT_S = 40  # a bound for what hangs, never a wait for an outcome
+TURN_MS = 4
+FOREIGN = ("PYTEST_", "SHARD", "CI_", "GITLAB", "BUILDKITE", "GITHUB_", "CIRCLE", "HUNT_", "TOX", "PYTHON")
+OPTIONS = {"lease-ttl": "2s", "heartbeat": "500ms", "idle-timeout": "1s", "ballast": "64k", "log-level": "warn",
+           "max-builds": "5000"}
+
+
+def clean_env():
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # tests crash on purpose
+    env = {key: value for key, value in os.environ.items() if not key.startswith(FOREIGN) and key != "CI"}
+    return dict(env, PYTHONHASHSEED="0", PYTHONDONTWRITEBYTECODE="1", XDG_CACHE_HOME="/nonexistent")
+
+
+class Server:
+    """A shardd on a Unix socket below a new folder."""
+
+    def __init__(self, build):
+        self.shard, self.env = os.path.join(build, "shard"), clean_env()
+        self.folder = tempfile.mkdtemp(prefix="hunt")
+        self.address = "unix:%s/s" % self.folder
+        options = dict(OPTIONS, listen=self.address, database=self.folder + "/db")
+        argv = [os.path.join(build, "shardd")] + ["--%s=%s" % pair for pair in options.items()]
+        with open(self.folder + "/log", "wb") as log:
+            self.process = subprocess.Popen(argv + ["--exit-with-parent"], stdin=subprocess.DEVNULL, stdout=log,
+                                            stderr=subprocess.STDOUT, env=self.env)
+        self.wait_until_it_answers()
+
+    def wait_until_it_answers(self):
+        end = time.monotonic() + LIMIT_S
+        while time.monotonic() < end and self.process.poll() is None:
+            try:
+                with socket.socket(socket.AF_UNIX) as peer:
+                    peer.connect(self.folder + "/s")
+                    return
+            except OSError:
+                time.sleep(0.01)
+        raise RuntimeError("shardd did not start:\n" + self.log())
+
+    def log(self):
+        return pathlib.Path(self.folder, "log").read_text(errors="replace")
+
+    def close(self):
+        """Ends it; what it had to say if it ended by itself or with another status than 0."""
+        alive = self.process.poll() is None
+        self.process.terminate()
+        code = self.process.wait(LIMIT_S)
+        said = "" if alive and code == 0 else "shardd ended with %s:\n%s" % (code, self.log()[-4000:])
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return said
+
+
+class Player:
+    """Plays one history: play() gives a list of a record per step."""
+
+    def __init__(self, server, history):
+        self.server, self.history = server, history
+        self.folder = tempfile.mkdtemp(prefix="h", dir=server.folder)
+        self.log_path, self.state = self.folder + "/log", self.folder + "/state"
+        self.read_lines = 0
+        os.mkdir(self.state)
+        open(self.log_path, "w").close()
+        self.base = dict(server.env, SHARD_PROJECT=self.folder.rpartition("/")[2], HUNT_LOG=self.log_path,
+                         HUNT_STATE=self.state, SHARD_SPOOL=self.folder + "/spool", SHARD_SERVER=server.address,
+                         **suites.variables(history["form"]))
+
+    def play(self):
+        """[{"jobs": [{"name", "code", "output"}], "log": [(job, test, what)…], "asked": {env: {"wait", "report"}}}]"""
+        for label, commit in self.history["commits"].items():
+            suites.write(os.path.join(self.folder, label), self.history["form"], commit["tests"], commit["addopts"])
+        return [getattr(self, "play_" + step["do"])(number, step) for number, step in enumerate(self.history["steps"])]
+
+    def close(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    # ---- steps
+
+    def play_mute(self, number, step):
+        name = suites.case_id(self.history["form"], step["test"])
+        done = self.ask(self.base, "quarantine", "add", name, "--reason", "known")
+        return {"jobs": [], "log": [], "asked": {}, "code": done.returncode, "output": done.stderr}
+
+    def play_submit(self, number, step):
+        done = self.ask(self.base, "submit")
+        last = [one for one in self.history["steps"][:number] if one["do"] == "run"][-1]
+        return {"jobs": [], "log": [], "asked": self.ask_all(last), "code": done.returncode, "output": done.stderr}
+
+    def play_run(self, number, step):
+        waiting, running, jobs = list(enumerate(step["jobs"])), {}, []
+        end = time.monotonic() + LIMIT_S
+        while waiting or running:
+            if waiting and (not running or self.may_begin(step)):
+                place, one = waiting.pop(0)
+                made = {"name": "%d.%d" % (number, place), "output": "%s/%d.%d" % (self.folder, number, place),
+                        "victim": False, "hung": False}
+                made["process"] = self.start(step, one, made)
+                jobs.append(made)
+                running[os.pidfd_open(made["process"].pid)] = made
+                continue
+            self.reap(running, None if not (step["hold"] or waiting) and step["together"] else TURN_MS, end)
+            self.meddle(step, jobs)
+            if time.monotonic() > end:
+                self.give_up(running)
+        for made in jobs:
+            del made["process"]
+        return {"jobs": jobs, "log": self.new_lines(), "asked": {} if step["away"] else self.ask_all(step)}
+
+    def may_begin(self, step):
+        if not step["together"]:
+            return False
+        return not step["jobs"][0].get("first") or " gated" in self.noted()
+
+    def start(self, step, one, made):
+        commit = self.history["commits"][step["commit"]]
+        env = dict(self.base, HUNT_JOB=made["name"], **self.job_variables(step, one, commit))
+        options, words = suites.command(self.history["form"])
+        argv = [self.server.shard, "run"] + options + ["--"] + words
+        with open(made["output"], "wb") as out:
+            return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=env,
+                                    cwd=os.path.join(self.folder, step["commit"]), start_new_session=True)
+
+    def job_variables(self, step, one, commit):
+        history = self.history
+        env = ci_variables(history, step, one, commit)
+        env.update(SHARD_RETRIES=str(history["retries"]), TOXENV=one["env"], SHARD_ON_RETRY=history["on_retry"],
+                   SHARD_TIMEOUT_PER_TEST=history["cap"], SHARD_COLLECT="lazy" if history["lazy"] else "",
+                   HUNT_LACKS="docker" if one["lacks"] else "", HUNT_LATE="1" if one["late"] else "",
+                   HUNT_GATE="1" if one.get("first") else "")
+        if step["away"]:
+            env.update(SHARD_SERVER=self.server.address + ".away", SHARD_FALLBACK="static", SHARD_RETRIED="no",
+                       SHARD_CONNECT_TIMEOUT="100ms")
+        return {key: value for key, value in env.items() if value}
+
+    def reap(self, running, most_ms, end):
+        """Waits for the end of a job, most_ms at most."""
+        poll = select.poll()
+        for fd in running:
+            poll.register(fd, select.POLLIN)
+        rest_ms = max(0, int((end - time.monotonic()) * 1000))
+        for fd, _ in poll.poll(rest_ms if most_ms is None else min(most_ms, rest_ms)):
+            os.close(fd)
+            made = running.pop(fd)
+            made["code"] = made["process"].wait()
+
+    def meddle(self, step, jobs):
+        """Kills or cancels the job that holds; opens the gate for the first job."""
+        if step["hold"] and not any(made["victim"] for made in jobs):
+            self.end_holder(step, jobs)
+        if step["jobs"][0].get("first") and not os.path.exists(self.state + "/open"):
+            if len(jobs) > 1 and self.may_open(step, jobs[1:]):
+                open(self.state + "/open", "w").close()
+
+    def may_open(self, step, others):
+        """Has the machine that lacks something skipped, or, if that is the one that waits, has another one come?"""
+        if all("code" in made for made in others):
+            return True
+        if not step["jobs"][0]["lacks"]:
+            return " skip" in self.noted()
+        env = dict(self.base, SHARD_BUILD=self.key_of(self.base, step, step["jobs"][0]))
+        return len(json.loads(self.ask(env, "workers", "--json").stdout or "[]")) > 1
+
+    def end_holder(self, step, jobs):
+        for place in pathlib.Path(self.state).glob("held.*/pid"):
+            pid = int(place.read_text())
+            name = next((line.split()[0] for line in self.noted().splitlines() if line.endswith(" held")), None)
+            victim = next((made for made in jobs if made["name"] == name), None)
+            if not victim:
+                continue
+            victim["victim"] = True
+            os.kill(victim["process"].pid, signal.SIGKILL if step["hold"] == "kill" else signal.SIGTERM)
+            if step["hold"] == "kill":
+                kill_group(pid)
+
+    def give_up(self, running):
+        for made in running.values():
+            made["hung"] = True
+            kill_session(made["process"].pid)
+        self.reap(running, None, time.monotonic() + LIMIT_S)
+
+    # ---- what came of it
+
+    def noted(self):
+        """What the tests noted since the step began."""
+        return "".join(pathlib.Path(self.log_path).read_text().splitlines(True)[self.read_lines:])
+
+    def new_lines(self):
+        lines = pathlib.Path(self.log_path).read_text().splitlines()
+        new, self.read_lines = lines[self.read_lines:], len(lines)
+        return [tuple(line.split()) for line in new]
+
+    def ask(self, env, *args):
+        return subprocess.run([self.server.shard] + list(args), env=env, stdin=subprocess.DEVNULL, cwd=self.folder,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=LIMIT_S)
+
+    def ask_all(self, step):
+        """{env: what wait and report say of the build that the step's jobs of that environment belong to}."""
+        found = {}
+        for one in step["jobs"]:
+            if one["env"] in found:
+                continue
+            commit = self.history["commits"][step["commit"]]
+            env = dict(self.base, SHARD_START_TIMEOUT="3s", **ci_variables(self.history, step, one, commit))
+            env["SHARD_BUILD"] = self.key_of(env, step, one)
+            waited, reported = self.ask(env, "wait"), self.ask(env, "report", "--json")
+            rows = json.loads(reported.stdout) if reported.returncode == 0 else []
+            found[one["env"]] = {"wait": waited.returncode, "said": waited.stdout + waited.stderr, "report": rows,
+                                 "reported": reported.stderr}
+        return found
+
+    def key_of(self, env, step, one):
+        """The key of the job's build. Where a CI names its matrix, the builds of the pipeline say how."""
+        form = {"github": "8%04d/t", "gitlab": "7%03d/t", "buildkite": "b%d/s", "plain": "k%d"}[self.history["ci"]]
+        pipeline = form % step["key"]
+        if self.history["theme"] != "matrix":
+            return pipeline
+        listed = self.ask(env, "builds", "--json")
+        keys = [row["build"] for row in json.loads(listed.stdout) if row["build"].startswith(pipeline)]
+        return next((key for key in keys if one["env"] in key), keys[0] if keys else pipeline)
+
+
+def kill_group(pid):
+    try:
+        os.killpg(os.getpgid(pid), signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def kill_session(pid):
+    """Kills all processes of a session."""
+    for entry in os.listdir("/proc"):
+        try:
+            if entry.isdigit() and os.getsid(int(entry)) == pid:
+                os.kill(int(entry), signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+# ---- the variables of the CIs
+
+def ci_variables(history, step, one, commit):
+    """What the CI tells a job."""
+    key, node, total = step["key"], one["node"], max(history["nodes"], len(step["jobs"]))
+    serial = "%d%02d%02d" % (key, node, one["try"])
+    if history["ci"] == "github":
+        return {"CI": "true", "GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": str(80000 + key), "GITHUB_JOB": "t",
+                "GITHUB_RUN_ATTEMPT": str(one["try"] + 1), "GITHUB_SHA": commit["sha"], "GITHUB_REF_NAME": "main",
+                "GITHUB_REPOSITORY": "o/r", "SHARD_NODE": str(node), "SHARD_TOTAL": str(total)}
+    if history["ci"] == "gitlab":
+        place = ": [%s]" % one["env"] if history["theme"] == "matrix" else " %d/%d" % (node + 1, total)
+        return {"CI": "true", "GITLAB_CI": "true", "CI_PIPELINE_ID": str(7000 + key), "CI_JOB_GROUP_NAME": "t",
+                "CI_JOB_NAME": "t" + place, "CI_JOB_ID": serial, "CI_NODE_INDEX": str(node + 1),
+                "CI_NODE_TOTAL": str(max(total, node + 1)), "CI_COMMIT_SHA": commit["sha"],
+                "CI_COMMIT_REF_NAME": "main"}
+    if history["ci"] == "buildkite":
+        return {"CI": "true", "BUILDKITE": "true", "BUILDKITE_BUILD_ID": "b%d" % key, "BUILDKITE_STEP_ID": "s",
+                "BUILDKITE_JOB_ID": serial, "BUILDKITE_PARALLEL_JOB": str(node), "BUILDKITE_BRANCH": "main",
+                "BUILDKITE_PARALLEL_JOB_COUNT": str(max(total, node + 1)), "BUILDKITE_RETRY_COUNT": str(one["try"]),
+                "BUILDKITE_COMMIT": commit["sha"]}
+    return {"SHARD_BUILD": "k%d" % key, "SHARD_NODE": str(node), "SHARD_TOTAL": str(total), "SHARD_BRANCH": "main",
+            "SHARD_COMMIT": commit["sha"], "SHARD_ATTEMPT": serial, "SHARD_RETRIED": "yes" if one["try"] else "no"}
