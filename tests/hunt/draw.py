@@ -5,6 +5,7 @@ A history has commits {label: {"sha", "tests": {name: act}, "addopts"}} and step
     {"do": "run", "key": pipeline, "commit": label, "together": bool, "away": bool, "jobs": [job…], "hold": "kill"…}
     {"do": "mute", "test": name}
     {"do": "submit", "key": pipeline}
+    {"do": "restart"}, of the daemon
 and a job {"node", "try": 0, 1, … of this node in this pipeline, "env": name, "lacks": bool, "late": bool}.
 """
 import random
@@ -18,6 +19,7 @@ THEMES = {
     "skips": (7, "v12"), "lost": (5, ""), "cancel": (4, ""), "mute": (5, ""), "fallback": (5, "v3"), "hang": (1, ""),
 }
 CIS = ["plain", "plain", "github", "gitlab", "buildkite"]
+RESTARTS = 0.04
 ODD_OPTIONS = ["--setup-only", "--setup-plan", "--setup-show"]
 
 
@@ -35,12 +37,19 @@ def draw(seed, theme=None):
     drawn = rng.choices(list(THEMES), [weight for weight, _ in THEMES.values()])[0]
     theme = theme or drawn
     history = {"seed": seed, "theme": theme, "form": draw_form(rng, theme), "ci": rng.choice(CIS), "retries": 0,
-               "lazy": False, "nodes": rng.randint(1, 3), "on_retry": "", "cap": "", "commits": {}, "steps": []}
+               "lazy": False, "nodes": rng.randint(1, 3), "on_retry": "", "cap": "", "bound": "", "commits": {},
+               "steps": []}
     if rng.random() < 0.4:
         history["retries"] = rng.randint(1, 2)
     if history["form"] == "pytest" and rng.random() < 0.3:
         history["lazy"] = True
+    if theme in ("plain", "rerun") and rng.random() < 0.12:
+        history["bound"] = str(rng.randint(1, 2))
+    if theme == "rerun" and rng.random() < 0.2:
+        history["on_retry"] = rng.choice(["mine", "all", "unresolved"])
     DRAWERS[theme](rng, history)
+    if len(history["steps"]) > 1 and rng.random() < RESTARTS:
+        history["steps"].insert(rng.randint(1, len(history["steps"])), {"do": "restart"})
     return history
 
 
@@ -275,7 +284,8 @@ def readable(history):
     lines = ["seed %s, theme %s: %s, CI %s, retries %d%s%s%s" % (
         history["seed"], history["theme"], history["form"], history["ci"], history["retries"],
         ", lazy" if history["lazy"] else "", history["cap"] and ", limit " + history["cap"],
-        history["on_retry"] and ", --on-retry " + history["on_retry"])]
+        (history["on_retry"] and ", --on-retry " + history["on_retry"])
+        + (history["bound"] and ", --max-failures " + history["bound"]))]
     for label, commit in history["commits"].items():
         tests = " ".join("%s=%s" % pair for pair in commit["tests"].items())
         lines.append("  commit %s (%s) %s: %s" % (label, commit["sha"][:8], commit["addopts"], tests))
@@ -287,6 +297,8 @@ def readable(history):
 def readable_step(step):
     if step["do"] == "mute":
         return "mute %s" % step["test"]
+    if step["do"] == "restart":
+        return "the daemon is killed and starts again"
     if step["do"] == "submit":
         return "shard submit, pipeline %d" % step["key"]
     jobs = ["node %d try %d %s%s%s" % (one["node"], one["try"], one["env"], " lacks docker" if one["lacks"] else "",

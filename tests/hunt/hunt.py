@@ -17,6 +17,7 @@ import os
 import pathlib
 import queue
 import resource
+import signal
 import sys
 import threading
 import time
@@ -91,6 +92,7 @@ class Share:
         while self.seeds:
             part, self.seeds = self.seeds[:SERVED], self.seeds[SERVED:]
             server, todo = play.Server(self.options.build), queue.SimpleQueue()
+            signal.signal(signal.SIGTERM, lambda *_, server=server: server.abandon())
             for seed in part:
                 todo.put(seed)
             threads = [threading.Thread(target=self.work, args=(server, todo)) for _ in range(SIDE_BY_SIDE)]

@@ -14,12 +14,14 @@ judge() returns what differs, in words; nothing is an agreement.
 """
 import collections
 import itertools
+import xml.etree.ElementTree as ElementTree
 
 import suites
 
 OUTCOMES = {"pass": {"passed"}, "fail": {"failed"}, "error": {"error"}, "skip": {"skipped"}, "crash": {"crashed"},
             "hang": {"timed_out"}, "exit0": {"error", "failed", "crashed"}, "silent": {"error", "failed"},
             "lost": {None}}
+JUNIT = {"passed": "passed", "failed": "failure", "error": "error", "skipped": "skipped"}
 BAD = {"fail", "error", "crash", "exit0", "hang", "silent"}
 NOTHING_RUNS = ("--setup-only", "--setup-plan")
 
@@ -91,6 +93,8 @@ class Judge:
             if step["do"] == "mute":
                 if record["code"] == 0:  # a test that shard calls broken cannot be muted
                     self.muted.add(step["test"])
+            elif step["do"] == "restart":
+                self.judge_restart(number, record)
             elif step["do"] == "submit":
                 self.judge_submit(step, record)
             else:
@@ -203,6 +207,7 @@ class Judge:
 
     def judge_report(self, asked, build):
         settled = {row["id"]: row["status"] for row in asked["report"] if row["attempt"] and row["flags"] & 1}
+        cases = junit_cases(asked["junit"])
         for test in build.tests:
             runs, name = build.of(test), suites.case_id(self.form, test)
             if not runs:
@@ -217,9 +222,16 @@ class Judge:
                 allowed |= set().union({None}, *(OUTCOMES[what] for what in last))
             if len({run.job for run in runs if run.step == runs[-1].step}) > 1 and self.is_disturbed():
                 allowed |= set().union(*(OUTCOMES[what] for what in last))
+            if asked["junit"] and settled.get(name) in JUNIT:
+                self.judge_case(test, JUNIT[settled[name]], cases.get(short_name(name)), test in build.muted)
             if settled.get(name) not in allowed:
                 self.differ("step %d: report says %s of %s, whose executions were: %s", self.number, settled.get(name),
                             name, " ".join(last))
+
+    def judge_case(self, test, wanted, said, muted):
+        """JUnit XML says of a test what the other report says; a muted failure may stand as a skip."""
+        if said != wanted and not (muted and wanted in ("failure", "error")):
+            self.differ("step %d: JUnit XML has %s for %s, the report %s", self.number, said, test, wanted)
 
     def is_disturbed(self):
         """Is a test perhaps with two workers at once?"""
@@ -250,7 +262,7 @@ class Judge:
         elif code != 0 and green:
             self.differ("step %d, job %s: FALSE RED, ended with %d, although everything is good", self.number, name,
                         code)
-        elif code == 1 and own:
+        elif code == 1 and own and not self.history["bound"]:
             self.differ("step %d, job %s: ended with 1, although it failed nothing", self.number, name)
 
     def runs_nothing(self, step):
@@ -263,7 +275,7 @@ class Judge:
 
     def judge_rerun(self, step, build, jobs):
         again = [(made, one) for made, one in jobs if one["try"]]
-        if not again or self.history["on_retry"] or step["hold"]:
+        if not again or self.history["on_retry"] == "unresolved" or step["hold"]:
             return
         names = {made["name"] for made, _ in again}
         if all(made["code"] == 0 for made, _ in again) and not any(run.job in names for run in build.runs):
@@ -274,7 +286,8 @@ class Judge:
 
     def judge_retries(self, step, build, jobs):
         """Who asks for retries gets them: a failing verdict needs so many failures."""
-        if any(made["code"] not in (0, 1) for made, _ in jobs) or self.history["cap"] or step["away"]:
+        history = self.history
+        if any(made["code"] not in (0, 1) for made, _ in jobs) or history["cap"] or history["bound"] or step["away"]:
             return
         for test in build.tests:
             runs = build.of(test, self.number)
@@ -288,6 +301,17 @@ class Judge:
         acts = build.tests
         return [test for test in build.tests if acts[test] == "needs" and build.state(test) == "skipped"]
 
+    # ---- what changes nothing
+
+    def judge_restart(self, number, record):
+        before = [made for step, made in zip(self.history["steps"][:number], self.records)
+                  if step["do"] == "run" and made["asked"]]
+        for env, asked in record["asked"].items() if before else []:
+            was = before[-1]["asked"][env]
+            if (asked["wait"], asked["report"]) != (was["wait"], was["report"]):
+                self.differ("step %d: a restart of the daemon changes wait from %d to %d, or the report", number,
+                            was["wait"], asked["wait"])
+
     # ---- results that are brought later
 
     def judge_submit(self, step, record):
@@ -299,6 +323,19 @@ class Judge:
             self.judge_wait(asked, build, green, wrong, facts)
             if asked["wait"] in (0, 1):
                 self.judge_report(asked, build)
+
+
+def short_name(name):
+    return name.rpartition("::")[2]
+
+
+def junit_cases(text):
+    """{name of a test without its file: what its row is}."""
+    found = {}
+    for case in ElementTree.fromstring(text).iter("testcase") if text else []:
+        tags = [child.tag for child in case if child.tag in ("failure", "error", "skipped")]
+        found[short_name(case.get("name"))] = tags[0] if tags else "passed"
+    return found
 
 
 def judge(history, records):

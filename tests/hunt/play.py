@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 
 import suites
@@ -38,11 +39,24 @@ class Server:
         self.folder = tempfile.mkdtemp(prefix="hunt")
         self.address = "unix:%s/s" % self.folder
         options = dict(OPTIONS, listen=self.address, database=self.folder + "/db")
-        argv = [os.path.join(build, "shardd")] + ["--%s=%s" % pair for pair in options.items()]
-        with open(self.folder + "/log", "wb") as log:
-            self.process = subprocess.Popen(argv + ["--exit-with-parent"], stdin=subprocess.DEVNULL, stdout=log,
-                                            stderr=subprocess.STDOUT, env=self.env)
+        self.argv = [os.path.join(build, "shardd")] + ["--%s=%s" % pair for pair in options.items()]
+        self.lock = threading.Lock()
+        self.start()
+
+    def start(self):
+        with open(self.folder + "/log", "ab") as log:
+            self.process = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                                            env=self.env)
         self.wait_until_it_answers()
+
+    def restart(self):
+        """Kills it and starts it again, under the histories that it serves."""
+        with self.lock:
+            if self.process.poll() is not None:
+                raise RuntimeError("shardd ended by itself:\n" + self.log())
+            self.process.kill()
+            self.process.wait()
+            self.start()
 
     def wait_until_it_answers(self):
         end = time.monotonic() + LIMIT_S
@@ -57,6 +71,12 @@ class Server:
 
     def log(self):
         return pathlib.Path(self.folder, "log").read_text(errors="replace")
+
+    def abandon(self):
+        """Ends all of this process at once."""
+        self.process.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        os._exit(1)
 
     def close(self):
         """Ends it; what it had to say if it ended by itself or with another status than 0."""
@@ -103,6 +123,11 @@ class Player:
         last = [one for one in self.history["steps"][:number] if one["do"] == "run"][-1]
         return {"jobs": [], "log": [], "asked": self.ask_all(last), "code": done.returncode, "output": done.stderr}
 
+    def play_restart(self, number, step):
+        self.server.restart()
+        ran = [one for one in self.history["steps"][:number] if one["do"] == "run" and not one["away"]]
+        return {"jobs": [], "log": [], "asked": self.ask_all(ran[-1]) if ran else {}}
+
     def play_run(self, number, step):
         waiting, running, jobs = list(enumerate(step["jobs"])), {}, []
         end = time.monotonic() + LIMIT_S
@@ -143,7 +168,7 @@ class Player:
         env.update(SHARD_RETRIES=str(history["retries"]), TOXENV=one["env"], SHARD_ON_RETRY=history["on_retry"],
                    SHARD_TIMEOUT_PER_TEST=history["cap"], SHARD_COLLECT="lazy" if history["lazy"] else "",
                    HUNT_LACKS="docker" if one["lacks"] else "", HUNT_LATE="1" if one["late"] else "",
-                   HUNT_GATE="1" if one.get("first") else "")
+                   HUNT_GATE="1" if one.get("first") else "", SHARD_MAX_FAILURES=history["bound"])
         if step["away"]:
             env.update(SHARD_SERVER=self.server.address + ".away", SHARD_FALLBACK="static", SHARD_RETRIED="no",
                        SHARD_CONNECT_TIMEOUT="100ms")
@@ -221,8 +246,9 @@ class Player:
             env["SHARD_BUILD"] = self.key_of(env, step, one)
             waited, reported = self.ask(env, "wait"), self.ask(env, "report", "--json")
             rows = json.loads(reported.stdout) if reported.returncode == 0 else []
+            merged = self.ask(env, "report", "--junit", "-")
             found[one["env"]] = {"wait": waited.returncode, "said": waited.stdout + waited.stderr, "report": rows,
-                                 "reported": reported.stderr}
+                                 "junit": merged.stdout if merged.returncode == 0 else ""}
         return found
 
     def key_of(self, env, step, one):

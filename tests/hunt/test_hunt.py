@@ -90,7 +90,7 @@ def test_every_case_has_a_theme():
 def history(tests, steps, **more):
     commits = {"c1": {"sha": "c1", "tests": tests, "addopts": ""}}
     return dict({"seed": 0, "theme": "plain", "form": "tap", "ci": "plain", "retries": 0, "lazy": False, "cap": "",
-                 "on_retry": "", "nodes": 1, "commits": commits, "steps": steps}, **more)
+                 "on_retry": "", "bound": "", "nodes": 1, "commits": commits, "steps": steps}, **more)
 
 
 def step(*jobs):
@@ -100,7 +100,7 @@ def step(*jobs):
 def record(code, wait, log, rows):
     return {"jobs": [{"name": log[0].split()[0], "code": code, "output": "", "victim": False, "hung": False}],
             "log": [tuple(line.split()) for line in log],
-            "asked": {"e1": {"wait": wait, "said": "", "report": [
+            "asked": {"e1": {"wait": wait, "said": "", "junit": "", "report": [
                 {"id": name, "status": status, "attempt": 1, "flags": 1} for name, status in rows.items()]}}}
 
 
