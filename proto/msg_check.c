@@ -153,10 +153,15 @@ static const struct rule lease_request_rules[] = {
 };
 
 static const struct rule lease_rules[] = {
-    COUNT(Lease, test, 1, MSG_LEASE_MAX), VALUES(Lease, test, 0, MSG_LIST_MAX - 1),
-    SAME_OR_NONE(Lease, cap_ms, test),    SAME(Lease, est_ms, test),
-    SAME_OR_NONE(Lease, name, test),      IDS(Lease, name),
-    SAME_OR_NONE(Lease, file, test),      TEXTS(Lease, file, MSG_NAME_MAX_BYTES),
+    COUNT(Lease, test, 1, MSG_LEASE_MAX),
+    VALUES(Lease, test, 0, MSG_LIST_MAX - 1),
+    SAME_OR_NONE(Lease, cap_ms, test),
+    SAME(Lease, est_ms, test),
+    SAME_OR_NONE(Lease, cap_from, test),
+    SAME_OR_NONE(Lease, name, test),
+    IDS(Lease, name),
+    SAME_OR_NONE(Lease, file, test),
+    TEXTS(Lease, file, MSG_NAME_MAX_BYTES),
 };
 
 static const struct rule drained_rules[] = {

@@ -217,13 +217,26 @@ static uint32_t build_ms(uint64_t us) {
   return ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
 }
 
-// The longest a test may take: what was asked for, else ten times the longest known, at least a minute.
+// The longest a test may take: what was asked for, else many times the longest known, at least some minutes.
 static uint32_t build_cap_ms(const struct build *build, const struct estimate_history *history) {
   uint64_t high = estimate_high(history);
   if (build->timeout_per_test_us) return build_ms(build->timeout_per_test_us);
-  if (!high) return LIMIT_CAP_UNSEEN_US / 1000;
-  uint64_t cap = high * 10 > LIMIT_CAP_LEAST_US ? high * 10 : LIMIT_CAP_LEAST_US;
+  if (!high) return 0;
+  uint64_t cap = high * LIMIT_CAP_TIMES > LIMIT_CAP_LEAST_US ? high * LIMIT_CAP_TIMES : LIMIT_CAP_LEAST_US;
   return build_ms(cap);
+}
+
+uint32_t build_cap(const struct build *build, uint32_t worker, uint32_t position, enum build_cap_from *from) {
+  uint32_t cap_ms = build->cap_ms[position], overruns = queue_overruns(build->queue, position);
+  double slowness = queue_slowness(build->queue, worker);
+  *from = overruns ? BUILD_CAP_LONGER : cap_ms ? BUILD_CAP_HISTORY : BUILD_CAP_UNSEEN;
+  if (build->timeout_per_test_us) *from = BUILD_CAP_ASKED;
+  if (build->timeout_per_test_us) return cap_ms;
+  if (slowness < 1 || !cap_ms) slowness = 1;  // what was never seen has no time of which it could be a multiple
+  if (!cap_ms) cap_ms = LIMIT_CAP_UNSEEN_US / 1000;
+  if (slowness > LIMIT_CAP_SLOWNESS) slowness = LIMIT_CAP_SLOWNESS;
+  double longer_us = (double)cap_ms * 1000 * slowness * (overruns ? LIMIT_CAP_LONGER : 1);
+  return build_ms((uint64_t)longer_us);
 }
 
 // A group that takes longer than all would take if everything were spread evenly bounds the finish: somebody should

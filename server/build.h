@@ -19,6 +19,10 @@ enum listing_state {
   LISTING_READY,
 };
 
+// Where the longest time that a test may take comes from. The numbers of CapFrom in shardd.proto (asserted in
+// deliver.c).
+enum build_cap_from { BUILD_CAP_ASKED = 1, BUILD_CAP_HISTORY, BUILD_CAP_UNSEEN, BUILD_CAP_LONGER };
+
 struct build {
   struct build *next;
   uint64_t id;
@@ -42,7 +46,7 @@ struct build {
   uint32_t *number_of;       // position → number on the wire (byte order)
   uint32_t *position_of;     // number → position
   uint32_t *row_of;          // position → test's row id in the store
-  uint32_t *cap_ms;          // position → longest it may take
+  uint32_t *cap_ms;          // position → longest it may take by policy or history; 0: it was never seen
   struct session **session;  // by worker number
   uint32_t session_count;
   uint32_t pending;       // results not yet on disk
@@ -95,5 +99,9 @@ struct build *build_left_without_list(const struct server *server);
 
 // Frees what ended long ago, at once when it never had a list; returns when to call again.
 uint64_t build_evict(struct server *server, uint64_t now_us);
+
+// The longest that a test may take on this worker, ms, at least 1: what the user asked for; else what its history makes
+// of it, longer on a slow worker and once such a cap has ended it.
+uint32_t build_cap(const struct build *build, uint32_t worker, uint32_t position, enum build_cap_from *from);
 
 #endif

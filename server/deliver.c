@@ -11,6 +11,7 @@
 #include "server/unrun.h"
 
 _Static_assert((int)SHARDD__STATUS__STATUS_TIMED_OUT == (int)QUEUE_TIMED_OUT, "statuses differ");
+_Static_assert((int)SHARDD__CAP_FROM__CAP_FROM_LONGER == (int)BUILD_CAP_LONGER, "origins of a cap differ");
 _Static_assert((int)SHARDD__BUILD_STATE__BUILD_ABORTED == (int)QUEUE_ABORTED, "states differ");
 _Static_assert((int)SHARDD__ON_RETRY__ON_RETRY_ALL == (int)QUEUE_ALL, "retry modes differ");
 _Static_assert((int)SHARDD__RETRIED__RETRIED_YES == (int)QUEUE_RETRIED_YES, "retry answers differ");
@@ -28,6 +29,7 @@ static void deliver(struct build *build, uint32_t worker, const Shardd__Frame *f
 
 struct deliver_columns {
   uint32_t *test, *cap_ms, *est_ms;
+  Shardd__CapFrom *cap_from;
   ProtobufCBinaryData *name, *file;
   char *text;  // of the names
 };
@@ -45,8 +47,10 @@ static void deliver_fill(const struct server *server, const struct build *build,
   for (uint32_t i = 0; i < effect->count; i++) {
     uint32_t position = effect->tests[i];
     uint64_t est_ms = queue_expected_us(build->queue, position) / 1000;
+    enum build_cap_from from;
     columns->test[i] = build->number_of[position];
-    columns->cap_ms[i] = build->cap_ms[position];
+    columns->cap_ms[i] = build_cap(build, effect->worker, position, &from);
+    columns->cap_from[i] = (Shardd__CapFrom)from;
     columns->est_ms[i] = est_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)est_ms;
     if (!columns->name) continue;
     columns->name[i] = msg_bytes(text, names_copy(&build->ids, position, text));
@@ -69,6 +73,7 @@ static void deliver_lease(const struct server *server, struct build *build, cons
   struct deliver_columns columns = {.test = base_calloc(3 * n, sizeof *columns.test)};
   columns.cap_ms = columns.test + n;
   columns.est_ms = columns.test + 2 * n;
+  columns.cap_from = base_calloc(n, sizeof *columns.cap_from);
   if (session->wants_names) {
     columns.name = base_calloc(2 * n, sizeof *columns.name);
     columns.file = columns.name + n;
@@ -80,15 +85,17 @@ static void deliver_lease(const struct server *server, struct build *build, cons
   frame.body_case = SHARDD__FRAME__BODY_LEASE;
   frame.lease = &lease;
   lease.lease = effect->lease;
-  lease.n_test = lease.n_cap_ms = lease.n_est_ms = n;
+  lease.n_test = lease.n_cap_ms = lease.n_est_ms = lease.n_cap_from = n;
   lease.test = columns.test;
   lease.cap_ms = columns.cap_ms;
   lease.est_ms = columns.est_ms;
+  lease.cap_from = columns.cap_from;
   lease.n_name = lease.n_file = session->wants_names ? n : 0;
   lease.name = columns.name;
   lease.file = columns.file;
   deliver(build, effect->worker, &frame);
   free(columns.test);
+  free(columns.cap_from);
   free(columns.name);
   free(columns.text);
 }

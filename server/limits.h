@@ -10,6 +10,7 @@ enum {
   LIMIT_ATTEMPTS = 200,          // results kept of one test in one build
   LIMIT_LEASES_HELD = 16,        // of one worker, fenced ones included, as a Hello names them
   LIMIT_CRASHES = 2,             // confirmed crashes that settle the verdict
+  LIMIT_OVERRUNS = 2,            // times over a cap that nobody asked for that settle the verdict
   LIMIT_LOST = 3,                // different vanished workers that settle the verdict
   LIMIT_NODE_BYTES = 1024,       // node name, attempt token, host
   LIMIT_OUT_BYTES = 4 << 20,  // unsent bytes of a connection, then it is closed (list and report pages wait for room)
@@ -27,10 +28,13 @@ enum {
   LIMIT_START_US = 60000000,          // a process's start counts for no more
   LIMIT_LINGER_US = 2000000000,       // a worker's --linger counts for no more
   LIMIT_MIN_WORKERS_US = 2000000000,  // nor does its --min-workers-timeout
-  LIMIT_CAP_LEAST_US = 60000000,      // a test's cap from history is never shorter
+  LIMIT_CAP_LEAST_US = 300000000,     // a test's cap from history is never shorter
   LIMIT_CAP_UNSEEN_US = 1800000000,   // cap of a test that was never seen
   LIMIT_COLLECTING_TIMES = 4,         // so many times max-builds may be running without a list
   LIMIT_BUSY_US = 2000000,            // who is refused with ERROR_BUSY is to try again after this
+  LIMIT_CAP_TIMES = 20,               // a cap from history is that many times the longest known run
+  LIMIT_CAP_SLOWNESS = 10,            // and on a slow worker longer, at most by this factor
+  LIMIT_CAP_LONGER = 3,               // and by this one when such a cap has ended the test before
   LIMIT_BUILD_KEEP_US = 60000000,     // an ended build without workers leaves memory after this
 };
 

@@ -143,7 +143,7 @@ uint32_t queue_lost(const struct queue_test *test) {
 }
 
 bool queue_is_suspect(const struct queue_test *test) {
-  return test->crashes || queue_lost(test);
+  return test->crashes || test->overruns || queue_lost(test);
 }
 
 void queue_give_back(struct queue *queue, uint32_t test) {

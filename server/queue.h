@@ -49,6 +49,7 @@ struct queue_policy {
   enum queue_on_retry on_retry;
   bool whole_files, whole_units;  // never split over workers
   bool in_order;                  // every worker runs in collection order: nothing is asked back
+  bool limits_tests;              // the user said how long a test may take; else its cap is a guess
   uint32_t min_workers;           // fewer that have come min_workers_us after the start end the build; 0: no bound
   uint64_t min_workers_us;
 };
@@ -190,6 +191,11 @@ uint32_t queue_own_failing(const struct queue *queue, uint32_t worker);
 // Its history calls the test flaky and cannot tell how (flaky_kind_of): where the policy allows retries, its first
 // failure is tried once more on the worker that it failed on, and the policy's retries come after that.
 void queue_puzzle(struct queue *queue, uint32_t test);
+// How often in this round the test ran over a cap that the user did not set. The first time settles nothing: the test
+// runs once more, alone and with a longer cap.
+uint32_t queue_overruns(const struct queue *queue, uint32_t test);
+// How slow the worker is by its finished tests; 1: as expected.
+double queue_slowness(const struct queue *queue, uint32_t worker);
 // The worker that settled a test's verdict, UINT32_MAX: none.
 uint32_t queue_decided_by(const struct queue *queue, uint32_t test);
 // The worker that a test without a verdict was leased to last, UINT32_MAX: none since the start.

@@ -19,7 +19,8 @@ struct queue_test {
   uint16_t worker;                   // DONE: whose attempt settled the verdict; else who had it last
   uint16_t lost_by[LIMIT_LOST - 1];  // different workers that vanished with it in their hands
   uint16_t attempts;
-  uint8_t failures, crashes;
+  uint8_t failures;
+  uint8_t crashes : 4, overruns : 4;  // overruns: of a cap that nobody asked for
   uint8_t place : 4, verdict : 4;
   uint8_t status : 4;
   bool again : 1;  // READY: waits in the list of those to run again, not in the scheduler or among those with tokens

@@ -172,7 +172,7 @@ static bool queue_elsewhere(const struct queue *queue, const struct queue_again 
 static bool queue_goes_singly(const struct queue *queue, const struct queue_worker *worker, uint32_t number) {
   const struct queue_test *test = &queue->test[number];
   if (tokens_need(queue->tokens, number)) return true;
-  return queue_is_suspect(test) && (test->crashes || queue_lost(test) > 1 || !worker->sched.start_us);
+  return queue_is_suspect(test) && (test->crashes || test->overruns || queue_lost(test) > 1 || !worker->sched.start_us);
 }
 
 // Tests to run again that this worker may have: another node's failures, its own only when no other is there. *alone:

@@ -28,7 +28,7 @@ static enum queue_verdict queue_verdict_of(const struct queue_test *test, enum q
     case QUEUE_XFAILED:
     case QUEUE_XPASSED: break;
   }
-  return test->failures || test->crashes ? VERDICT_FLAKY : VERDICT_PASSED;
+  return test->failures || test->crashes || test->overruns ? VERDICT_FLAKY : VERDICT_PASSED;
 }
 
 void queue_set_verdict(struct queue *queue, uint32_t number, uint32_t worker, enum queue_status status) {
@@ -78,11 +78,16 @@ static bool queue_may_retry(const struct queue *queue, const struct queue_test *
   return test->failures < retries && queue->retried < budget + queue->probed;
 }
 
+// A cap that nobody asked for is a guess, and may have met a busy machine: the first time it settles nothing.
+static bool queue_is_guess(const struct queue *queue, const struct queue_test *test, enum queue_status status) {
+  return status == QUEUE_TIMED_OUT && !queue->policy.limits_tests && test->overruns + 1 < LIMIT_OVERRUNS;
+}
+
 // A crash is tried once more whatever the policy, and never oftener: a poison test costs few workers.
 static bool queue_decides(const struct queue *queue, const struct queue_test *test, enum queue_status status) {
   if (!queue_bad(status) || test->attempts + 1 >= LIMIT_ATTEMPTS) return true;
   if (status == QUEUE_CRASHED) return test->crashes + 1 >= LIMIT_CRASHES;
-  return !queue_may_retry(queue, test);
+  return !queue_is_guess(queue, test, status) && !queue_may_retry(queue, test);
 }
 
 // A failure that may be its worker's own: tried elsewhere before it settles anything.
@@ -131,6 +136,8 @@ static void queue_apply(struct queue *queue, uint32_t worker, uint32_t number, e
   }
   if (status == QUEUE_CRASHED) {
     test->crashes++;
+  } else if (queue_is_guess(queue, test, status)) {
+    test->overruns++;
   } else {
     queue->retried += test->failures == 0;
     test->failures++;
@@ -174,7 +181,7 @@ static void queue_report(struct queue_lease *lease, uint32_t place) {
 enum queue_status queue_counts_as(const struct queue *queue, uint32_t number, enum queue_status status) {
   assert(number < queue->total);
   const struct queue_test *test = &queue->test[number];
-  bool failed = test->failures || test->crashes || test->failed_before;
+  bool failed = test->failures || test->crashes || test->overruns || test->failed_before;
   return status == QUEUE_SKIPPED && failed ? QUEUE_FAILED : status;
 }
 
@@ -220,4 +227,14 @@ void queue_restore_extra(struct queue *queue, uint32_t number, uint32_t attempt)
   assert(number < queue->total);
   struct queue_test *test = &queue->test[number];
   if (attempt > test->attempts) test->attempts = (uint16_t)(attempt < UINT16_MAX ? attempt : UINT16_MAX);
+}
+
+uint32_t queue_overruns(const struct queue *queue, uint32_t number) {
+  assert(number < queue->total);
+  return queue->test[number].overruns;
+}
+
+double queue_slowness(const struct queue *queue, uint32_t worker) {
+  assert(worker < queue->worker_count);
+  return sched_worker_slowness(&queue->worker[worker].sched);
 }

@@ -100,7 +100,7 @@ void queue_reopen_test(struct queue *queue, uint32_t test) {
   queue->test[test].failed_before |= queue_failing((enum queue_verdict)queue->test[test].verdict);
   queue_clear_verdict(queue, test);
   if (queue->test[test].failures) queue->retried--;
-  queue->test[test].crashes = queue->test[test].failures = 0;
+  queue->test[test].crashes = queue->test[test].overruns = queue->test[test].failures = 0;
   memset(queue->test[test].lost_by, 0xff, sizeof queue->test[test].lost_by);
   queue_move(queue, test, PLACE_READY);
 }

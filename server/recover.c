@@ -43,6 +43,7 @@ static void on_build(void *arg, const struct store_build *record, uint32_t state
                                 .whole_files = record->by_file,
                                 .whole_units = record->by_class,
                                 .in_order = record->order == SCOPE_COLLECTION,
+                                .limits_tests = record->timeout_per_test_us > 0,
                                 .min_workers = record->min_workers,
                                 .min_workers_us = record->min_workers_us};
   recover->build = build_new(recover->server, record, &policy);

@@ -33,6 +33,7 @@ static struct queue_policy session_policy(const struct server *server, const Sha
       .whole_files = asked->by_file,
       .whole_units = asked->by_class,
       .in_order = asked->order == SHARDD__ORDER__ORDER_COLLECTION,
+      .limits_tests = asked->timeout_per_test_us > 0,
       .min_workers = asked->min_workers,
       .min_workers_us = asked->min_workers_us < LIMIT_MIN_WORKERS_US ? asked->min_workers_us : LIMIT_MIN_WORKERS_US};
 }

@@ -155,8 +155,10 @@ void alone_give(struct alone *alone, struct run *run) {
   lease.test = alone->part + alone->given;
   alone->given += lease.n_test;
   struct runner_test *tests = held_take(&run->held, &lease, run->list);
-  for (size_t i = 0; i < lease.n_test; i++)
+  for (size_t i = 0; i < lease.n_test; i++) {
     tests[i].cap_us = run->options->timeout_per_test_us;
+    tests[i].cap_from = RUNNER_CAP_ASKED;
+  }
   run->ops->give(run->runner, tests, lease.n_test);
   free(tests);
 }

@@ -7,6 +7,9 @@
 
 #include "worker/human.h"
 
+_Static_assert((int)SHARDD__CAP_FROM__CAP_FROM_ASKED == (int)RUNNER_CAP_ASKED, "origins of a cap differ");
+_Static_assert((int)SHARDD__CAP_FROM__CAP_FROM_LONGER == (int)RUNNER_CAP_LONGER, "origins of a cap differ");
+
 static char *held_text(const ProtobufCBinaryData *bytes) {
   return bytes->len ? base_memdup0(bytes->data, bytes->len) : NULL;
 }
@@ -36,6 +39,7 @@ static bool held_fill(struct held_lease *lease, const Shardd__Lease *from, const
   }
   out->tag = lease->base + i;
   out->cap_us = i < from->n_cap_ms ? (uint64_t)from->cap_ms[i] * 1000 : 0;
+  out->cap_from = i < from->n_cap_from ? (enum runner_cap)from->cap_from[i] : RUNNER_CAP_UNKNOWN;
   out->est_us = i < from->n_est_ms ? (uint64_t)from->est_ms[i] * 1000 : 0;
   return out->id != NULL;
 }

@@ -53,7 +53,8 @@ struct runner {
   char *broken;  // what the adapter said wrong
   char *duplicates;
   const char *killed_why;  // a test was over its cap
-  uint32_t killed_tag;     // that test
+  char killed_text[RUNNER_CAP_TEXT_BYTES];
+  uint32_t killed_tag;  // that test
   char *late[PYTEST_LATE_MAX];
   size_t late_count;
 };

@@ -115,8 +115,11 @@ static void give(struct rerun *rerun) {
     struct rerun_test *test = &rerun->tests[i];
     test->gone = testlist_find(rerun->list, test->id, strlen(test->id)) < 0;
     if (test->gone) continue;
-    tests[n++] = (struct runner_test){
-        .id = test->id, .file = test->file, .tag = (uint32_t)i, .cap_us = rerun->options->timeout_per_test_us};
+    tests[n++] = (struct runner_test){.id = test->id,
+                                      .file = test->file,
+                                      .tag = (uint32_t)i,
+                                      .cap_us = rerun->options->timeout_per_test_us,
+                                      .cap_from = RUNNER_CAP_ASKED};
   }
   rerun->given = true;
   if (n > 0)

@@ -2,6 +2,7 @@
 // know what any of them does.
 #include "worker/runner.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const struct runner_ops *const runners[] = {&runner_pytest, &runner_command};
@@ -30,6 +31,22 @@ size_t runner_named(const uint32_t *tags, size_t count, uint32_t tag) {
     }
   }
   return low < count && tags[low] == tag ? low : SIZE_MAX;
+}
+
+void runner_cap_text(const struct runner_test *test, char text[RUNNER_CAP_TEXT_BYTES]) {
+  static const char *const from[] = {
+      [RUNNER_CAP_UNKNOWN] = "--timeout-per-test, or by default its history",
+      [RUNNER_CAP_ASKED] = "--timeout-per-test",
+      [RUNNER_CAP_HISTORY] =
+          "from its history, many times its longest known run; it runs once more, alone and with "
+          "a longer limit, before that counts",
+      [RUNNER_CAP_UNSEEN] =
+          "the default of a test that was never timed; it runs once more, alone and with a longer "
+          "limit, before that counts",
+      [RUNNER_CAP_LONGER] = "the longer one of its second run, alone; a shorter one ended the first run"};
+  const char *origin = from[(size_t)test->cap_from < COUNT_OF(from) ? test->cap_from : RUNNER_CAP_UNKNOWN];
+  snprintf(text, RUNNER_CAP_TEXT_BYTES, "timed out: it ran longer than its limit of %.6g s (%s)",
+           (double)test->cap_us / 1e6, origin);
 }
 
 // "pytest", "py.test", "pytest-3", "pytest3.11", with any path before it.

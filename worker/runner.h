@@ -64,12 +64,16 @@ struct runner_events {
   void *arg;
 };
 
+// Where the longest time that a test may take comes from. The numbers of CapFrom in shardd.proto (asserted in held.c).
+enum runner_cap { RUNNER_CAP_UNKNOWN, RUNNER_CAP_ASKED, RUNNER_CAP_HISTORY, RUNNER_CAP_UNSEEN, RUNNER_CAP_LONGER };
+
 struct runner_test {
   const char *id;    // NUL-terminated, lives until its result or the runner's end
   const char *file;  // NULL: none
   uint32_t tag;      // the caller's; comes back in events
   uint64_t cap_us;   // longest it may take; 0: no cap
-  uint64_t est_us;   // expected
+  enum runner_cap cap_from;
+  uint64_t est_us;  // expected
 };
 
 // What it points at lives as long as the runner.
@@ -120,5 +124,10 @@ size_t runner_named(const uint32_t *tags, size_t count, uint32_t tag);
 
 // The runner called `name`, or for "auto" the one that fits argv (a word naming pytest: pytest; else command); NULL.
 const struct runner_ops *runner_find(const char *name, char *const *argv);
+
+enum { RUNNER_CAP_TEXT_BYTES = 400 };
+// Why a test was ended for its time, for its failure's text: which limit it ran over, where that came from, and what
+// follows.
+void runner_cap_text(const struct runner_test *test, char text[RUNNER_CAP_TEXT_BYTES]);
 
 #endif

@@ -43,7 +43,7 @@ static void on_broken(void *arg, const char *why) {
 
 // The interpreter died under a test: that test has its result, another interpreter takes the rest.
 static void pytest_crash(struct runner *runner, size_t at, int status) {
-  char how[200], text[600], why[400];
+  char how[200], text[RUNNER_CAP_TEXT_BYTES + 200], why[400];
   const struct pytest_test *given = &runner->given[at];
   bool timed_out = runner->killed_why && runner->killed_tag == given->test.tag;  // else its result had come meanwhile
   proc_describe(status, how, sizeof how);
@@ -164,9 +164,8 @@ static void on_cap(evutil_socket_t fd, short what, void *arg) {
   size_t begun = pytest_begun(runner);
   if (!runner->proc || runner->killed_why || begun == SIZE_MAX) return;
   runner->killed_tag = runner->given[begun].test.tag;
-  runner->killed_why =
-      "timed out: it ran longer than its cap (--timeout-per-test, by default ten times its longest known "
-      "time and at least a minute)";
+  runner_cap_text(&runner->given[begun].test, runner->killed_text);
+  runner->killed_why = runner->killed_text;
   struct timeval grace = {.tv_sec = 2};
   proc_signal(runner->proc, SIGABRT);  // faulthandler, if it is on, prints where every thread is
   event_add(runner->kill_timer, &grace);

@@ -113,6 +113,7 @@ struct sim_wait {
 struct sim_truth {
   enum queue_verdict verdict;
   uint32_t decided, attempts, bad, last;  // last: its newest record
+  bool overran;                           // a limit that nobody asked for ended it in this round
 };
 
 struct sim_server {

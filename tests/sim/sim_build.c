@@ -87,6 +87,7 @@ static void build_policy(struct sim *sim) {
   }
   if (sim->policy.idle_us > 240 * (uint64_t)SIM_SECOND) sim->policy.min_workers = 1 + sim->total % 4;
   sim->policy.min_workers_us = sim->policy.linger_us;
+  sim->policy.limits_tests = sim->total % 2;
   sim->brings = sim->policy.idle_us > 220 * (uint64_t)SIM_SECOND;
 }
 

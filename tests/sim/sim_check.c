@@ -71,18 +71,19 @@ static void check_charge(struct sim *sim, uint32_t test) {
   sim->server.charged_by[test][(*count)++] = holder;
 }
 
-// What may have killed a worker runs with nothing beside it.
+// What may have killed a worker, or ran over a limit that nobody asked for, runs with nothing beside it.
 static void check_alone(struct sim *sim, const struct effect *effect, uint32_t test) {
   uint32_t holder, charged = sim->server.charged[test];
+  bool overran = sim->server.truth[test].overran, suspect = charged || overran;
   for (uint32_t i = 0; i < sim->total; i++) {
     uint64_t lease = check_lease_of(sim->server.queue, i, &holder);
     if (!lease || lease == effect->lease || holder != effect->worker) continue;
-    if (charged || sim->server.alone[i] == lease)
+    if (suspect || sim->server.alone[i] == lease)
       sim_broken("I9", "worker %u holds test %u beside a suspect", holder, i);
   }
-  if (charged) sim->server.alone[test] = effect->lease;
-  bool in_parts = charged == 1 && sim_starts_processes(effect->worker);
-  if (charged && effect->count > 1 && !in_parts) sim_broken("I9", "test %u is suspected and not leased alone", test);
+  if (suspect) sim->server.alone[test] = effect->lease;
+  bool in_parts = charged == 1 && !overran && sim_starts_processes(effect->worker);
+  if (suspect && effect->count > 1 && !in_parts) sim_broken("I9", "test %u is suspected and not leased alone", test);
 }
 
 static void check_leases(struct sim *sim) {

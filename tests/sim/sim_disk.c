@@ -29,6 +29,15 @@ static void sim_discharge(struct sim *sim, uint32_t test, uint32_t worker) {
   sim->server.charged[test] = n;
 }
 
+// A worker that brings what it ran without the server: its results may be the last that anybody has.
+static bool sim_only_brings(const struct sim *sim, uint32_t worker) {
+  for (uint32_t i = 0; i < sim->server.logged; i++) {
+    const struct sim_record *record = &sim->server.log[i];
+    if (record->kind == SIM_REC_WORKER && record->worker == worker) return record->brings;
+  }
+  return false;
+}
+
 static void sim_believe_result(struct sim *sim, struct sim_record *record, uint32_t index) {
   struct sim_truth *truth = &sim->server.truth[record->test];
   record->previous = truth->attempts ? truth->last : (uint32_t)SIM_NOBODY;
@@ -48,10 +57,14 @@ static void sim_believe_result(struct sim *sim, struct sim_record *record, uint3
   if (!record->lost) sim_discharge(sim, record->test, record->worker);
   if (!record->settles) {
     truth->bad++;
+    truth->overran |= record->status == QUEUE_TIMED_OUT && !sim->policy.limits_tests;
     if (!sim_is_bad(record->status))
       sim_broken("I1", "test %u: status %d decides nothing", record->test, (int)record->status);
     return;
   }
+  bool guess = record->status == QUEUE_TIMED_OUT && !sim->policy.limits_tests;
+  if (guess && !truth->overran && !sim_only_brings(sim, record->worker))
+    sim_broken("I1", "test %u: a limit that nobody asked for settles it", record->test);
   truth->verdict = sim_verdict(sim, record);
   truth->decided = record->worker;
 }
@@ -68,6 +81,7 @@ static void sim_believe_round(struct sim *sim, const struct sim_record *record) 
     truth->verdict = VERDICT_NONE;
     truth->decided = SIM_NOBODY;
     truth->bad = 0;
+    truth->overran = false;
     sim->server.charged[record->tests[i]] = 0;
   }
 }

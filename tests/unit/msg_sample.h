@@ -43,6 +43,7 @@ struct sample {
   Shardd__Released released;
   Shardd__ListRequest list_request;
   uint32_t a[2], b[2], c[2], d[2], e[2];
+  Shardd__CapFrom cap_from[2];
   uint64_t big[2], long_us[2];
   uint64_t spans[2];
   protobuf_c_boolean flags[2];
@@ -160,6 +161,8 @@ static void fill_to_worker(struct sample *s) {
   s->lease.test = s->a;
   s->lease.cap_ms = s->c;
   s->lease.est_ms = s->d;
+  s->lease.n_cap_from = 2;
+  s->lease.cap_from = s->cap_from;
   s->lease.name = s->texts;
   s->lease.file = s->names;
   s->parked = (Shardd__Parked)SHARDD__PARKED__INIT;

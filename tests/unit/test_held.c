@@ -48,6 +48,7 @@ static void test_numbers_of_the_list(void **state) {
   assert_string_equal(tests[1].id, "c");
   assert_string_equal(tests[0].file, "f.py");
   assert_int_equal(tests[0].cap_us, 0);
+  assert_int_equal(tests[0].cap_from, RUNNER_CAP_UNKNOWN);
   uint64_t lease = 0;
   assert_int_equal(held_find(&held, tests[1].tag, &lease)->number, 2);
   assert_int_equal(lease, 5);
@@ -94,6 +95,9 @@ static void test_names_of_the_lease(void **state) {
   lease.test = numbers;
   lease.cap_ms = cap;
   lease.est_ms = est;
+  Shardd__CapFrom from[] = {SHARDD__CAP_FROM__CAP_FROM_LONGER, SHARDD__CAP_FROM__CAP_FROM_ASKED};
+  lease.n_cap_from = 2;
+  lease.cap_from = from;
   lease.name = names;
   lease.file = files;
   struct runner_test *tests = held_take(&held, &lease, NULL);
@@ -102,6 +106,7 @@ static void test_names_of_the_lease(void **state) {
   assert_string_equal(tests[0].file, "fx");
   assert_null(tests[1].file);
   assert_int_equal(tests[0].cap_us, 2000000);
+  assert_int_equal(tests[0].cap_from, RUNNER_CAP_LONGER);
   assert_int_equal(tests[1].est_us, 8000);
   free(tests);
 }

@@ -213,6 +213,7 @@ static const struct breakage breakages[] = {
     COLUMN(LEASE, Lease, test),
     COLUMN(LEASE, Lease, cap_ms),
     COLUMN(LEASE, Lease, est_ms),
+    COLUMN(LEASE, Lease, cap_from),
     COLUMN(LEASE, Lease, name),
     COLUMN(LEASE, Lease, file),
     ITEMS(LEASE, Lease, name, MSG_ID_MAX_BYTES),

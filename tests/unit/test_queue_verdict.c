@@ -23,7 +23,7 @@ static void test_statuses(void **state) {
     open_build(&usual, 1);
     uint32_t a = join_new();
     struct grant grant = lease(a);
-    if (status == QUEUE_CRASHED) {
+    if (status == QUEUE_CRASHED || status == QUEUE_TIMED_OUT) {
       assert_int_equal(report(a, grant.id, 0, status), ACCEPT_CURRENT);
       grant = lease(a);
     }
@@ -46,6 +46,7 @@ static void test_muted(void **state) {
   for (enum queue_status status = QUEUE_PASSED; status <= QUEUE_TIMED_OUT; status++) {
     struct queue_policy policy = with_retries(1);
     policy.max_failures = 1;
+    policy.limits_tests = true;
     open_build(&policy, 1);
     queue_mute(queue, 0);
     uint32_t a = join_new(), b = bystander();
@@ -143,6 +144,7 @@ static void test_puzzle_stays_once(void **state) {
 static void test_second_failure_settles(void **state) {
   (void)state;
   struct queue_policy policy = with_retries(1);
+  policy.limits_tests = true;
   open_build(&policy, 1);
   uint32_t a = join_new(), b = bystander();
   struct grant grant = lease(a);
@@ -209,6 +211,90 @@ static void test_retry_budget(void **state) {
   assert_int_equal(queue_state(queue), QUEUE_COMPLETE);
   assert_int_equal(counts().by_verdict[VERDICT_FAILED], 40);
   assert_true(failures > 40 && failures <= 40 + 3 * 10);
+}
+
+// ---- times
+
+// A limit that nobody asked for settles nothing by itself: the test runs once more, with nothing beside it.
+static void test_a_guessed_limit_settles_the_second_time(void **state) {
+  (void)state;
+  open_build(&usual, 3);
+  uint32_t a = join_new();
+  struct grant grant = lease(a);
+  uint32_t test = grant.test[0];
+  assert_int_equal(report(a, grant.id, test, QUEUE_TIMED_OUT), ACCEPT_CURRENT);
+  assert_false(settles);
+  assert_int_equal(queue_verdict(queue, test), VERDICT_NONE);
+  assert_int_equal(queue_overruns(queue, test), 1);
+  for (uint32_t i = 1; i < grant.count; i++)
+    report(a, grant.id, grant.test[i], QUEUE_PASSED);
+  for (grant = lease(a); grant.test[0] != test; grant = lease(a))
+    report_all(a, &grant, QUEUE_PASSED);
+  assert_int_equal(grant.test[0], test);
+  assert_int_equal(grant.count, 1);
+  report_all(a, &grant, QUEUE_TIMED_OUT);
+  assert_true(settles);
+  assert_int_equal(queue_verdict(queue, test), VERDICT_FAILED);
+}
+
+static void test_a_guessed_limit_and_a_pass_are_flaky(void **state) {
+  (void)state;
+  open_build(&usual, 1);
+  uint32_t a = join_new();
+  struct grant grant = lease(a);
+  report_all(a, &grant, QUEUE_TIMED_OUT);
+  assert_false(settles);
+  grant = lease(a);
+  report_all(a, &grant, QUEUE_PASSED);
+  assert_int_equal(queue_verdict(queue, 0), VERDICT_FLAKY);
+  assert_int_equal(build_code(), EXIT_OK);
+}
+
+// What the user set holds at once, but for retries.
+static void test_a_limit_of_the_users_settles_at_once(void **state) {
+  (void)state;
+  for (uint32_t retries = 0; retries < 2; retries++) {
+    struct queue_policy policy = with_retries(retries);
+    policy.limits_tests = true;
+    open_build(&policy, 1);
+    uint32_t a = join_new();
+    struct grant grant = lease(a);
+    report_all(a, &grant, QUEUE_TIMED_OUT);
+    assert_int_equal(settles, retries == 0);
+    assert_int_equal(queue_overruns(queue, 0), 0);
+    close_queue(NULL);
+  }
+  open_build(&usual, 0);
+}
+
+// Retries come behind the second run: a guess takes none of them.
+static void test_retries_come_behind_a_guess(void **state) {
+  (void)state;
+  struct queue_policy policy = with_retries(1);
+  open_build(&policy, 1);
+  uint32_t a = join_new();
+  for (int i = 0; i < 3; i++) {
+    struct grant grant = lease(a);
+    report_all(a, &grant, QUEUE_TIMED_OUT);
+    assert_int_equal(settles, i == 2);
+  }
+}
+
+// A restart replays the first overrun: the second settles, as it would have.
+static void test_a_guess_is_replayed(void **state) {
+  (void)state;
+  open_build(&usual, 1);
+  queue_restore_worker(queue, &(struct queue_join){.node = "a", .attempt = "1"}, false);
+  queue_restore_result(queue, 0, 0, QUEUE_TIMED_OUT, 1, false);
+  queue_restored(queue, now, 0, &fx);
+  assert_int_equal(queue_overruns(queue, 0), 1);
+  uint32_t a = join_new();
+  now += usual.lease_ttl_us;
+  queue_tick(queue, now, &fx);
+  struct grant grant = lease(a);
+  report_all(a, &grant, QUEUE_TIMED_OUT);
+  assert_true(settles);
+  assert_int_equal(queue_verdict(queue, 0), VERDICT_FAILED);
 }
 
 // ---- crashes
@@ -366,6 +452,11 @@ int main(void) {
       TEST(test_retry_when_the_other_leaves),
       TEST(test_retry_when_the_other_falls_silent),
       TEST(test_retry_budget),
+      TEST(test_a_guessed_limit_settles_the_second_time),
+      TEST(test_a_guessed_limit_and_a_pass_are_flaky),
+      TEST(test_a_limit_of_the_users_settles_at_once),
+      TEST(test_retries_come_behind_a_guess),
+      TEST(test_a_guess_is_replayed),
       TEST(test_two_crashes_settle),
       TEST(test_crash_then_pass_is_flaky),
       TEST(test_max_failures),

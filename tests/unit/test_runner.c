@@ -4,6 +4,7 @@
 #include <stddef.h>
 // cmocka needs the three above first
 #include <cmocka.h>
+#include <string.h>
 
 #include "worker/runner.h"
 
@@ -35,7 +36,29 @@ static void test_auto(void **state) {
     assert_ptr_equal(choose("auto", other[i]), &runner_command);
 }
 
+// The text of a test that was ended says which limit it ran over, where that came from, and what follows.
+static void test_cap_text(void **state) {
+  (void)state;
+  static const struct {
+    enum runner_cap from;
+    const char *says;
+  } rows[] = {{RUNNER_CAP_UNKNOWN, "history"},           {RUNNER_CAP_ASKED, "--timeout-per-test"},
+              {RUNNER_CAP_HISTORY, "longest known run"}, {RUNNER_CAP_UNSEEN, "never timed"},
+              {RUNNER_CAP_LONGER, "second run"},         {(enum runner_cap)77, "history"}};
+  for (size_t i = 0; i < COUNT_OF(rows); i++) {
+    char text[RUNNER_CAP_TEXT_BYTES];
+    struct runner_test test = {.id = "a", .cap_us = 90500000, .cap_from = rows[i].from};
+    runner_cap_text(&test, text);
+    assert_non_null(strstr(text, "timed out: it ran longer than its limit of 90.5 s ("));
+    assert_non_null(strstr(text, rows[i].says));
+    assert_int_equal(text[strlen(text) - 1], ')');
+    bool again = rows[i].from == RUNNER_CAP_HISTORY || rows[i].from == RUNNER_CAP_UNSEEN;
+    assert_int_equal(strstr(text, "runs once more, alone") != NULL, again);
+  }
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_by_name), cmocka_unit_test(test_auto)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_by_name), cmocka_unit_test(test_auto),
+                                     cmocka_unit_test(test_cap_text)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
