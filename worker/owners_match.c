@@ -88,7 +88,8 @@ bool owners_match(const char *pattern, const char *file) {
   size_t n = strlen(pattern);
   const char *slash = strchr(pattern, '/');
   bool bound = slash != NULL && (size_t)(slash - pattern) + 1 < n;
-  if (n == 1 && slash != NULL) return false;  // "/" is nothing's name
+  if (n == 1 && slash != NULL) return false;     // "/" is nothing's name
+  if (n == 1 && pattern[0] == '*') return true;  // also what is not a path, "a/"
   if (pattern[0] == '/') pattern++;
   if (matches_from(pattern, file)) return true;
   for (const char *at = file; !bound && (at = strchr(at, '/')) != NULL;)
