@@ -27,7 +27,7 @@ struct xmltext {
   char head[HEAD_BYTES];  // up to the end of the declaration, which names the encoding
   size_t head_bytes;
   bool begun;         // the encoding is known
-  iconv_t converter;  // (iconv_t)-1: none
+  iconv_t converter;  // NULL: none
   char partial[16];   // of a character that iconv waits for
   size_t partial_bytes;
   char unknown[XMLTEXT_ENCODING_BYTES];  // the encoding that is not read
@@ -67,14 +67,13 @@ struct xmltext *xmltext_new(void (*on_xml)(void *arg, const char *bytes, size_t 
   text->on_xml = on_xml;
   text->arg = arg;
   text->decode.guess = true;
-  text->converter = (iconv_t)-1;
   text->line = 1;
   return text;
 }
 
 void xmltext_free(struct xmltext *text) {
   if (text == NULL) return;
-  if (text->converter != (iconv_t)-1) (void)iconv_close(text->converter);
+  if (text->converter != NULL) (void)iconv_close(text->converter);
   free(text->out);
   free(text);
 }
@@ -83,7 +82,7 @@ void xmltext_feed(struct xmltext *text, const char *bytes, size_t n, bool last) 
   decode_feed(&text->decode, bytes, n, last, on_decoded, text);
   if (last) {
     if (!text->begun) begin(text);
-    if (text->converter != (iconv_t)-1) end_conversion(text);
+    if (text->converter != NULL) end_conversion(text);
     if (text->character_needs > 0) replace(text, replacement);
     if (text->state == REFERENCE) take_reference(text, '\0');
     text->character_needs = 0;
@@ -134,15 +133,16 @@ static void begin(struct xmltext *text) {
     xmltext_encoding_find(text->head, text->head_bytes, name);
   bool known = xmltext_encoding_iconv(name, iconv_name);
   if (known && iconv_name[0] != '\0') {
-    text->converter = iconv_open("UTF-8", iconv_name);
-    known = text->converter != (iconv_t)-1;
+    iconv_t converter = iconv_open("UTF-8", iconv_name);
+    known = (intptr_t)converter != -1;
+    if (known) text->converter = converter;
   }
   if (!known) memcpy(text->unknown, name, sizeof text->unknown);
   take_bytes(text, text->head, text->head_bytes);
 }
 
 static void take_bytes(struct xmltext *text, const char *bytes, size_t n) {
-  if (text->converter != (iconv_t)-1)
+  if (text->converter != NULL)
     convert(text, bytes, n);
   else
     take_utf8(text, bytes, n);
