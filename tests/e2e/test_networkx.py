@@ -1,26 +1,33 @@
 """A real suite of some five thousand tests over four jobs of GitLab, then Buildkite's, then GitHub's, against one plain
 run of it."""
 import collections
+import shutil
 
 import pytest
-from shardlib import PYTEST, Worker, attempts, codes, junit, outputs, plain_pytest, settling
+from shardlib import PYTEST, ROOT, Worker, attempts, codes, junit, outputs, plain_pytest, settling
 from test_ci_env import CI, JOBS, buildkite, github, gitlab
 
 pytestmark = pytest.mark.slow
-COMMAND = PYTEST + ["--pyargs", "networkx"]
+COMMAND = PYTEST + ["-p", "seeded", "--pyargs", "networkx"]  # seeded.py, found in the working folder
 PHASES = ("setup_us", "call_us", "teardown_us")
+
+
+def with_seeds(folder):
+    shutil.copy(str(ROOT / "tests/e2e/seeded.py"), str(folder))
+    return folder
 
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
-    return plain_pytest(tmp_path_factory.mktemp("plain"), command=COMMAND, timeout=600)
+    return plain_pytest(with_seeds(tmp_path_factory.mktemp("plain")), command=COMMAND, timeout=3600)
 
 
 def run_build(daemon, folder, ci, plain):
     """{id: attempts} of a build that came out as plain pytest did."""
     folder.mkdir()
+    with_seeds(folder)
     jobs = [Worker(daemon, folder, node=str(i), build=None, env=ci(1, i), command=COMMAND) for i in range(JOBS)]
-    codes(jobs, timeout=600)
+    codes(jobs, timeout=3600)
     found = attempts(daemon, ci.key(), env=ci())
     assert len(found) > 5000 and {name for name, rows in found.items() if len(rows) != 1} == set()
     assert {name: settling(rows)[-1]["status"] for name, rows in found.items()} == plain.outcomes, outputs(jobs)

@@ -25,7 +25,7 @@ def corpora(tmp_path_factory):
 def feed(name, paths, mutations=MUTATIONS):
     program = shardlib.BUILD_DIR / "fuzz" / ("fuzz_" + name)
     return subprocess.run([program, "--mutations", str(mutations), *paths], stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, universal_newlines=True, errors="replace", timeout=120,
+                          stderr=subprocess.STDOUT, universal_newlines=True, errors="replace", timeout=1800,
                           env=shardlib.clean_env())
 
 
