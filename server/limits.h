@@ -2,6 +2,8 @@
 #ifndef SERVER_LIMITS_H
 #define SERVER_LIMITS_H
 
+#include <stdint.h>
+
 enum {
   LIMIT_TESTS = 500000,          // of a build
   LIMIT_LEASE = 10000,           // tests of a lease; results of a lease fit one frame
@@ -37,5 +39,19 @@ enum {
   LIMIT_CAP_LONGER = 3,               // and by this one when such a cap has ended the test before
   LIMIT_BUILD_KEEP_US = 60000000,     // an ended build without workers leaves memory after this
 };
+
+// What no number from outside or from the database is believed beyond, since sums and products of it would not fit.
+#define LIMIT_STORED_MS (UINT64_C(1) << 42)            // a time: the year 2109
+#define LIMIT_STORED_US (UINT64_C(1) << 40)            // a span: 12 days, so that those of all tests can be added up
+#define LIMIT_STORED_SUM_US (UINT64_C(1) << 45)        // a sum of spans: 13 months
+#define LIMIT_TIMEOUT_US (UINT64_C(604800) * 1000000)  // a test's own timeout: a week
+#define LIMIT_SPAN_US (UINT64_C(2592000) * 1000000)    // what a question assumes: 30 days
+// A worker's clock: a start is believed that is at most so much ahead of the server's clock, or before the build.
+// Results that are brought are older.
+#define LIMIT_AHEAD_MS UINT64_C(60000)
+#define LIMIT_BEFORE_MS UINT64_C(3600000)
+#define LIMIT_BROUGHT_MS (UINT64_C(90) * 24 * 3600 * 1000)
+// A test took at most what went by since its lease was granted, and so much: the message was under way.
+#define LIMIT_PHASE_SLACK_US UINT64_C(2000000)
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/limits.h"
 #include "server/plan_impl.h"
 
 static const struct rows_column plan_curve_columns[] = {
@@ -156,7 +157,7 @@ Shardd__ErrorCode plan_forecast(struct conn *conn, const Shardd__Query *query, s
       upload_count(plan->upload) ? plan_from_list(plan, query, error) : plan_from_history(plan, query, error);
   if (code != SHARDD__ERROR_CODE__ERROR_UNSET) return code;
   plan->outlook.made = true;
-  plan->outlook.target_us = query->target_us;
+  plan->outlook.target_us = query->target_us < LIMIT_SPAN_US ? query->target_us : LIMIT_SPAN_US;
   const struct forecast_curve *curve = &plan->outlook.curve;
   rows_init(rows, plan_curve_columns, COUNT_OF(plan_curve_columns));
   for (uint32_t n = 1; n <= FORECAST_WORKERS_MAX; n++) {

@@ -408,11 +408,11 @@ void query_answer(struct server *server, struct conn *conn, uint64_t seq, const 
                             .build = base_memdup0(query->build.data, query->build.len),
                             .test = base_memdup0(query->test.data, query->test.len),
                             .branch = base_memdup0(query->branch.data, query->branch.len),
-                            .since_ms = query->since_ms,
+                            .since_ms = query->since_ms < LIMIT_STORED_MS ? query->since_ms : LIMIT_STORED_MS,
                             .message = query,
                             .limit = limit < LIMIT_ROWS_MAX ? limit : LIMIT_ROWS_MAX,
                             .workers = query->workers,
-                            .after = query->after};
+                            .after = query->after < INT64_MAX ? query->after : INT64_MAX};
   query_run(&call, query->kind);
   free(call.project);
   free(call.suite);

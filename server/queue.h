@@ -137,6 +137,8 @@ struct queue_result {
   uint64_t duration_us;
 };
 
+// Since when a worker has a lease; UINT64_MAX: it is not one that was granted since the server's start.
+uint64_t queue_lease_age_us(const struct queue *queue, uint64_t now_us, uint32_t worker, uint64_t lease);
 // What a result counts as: a skip does not undo a failure, of this round or an earlier one, elsewhere. A test that
 // failed where it can run must not turn green where it cannot.
 enum queue_status queue_counts_as(const struct queue *queue, uint32_t test, enum queue_status status);

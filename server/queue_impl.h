@@ -40,6 +40,8 @@ struct queue_lease {
   uint32_t hint;               // where the next result is looked for first
   uint32_t started;            // position in `test` begun last
   uint64_t started_us;         // when
+  uint64_t granted_us;         // when it was, if it was granted here (`timed`) and not adopted or claimed
+  bool timed;
   bool recalled;               // tests were asked back, and nothing was answered yet
   uint64_t recall_after_us;    // not before: its worker had nothing to give
   uint32_t *test;

@@ -251,6 +251,8 @@ bool queue_try_grant(struct queue *queue, uint64_t now_us, uint32_t number, stru
   if (n == 0) return false;
   struct queue_lease *lease = queue_lease_new(queue, queue->next_lease++, number, picked, n, &slot);
   lease->alone = alone;
+  lease->granted_us = now_us;
+  lease->timed = true;
   for (uint32_t i = 0; i < n; i++) {
     queue_hand_out(queue, picked[i], slot);
   }
@@ -343,6 +345,14 @@ void queue_limit_leases(struct queue *queue, uint32_t worker, uint32_t tests) {
 void queue_starts_processes(struct queue *queue, uint32_t worker, uint64_t start_us) {
   assert(worker < queue->worker_count && start_us > 0);
   queue->worker[worker].sched.start_us = start_us;
+}
+
+uint64_t queue_lease_age_us(const struct queue *queue, uint64_t now_us, uint32_t worker, uint64_t id) {
+  for (uint32_t i = 0; i < queue->worker[worker].slot_count; i++) {
+    const struct queue_lease *lease = queue->lease[queue->worker[worker].slot[i]];
+    if (lease->id == id) return lease->timed ? now_us - lease->granted_us : UINT64_MAX;
+  }
+  return UINT64_MAX;
 }
 
 void queue_started(struct queue *queue, uint64_t now_us, uint32_t worker, uint64_t id, uint32_t test) {

@@ -59,6 +59,7 @@ static void on_worker(void *arg, const struct store_worker *record, uint64_t ack
   memcpy(session->token, record->session, sizeof session->token);
   session->acked = session->applied = acked;
   session->left = left;
+  session->brings = record->brings;
   if (left) queue_restore_left(build->queue, worker);
 }
 
@@ -90,7 +91,9 @@ static void on_round(void *arg, uint32_t round, const uint32_t *tests, size_t co
 static void on_result(void *arg, const struct store_result *result) {
   struct recover *recover = arg;
   uint32_t position = recover_position(recover, result->test);
-  if (position == UINT32_MAX) return;
+  bool known = result->worker < recover->build->session_count && result->status >= QUEUE_PASSED &&
+               result->status <= QUEUE_TIMED_OUT;
+  if (position == UINT32_MAX || !known) return;  // of nobody, or nothing: the test runs again
   if (result->flags & STORE_EXTRA) {
     queue_restore_extra(recover->build->queue, position, result->attempt);
     return;

@@ -24,7 +24,7 @@ static struct queue_policy session_policy(const struct server *server, const Sha
   static const Shardd__Policy none = SHARDD__POLICY__INIT;
   if (!asked) asked = &none;
   return (struct queue_policy){
-      .retries = asked->retries,
+      .retries = asked->retries < LIMIT_ATTEMPTS ? asked->retries : (uint32_t)LIMIT_ATTEMPTS,
       .max_failures = asked->max_failures,
       .linger_us = asked->linger_us < LIMIT_LINGER_US ? asked->linger_us : LIMIT_LINGER_US,
       .lease_ttl_us = server->settings.lease_ttl_us,
@@ -34,8 +34,13 @@ static struct queue_policy session_policy(const struct server *server, const Sha
       .whole_units = asked->by_class,
       .in_order = asked->order == SHARDD__ORDER__ORDER_COLLECTION,
       .limits_tests = asked->timeout_per_test_us > 0,
-      .min_workers = asked->min_workers,
+      .min_workers = asked->min_workers < LIMIT_WORKERS ? asked->min_workers : (uint32_t)LIMIT_WORKERS,
       .min_workers_us = asked->min_workers_us < LIMIT_MIN_WORKERS_US ? asked->min_workers_us : LIMIT_MIN_WORKERS_US};
+}
+
+static uint64_t session_timeout_us(const Shardd__Policy *asked) {
+  uint64_t us = asked ? asked->timeout_per_test_us : 0;
+  return us < LIMIT_TIMEOUT_US ? us : LIMIT_TIMEOUT_US;
 }
 
 struct session_key {
@@ -86,7 +91,7 @@ static struct build *session_new_build(struct server *server, const struct sessi
                                .max_failures = policy.max_failures,
                                .on_retry = (uint32_t)policy.on_retry,
                                .linger_us = policy.linger_us,
-                               .timeout_per_test_us = hello->policy ? hello->policy->timeout_per_test_us : 0,
+                               .timeout_per_test_us = session_timeout_us(hello->policy),
                                .by_file = policy.whole_files,
                                .by_class = policy.whole_units,
                                .order = hello->policy ? (uint32_t)hello->policy->order : 0,
@@ -182,6 +187,7 @@ static void session_join_kin(const struct build *build, struct session *session,
 static struct session *session_record(struct server *server, struct build *build, uint32_t worker,
                                       const struct session_key *key, const Shardd__Hello *hello) {
   struct session *session = build_add_session(build, worker, key->node, key->host);
+  session->brings = hello->brings;
   if (getrandom(session->token, sizeof session->token, 0) != (ssize_t)sizeof session->token) {
     base_die(EXIT_INFRA, "getrandom failed");
   }
@@ -204,7 +210,7 @@ static void session_join(struct server *server, struct build *build, struct conn
   struct queue_join join = {.node = key->node,
                             .attempt = key->attempt,
                             .retried = (enum queue_retried)hello->retried,
-                            .node_total = hello->node_total,
+                            .node_total = hello->node_total < LIMIT_WORKERS ? hello->node_total : LIMIT_WORKERS,
                             .brings = hello->brings};
   uint32_t worker = queue_join(build->queue, server->now_us, &join, &reopened, &count, &server->effects);
   if (worker == UINT32_MAX) {

@@ -108,8 +108,8 @@ static void read_times(struct store_db *db, uint64_t suite, struct store_expecte
   struct places places = places_new(expected);
   sqlite3_stmt *stmt = store_sql_start(db, SQL_FORECAST_TIMES, STORE_ARGS(store_int(suite)));
   while (store_sql_row(db, SQL_FORECAST_TIMES)) {
-    uint32_t position = *place_of(&places, (uint32_t)store_sql_int(stmt, 0));
-    if (position != 0) expected->expected_us[position - 1] = store_sql_int(stmt, 1);
+    uint32_t position = *place_of(&places, store_sql_u32(stmt, 0));
+    if (position != 0) expected->expected_us[position - 1] = store_sql_us(stmt, 1);
   }
   free(places.slot);
 }
@@ -123,7 +123,7 @@ static void read_untaught(struct store_db *db, uint64_t build, struct store_expe
     sqlite3_stmt *stmt =
         store_sql_start(db, SQL_FORECAST_RESULT, STORE_ARGS(store_int(build), store_int(expected->test[i])));
     if (!store_sql_row(db, SQL_FORECAST_RESULT)) continue;
-    uint64_t us = store_sql_int(stmt, 0);
+    uint64_t us = store_sql_us(stmt, 0);
     expected->expected_us[i] = us ? us : 1;
     sqlite3_reset(stmt);
   }
@@ -135,7 +135,7 @@ static void read_boot(struct store_db *db, uint64_t suite, struct store_expected
   sqlite3_stmt *stmt = store_sql_start(db, SQL_FORECAST_BOOT, STORE_ARGS(store_int(suite), store_int(BOOT_BUILDS)));
   while (store_sql_row(db, SQL_FORECAST_BOOT)) {
     assert(n < BOOT_BUILDS);
-    seen_us[n++] = store_sql_int(stmt, 0) * 1000;
+    seen_us[n++] = store_sql_bound(stmt, 0, LIMIT_STORED_US / 1000) * 1000;
   }
   expected->boot_us = estimate_median(seen_us, n);
   expected->boot_builds = n;

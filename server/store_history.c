@@ -109,8 +109,9 @@ static void ask_slow(struct store_asking *ask) {
   if (which == SQL_COUNT) return;
   sqlite3_stmt *stmt = ask->db->stmt[which];
   while (!store_query_full(ask) && store_sql_row(ask->db, which)) {
-    uint64_t expected_us = store_sql_int(stmt, 2);
+    uint64_t expected_us = store_sql_us(stmt, 2);
     store_query_cells(ask->rows, stmt, 0, 9);
+    if (expected_us > total_us) expected_us = total_us;  // of numbers that were cut off
     rows_int(ask->rows, total_us ? (int64_t)((double)expected_us / (double)total_us * PPM) : 0);
     rows_int(ask->rows, expected_us ? (int64_t)(total_us / expected_us) : 0);
   }
@@ -120,7 +121,7 @@ static void ask_slow(struct store_asking *ask) {
 static uint64_t number_of(struct store_asking *ask, enum store_sql one, enum store_sql all) {
   enum store_sql which = store_query_suites(ask, one, all, store_int(0));
   if (which == SQL_COUNT) return 0;
-  uint64_t number = store_sql_row(ask->db, which) ? store_sql_int(ask->db->stmt[which], 0) : 0;
+  uint64_t number = store_sql_row(ask->db, which) ? store_sql_sum_us(ask->db->stmt[which], 0) : 0;
   sqlite3_reset(ask->db->stmt[which]);
   return number;
 }
@@ -131,14 +132,14 @@ static void ask_flaky(struct store_asking *ask) {
   if (which == SQL_COUNT) return;
   sqlite3_stmt *stmt = ask->db->stmt[which];
   while (!store_query_full(ask) && store_sql_row(ask->db, which)) {
-    struct flaky_rate rate = flaky_rate(sqlite3_column_double(stmt, 3), sqlite3_column_double(stmt, 4));
+    struct flaky_rate rate = flaky_rate(store_sql_real(stmt, 3), store_sql_real(stmt, 4));
     store_query_cells(ask->rows, stmt, 0, 2);
-    rows_string(ask->rows, flaky_state_name((enum flaky_state)store_sql_int(stmt, 2)));
+    rows_string(ask->rows, flaky_state_name((enum flaky_state)store_sql_u32(stmt, 2)));
     rows_int(ask->rows, (int64_t)(rate.theta * PPM));
     rows_int(ask->rows, (int64_t)(rate.lo * PPM));
     rows_int(ask->rows, (int64_t)(rate.hi * PPM));
     store_query_cells(ask->rows, stmt, 5, 4);
-    rows_string(ask->rows, flaky_kind_name((enum flaky_kind)store_sql_int(stmt, 9)));
+    rows_string(ask->rows, flaky_kind_name((enum flaky_kind)store_sql_u32(stmt, 9)));
     store_query_cells(ask->rows, stmt, 10, 4);
   }
 }
@@ -193,15 +194,15 @@ static void ask_state(struct store_asking *ask) {
   for (size_t i = 0; i < places; i++) {
     sqlite3_stmt *stmt = store_sql_start(ask->db, SQL_QUERY_STATE, STORE_ARGS(store_int(place[i].test)));
     if (!store_sql_row(ask->db, SQL_QUERY_STATE)) continue;
-    struct flaky_rate rate = flaky_rate(sqlite3_column_double(stmt, 5), sqlite3_column_double(stmt, 6));
+    struct flaky_rate rate = flaky_rate(store_sql_real(stmt, 5), store_sql_real(stmt, 6));
     store_query_cells(ask->rows, stmt, 0, 3);
-    rows_string(ask->rows, flaky_state_name((enum flaky_state)store_sql_int(stmt, 3)));
+    rows_string(ask->rows, flaky_state_name((enum flaky_state)store_sql_u32(stmt, 3)));
     store_query_cells(ask->rows, stmt, 4, 1);
     rows_int(ask->rows, (int64_t)(rate.theta * PPM));
     rows_int(ask->rows, (int64_t)(rate.lo * PPM));
     rows_int(ask->rows, (int64_t)(rate.hi * PPM));
     store_query_cells(ask->rows, stmt, 7, 3);
-    rows_string(ask->rows, flaky_kind_name((enum flaky_kind)store_sql_int(stmt, 10)));
+    rows_string(ask->rows, flaky_kind_name((enum flaky_kind)store_sql_u32(stmt, 10)));
     store_query_cells(ask->rows, stmt, 11, 4);
     sqlite3_reset(stmt);
   }

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "server/flaky.h"
+#include "server/limits.h"
 #include "server/store.h"
 #include "server/store_sql.h"
 
@@ -107,6 +108,26 @@ uint64_t store_sql_number(struct store_db *db, enum store_sql which, const struc
 const char *store_sql_text(sqlite3_stmt *stmt, int column);  // never NULL; lives until the next row
 static inline uint64_t store_sql_int(sqlite3_stmt *stmt, int column) {
   return (uint64_t)sqlite3_column_int64(stmt, column);
+}
+// From 0 to `most`, whatever stands there: an older daemon, or somebody's SQL, may have written it.
+uint64_t store_sql_bound(sqlite3_stmt *stmt, int column, uint64_t most);
+static inline uint64_t store_sql_ms(sqlite3_stmt *stmt, int column) {
+  return store_sql_bound(stmt, column, LIMIT_STORED_MS);
+}
+static inline uint64_t store_sql_us(sqlite3_stmt *stmt, int column) {
+  return store_sql_bound(stmt, column, LIMIT_STORED_US);
+}
+static inline uint64_t store_sql_sum_us(sqlite3_stmt *stmt, int column) {
+  return store_sql_bound(stmt, column, LIMIT_STORED_SUM_US);
+}
+static inline uint32_t store_sql_u32(sqlite3_stmt *stmt, int column) {
+  return (uint32_t)store_sql_bound(stmt, column, UINT32_MAX);
+}
+// From 0 to LIMIT_STORED_SUM_US; what is not a number is 0.
+double store_sql_real(sqlite3_stmt *stmt, int column);
+// A worker's number; one that no build can have is that of the last one it can.
+static inline uint32_t store_sql_worker(sqlite3_stmt *stmt, int column) {
+  return (uint32_t)store_sql_bound(stmt, column, LIMIT_WORKERS - 1);
 }
 
 // ---- store_stmt.c: the text of each statement.
@@ -372,7 +393,10 @@ struct store_place {
   uint64_t suite, test;
 };
 size_t store_query_places(struct store_asking *ask, struct store_place *place);
-bool store_query_full(struct store_asking *ask);                                     // of a page; sets rows->next
+bool store_query_full(struct store_asking *ask);                // of a page; sets rows->next
+int64_t store_query_took_us(uint64_t from_ms, uint64_t to_ms);  // of a build; 0 when it makes no sense
+// Appends a time, a span or a share, bounded; false: the column is of another type, or holds no number.
+bool store_query_bounded(struct rows *rows, sqlite3_stmt *stmt, int column);
 void store_query_cells(struct rows *rows, sqlite3_stmt *stmt, int from, int count);  // columns as they are
 const char *store_query_state(uint64_t state);
 // False, and the answer's error: the query names a branch, and its build is of another.

@@ -81,7 +81,7 @@ void store_judge_others(struct store_db *db, struct store_learn *learn) {
                                                   store_int(learn->build), store_int(STORE_LEARN_BUILDS)));
   while (store_sql_row(db, SQL_LEARN_BUILDS))
     learn->other[learn->other_count++] =
-        (struct store_learn_other){.build = store_sql_int(stmt, 0), .cost_us = store_sql_int(stmt, 1)};
+        (struct store_learn_other){.build = store_sql_int(stmt, 0), .cost_us = store_sql_sum_us(stmt, 1)};
 }
 
 bool store_judge_gather(struct store *store) {
@@ -137,8 +137,8 @@ static void gather(struct store_db *db, struct store_learn *learn, size_t end) {
     sqlite3_stmt *stmt = store_sql_start(
         db, SQL_LEARN_OTHERS, STORE_ARGS(store_int(learn->other[other].build), store_int(first), store_int(last)));
     while (store_sql_row(db, SQL_LEARN_OTHERS)) {
-      struct store_learn_test *found = find_test(learn, learn->next, end, (uint32_t)store_sql_int(stmt, 0));
-      uint32_t status = (uint32_t)store_sql_int(stmt, 1);
+      struct store_learn_test *found = find_test(learn, learn->next, end, store_sql_u32(stmt, 0));
+      uint32_t status = store_sql_u32(stmt, 1);
       if (found != test) {
         take_other(learn, other, test, saw);
         test = found;
@@ -267,29 +267,28 @@ static void read_memory(struct judging *judging) {
   struct flaky_memory *m = &judging->memory;
   sqlite3_stmt *stmt = store_sql_start(judging->db, SQL_FLAKE_READ, STORE_ARGS(store_int(test_id(judging))));
   if (!store_sql_row(judging->db, SQL_FLAKE_READ)) return;
-  m->f = sqlite3_column_double(stmt, 0);
-  m->r = sqlite3_column_double(stmt, 1);
-  m->at_ms = store_sql_int(stmt, 2);
-  m->since_ms = store_sql_int(stmt, 3);
-  m->cleared_ms = store_sql_int(stmt, 4);
-  m->last_event_ms = store_sql_int(stmt, 5);
+  m->f = store_sql_real(stmt, 0);
+  m->r = store_sql_real(stmt, 1);
+  m->at_ms = store_sql_ms(stmt, 2);
+  m->since_ms = store_sql_ms(stmt, 3);
+  m->cleared_ms = store_sql_ms(stmt, 4);
+  m->last_event_ms = store_sql_ms(stmt, 5);
   m->last_good = store_sql_int(stmt, 6);
   m->first_bad = store_sql_int(stmt, 7);
   m->bad_commit = store_sql_int(stmt, 8);
-  m->bad_worker = (uint32_t)store_sql_int(stmt, 9);
-  m->trials = (uint32_t)store_sql_int(stmt, 10);
-  m->clean = (uint32_t)store_sql_int(stmt, 11);
-  m->streak = (uint32_t)store_sql_int(stmt, 12);
-  m->streak_attempts = (uint32_t)store_sql_int(stmt, 13);
+  m->bad_worker = store_sql_u32(stmt, 9);
+  m->trials = store_sql_u32(stmt, 10);
+  m->clean = store_sql_u32(stmt, 11);
+  m->streak = store_sql_u32(stmt, 12);
+  m->streak_attempts = store_sql_u32(stmt, 13);
   store_judge_read_keys(stmt, 14, &m->streak_workers);
-  m->state = (enum flaky_state)store_sql_int(stmt, 15);
+  m->state = (enum flaky_state)store_sql_bound(stmt, 15, FLAKY_BROKEN);
   m->flagged = store_sql_int(stmt, 16) != 0;
-  judging->kind = (enum flaky_kind)store_sql_int(stmt, 17);
+  judging->kind = (enum flaky_kind)store_sql_bound(stmt, 17, FLAKY_KIND_CLUSTER);
   judging->hits = store_sql_int(stmt, 18);
-  m->bad_ms = store_sql_int(stmt, 19);
+  m->bad_ms = store_sql_ms(stmt, 19);
   store_judge_read_keys(stmt, 20, &m->streak_branches);
   sqlite3_reset(stmt);
-  if (m->f < 0 || m->r < 0 || m->state > FLAKY_BROKEN) store_sql_damaged(judging->db, "a test's memory cannot be read");
 }
 
 static void read_events(struct judging *judging) {
@@ -298,14 +297,14 @@ static void read_events(struct judging *judging) {
   sqlite3_stmt *stmt = store_sql_start(judging->db, SQL_EVENT_READ, args, COUNT_OF(args));
   while (store_sql_row(judging->db, SQL_EVENT_READ))
     judging->event[judging->events++] = (struct flaky_event){
-        .at_ms = store_sql_int(stmt, 0),
+        .at_ms = store_sql_ms(stmt, 0),
         .build = store_sql_int(stmt, 1),
         .commit = store_sql_int(stmt, 2),
         .host = store_sql_int(stmt, 3),
-        .worker = (uint32_t)store_sql_int(stmt, 4),
+        .worker = store_sql_worker(stmt, 4),
         .flags = (unsigned)store_sql_int(stmt, 5),
-        .cluster = (uint32_t)store_sql_int(stmt, 6),
-        .weight = sqlite3_column_double(stmt, 7),
+        .cluster = store_sql_u32(stmt, 6),
+        .weight = store_sql_real(stmt, 7),
     };
 }
 

@@ -68,10 +68,10 @@ static bool pick(struct store *store) {
     *learn = (struct store_learn){
         .build = store_sql_int(stmt, 0),
         .suite = store_sql_int(stmt, 1),
-        .round = (uint32_t)store_sql_int(stmt, 2),
-        .cursor = (uint32_t)store_sql_int(stmt, 3),
+        .round = store_sql_u32(stmt, 2),
+        .cursor = store_sql_u32(stmt, 3),
         .commit = base_strdup(store_sql_text(stmt, 4)),
-        .at_ms = store_sql_int(stmt, 5),
+        .at_ms = store_sql_ms(stmt, 5),
         .trusted = store_sql_int(stmt, 6) != 0,
         .trunk = store_sql_int(stmt, 7) != 0,
         .branch = flaky_name(store_sql_text(stmt, 8)),
@@ -79,10 +79,6 @@ static bool pick(struct store *store) {
   }
   if (!store_thread_commit(store)) store_learn_release(learn);
   return learn->build != 0;
-}
-
-static uint32_t at_most_u32(uint64_t value) {
-  return value < UINT32_MAX ? (uint32_t)value : UINT32_MAX;
 }
 
 // Reads on behind the last row; a step is short, so that no acknowledgement waits long for it.
@@ -103,18 +99,18 @@ static void load(struct store *store) {
   while (store_sql_row(db, SQL_LEARN_ROWS)) {
     assert(learn->count < learn->room);
     learn->row[learn->count++] = (struct store_learn_row){
-        .test = (uint32_t)store_sql_int(stmt, 0),
-        .attempt = (uint32_t)store_sql_int(stmt, 1),
-        .worker = (uint32_t)store_sql_int(stmt, 2),
+        .test = store_sql_u32(stmt, 0),
+        .attempt = store_sql_u32(stmt, 1),
+        .worker = store_sql_worker(stmt, 2),
         .status = (uint8_t)store_sql_int(stmt, 3),
         .flags = (uint8_t)store_sql_int(stmt, 4),
-        .round = (uint32_t)store_sql_int(stmt, 5),
-        .start_ms = store_sql_int(stmt, 6),
-        .setup_us = (uint32_t)store_sql_int(stmt, 7),
-        .call_us = (uint32_t)store_sql_int(stmt, 8),
-        .teardown_us = (uint32_t)store_sql_int(stmt, 9),
-        .file = (uint32_t)store_sql_int(stmt, 10),
-        .expected_us = at_most_u32(store_sql_int(stmt, 11)),
+        .round = store_sql_u32(stmt, 5),
+        .start_ms = store_sql_ms(stmt, 6),
+        .setup_us = store_sql_u32(stmt, 7),
+        .call_us = store_sql_u32(stmt, 8),
+        .teardown_us = store_sql_u32(stmt, 9),
+        .file = store_sql_u32(stmt, 10),
+        .expected_us = store_sql_u32(stmt, 11),
     };
   }
   if (!store_thread_commit(store)) {
@@ -226,12 +222,12 @@ static void read_durations(struct store_db *db, uint32_t test, struct durations 
   const void *builds = sqlite3_column_blob(stmt, 0);
   if (builds != NULL && (size_t)sqlite3_column_bytes(stmt, 0) == sizeof more->build)
     memcpy(more->build, builds, sizeof more->build);
-  more->runs7 = sqlite3_column_double(stmt, 1);
-  more->cost7 = sqlite3_column_double(stmt, 2);
-  more->cost_ms = store_sql_int(stmt, 3);
-  more->base_us = store_sql_int(stmt, 4);
-  more->step_us = store_sql_int(stmt, 5);
-  more->step_ms = store_sql_int(stmt, 6);
+  more->runs7 = store_sql_real(stmt, 1);
+  more->cost7 = store_sql_real(stmt, 2);
+  more->cost_ms = store_sql_ms(stmt, 3);
+  more->base_us = store_sql_us(stmt, 4);
+  more->step_us = store_sql_us(stmt, 5);
+  more->step_ms = store_sql_ms(stmt, 6);
   more->step_from = store_sql_int(stmt, 7);
   more->step_to = store_sql_int(stmt, 8);
   store_judge_read_keys(stmt, 9, &more->step_branches);

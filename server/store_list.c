@@ -70,9 +70,13 @@ static void on_history(uint32_t position, sqlite3_stmt *stmt, void *arg) {
     store_sql_damaged(recall->db, "a test's durations cannot be read");
     return;
   }
-  history->n = (uint32_t)store_sql_int(stmt, 1);
+  history->n = store_sql_u32(stmt, 1);
   memcpy(history->ring, sqlite3_column_blob(stmt, 2), sizeof history->ring);
-  history->setup_us = (float)sqlite3_column_double(stmt, 3);
+  history->setup_us = (float)store_sql_us(stmt, 3);
+  for (size_t i = 0; i < ESTIMATE_RING; i++) {  // NaN is not above anything
+    float us = history->ring[i];
+    history->ring[i] = !(us > 0) ? 0 : us > (float)LIMIT_STORED_US ? (float)LIMIT_STORED_US : us;
+  }
 }
 
 void store_list_recall(struct store_db *db, struct store_listed *listed, const uint32_t *files) {
@@ -108,7 +112,7 @@ static uint64_t find_list(struct store_db *db, uint64_t suite, const unsigned ch
   sqlite3_stmt *stmt =
       store_sql_start(db, SQL_LIST_FIND, STORE_ARGS(store_int(suite), store_blob(digest, STORE_DIGEST_BYTES)));
   if (!store_sql_row(db, SQL_LIST_FIND)) return 0;
-  uint64_t id = store_sql_int(stmt, 0), seen_ms = store_sql_int(stmt, 1);
+  uint64_t id = store_sql_int(stmt, 0), seen_ms = store_sql_ms(stmt, 1);
   if (store_sql_int(stmt, 2) != listed->count || store_sql_int(stmt, 3) != listed->file_count ||
       store_unpack(sqlite3_column_blob(stmt, 4), (size_t)sqlite3_column_bytes(stmt, 4), listed->test, listed->count) !=
           0 ||
@@ -136,7 +140,7 @@ static void add_tests(struct store_db *db, uint64_t suite, const struct store_li
     sqlite3_stmt *stmt = store_sql_start(db, SQL_TEST_FIND, STORE_ARGS(store_int(suite), node));
     if (store_sql_row(db, SQL_TEST_FIND)) {
       tests[i] = row_id(db, store_sql_int(stmt, 0));
-      bool same = store_sql_int(stmt, 1) == file && now_ms < store_sql_int(stmt, 2) + STORE_DAY_MS;
+      bool same = store_sql_int(stmt, 1) == file && now_ms < store_sql_ms(stmt, 2) + STORE_DAY_MS;
       sqlite3_reset(stmt);
       if (!same) store_sql_run(db, SQL_TEST_SEEN, STORE_ARGS(store_int(tests[i]), store_int(file), store_int(now_ms)));
     } else {

@@ -50,7 +50,7 @@ static void ask_quarantine(struct store_asking *ask) {
     store_query_cells(ask->rows, stmt, 4, 1);
     store_query_cells(ask->rows, stmt, 3, 1);
     store_query_cells(ask->rows, stmt, 5, 1);
-    rows_string(ask->rows, flaky_state_name((enum flaky_state)store_sql_int(stmt, 9)));
+    rows_string(ask->rows, flaky_state_name((enum flaky_state)store_sql_u32(stmt, 9)));
     store_query_cells(ask->rows, stmt, 6, 1);
     rows_string(ask->rows, store_sql_int(stmt, 8) ? "once" : "");
   }
@@ -61,7 +61,7 @@ static void ask_candidates(struct store_asking *ask) {
   if (which == SQL_COUNT) return;
   sqlite3_stmt *stmt = ask->db->stmt[which];
   while (rows_count(ask->rows) < ask->query->limit && store_sql_row(ask->db, which)) {
-    if (!deserves(store_sql_int(stmt, 2), sqlite3_column_double(stmt, 3), sqlite3_column_double(stmt, 4))) continue;
+    if (!deserves(store_sql_int(stmt, 2), store_sql_real(stmt, 3), store_sql_real(stmt, 4))) continue;
     store_query_cells(ask->rows, stmt, 0, 2);
     rows_string(ask->rows, "candidate");
     for (int i = 0; i < 5; i++)
@@ -149,7 +149,7 @@ void store_mute_list(struct store_db *db, uint64_t suite, struct store_listed *l
   sqlite3_stmt *stmt = store_sql_start(db, SQL_MUTE_OF_LIST, STORE_ARGS(store_int(suite), store_int(now_ms)));
   while (store_sql_row(db, SQL_MUTE_OF_LIST)) {
     if (count == room) tests = base_realloc(tests, room *= 2, sizeof *tests);
-    tests[count++] = (uint32_t)store_sql_int(stmt, 0);
+    tests[count++] = store_sql_u32(stmt, 0);
   }
   if (mark(listed, tests, count) > 0) {
     unsigned char *blob = store_pack(tests, count, &bytes);
@@ -163,10 +163,9 @@ void store_mute_list(struct store_db *db, uint64_t suite, struct store_listed *l
 void store_mute_recall(struct store_db *db, struct store_listed *listed) {
   sqlite3_stmt *stmt = store_sql_start(db, SQL_MUTE_OF_BUILD, STORE_ARGS(store_int(listed->build)));
   if (!store_sql_row(db, SQL_MUTE_OF_BUILD)) return;
-  size_t count = (size_t)store_sql_int(stmt, 0);
-  uint32_t *tests = count <= UINT32_MAX ? base_calloc(count, sizeof *tests) : NULL;
-  if (tests == NULL ||
-      store_unpack(sqlite3_column_blob(stmt, 1), (size_t)sqlite3_column_bytes(stmt, 1), tests, count) != 0)
+  size_t count = store_sql_bound(stmt, 0, LIMIT_TESTS);
+  uint32_t *tests = base_calloc(count + 1, sizeof *tests);
+  if (store_unpack(sqlite3_column_blob(stmt, 1), (size_t)sqlite3_column_bytes(stmt, 1), tests, count) != 0)
     store_sql_damaged(db, "a build's muted tests cannot be read");
   else
     (void)mark(listed, tests, count);
@@ -197,7 +196,7 @@ static void enter(struct store *store, const struct store_judged *judged) {
   bool extend = false;
   sqlite3_stmt *stmt = store_sql_start(db, SQL_MUTE_READ, STORE_ARGS(store_int(judged->test)));
   if (store_sql_row(db, SQL_MUTE_READ)) {
-    there_ms = store_sql_int(stmt, 0);
+    there_ms = store_sql_ms(stmt, 0);
     extend = store_sql_int(stmt, 1) != 0;
     sqlite3_reset(stmt);
   }

@@ -72,7 +72,7 @@ static void ask_builds(struct store_asking *ask) {
     if (sqlite3_column_type(stmt, 6) == SQLITE_NULL)
       rows_none(ask->rows);
     else
-      rows_int(ask->rows, (sqlite3_column_int64(stmt, 6) - sqlite3_column_int64(stmt, 5)) * 1000);
+      rows_int(ask->rows, store_query_took_us(store_sql_ms(stmt, 5), store_sql_ms(stmt, 6)));
     store_query_cells(ask->rows, stmt, 7, 5);
   }
 }
@@ -187,9 +187,28 @@ bool store_query_full(struct store_asking *ask) {
   return true;
 }
 
+int64_t store_query_took_us(uint64_t from_ms, uint64_t to_ms) {
+  return to_ms > from_ms ? (int64_t)(to_ms - from_ms) * 1000 : 0;
+}
+
+// A number in a column of times or durations is one, whatever stands in the database.
+bool store_query_bounded(struct rows *rows, sqlite3_stmt *stmt, int column) {
+  unsigned type = rows->columns[rows->cell_count % rows->column_count].type;
+  int stored = sqlite3_column_type(stmt, column);
+  if (stored != SQLITE_INTEGER && stored != SQLITE_FLOAT) return false;
+  if (type == ROWS_TIME_MS)
+    rows_int(rows, (int64_t)store_sql_ms(stmt, column));
+  else if (type == ROWS_DURATION_US || type == ROWS_RATIO_PPM || type == ROWS_MILLI)
+    rows_int(rows, (int64_t)store_sql_sum_us(stmt, column));
+  else
+    return false;
+  return true;
+}
+
 // Columns as they are: numbers in decimal, NULL as nothing.
 void store_query_cells(struct rows *rows, sqlite3_stmt *stmt, int from, int count) {
   for (int i = from; i < from + count; i++) {
+    if (store_query_bounded(rows, stmt, i)) continue;
     const void *bytes = sqlite3_column_text(stmt, i);
     if (bytes == NULL)
       rows_none(rows);

@@ -98,7 +98,8 @@ uint64_t store_read_suite(struct store_db *db, const char *project, const char *
 bool store_read_positions(struct store_db *db, uint64_t build, struct store_positions *positions) {
   sqlite3_stmt *stmt = store_sql_start(db, SQL_READ_LIST, STORE_ARGS(store_int(build)));
   if (!store_sql_row(db, SQL_READ_LIST)) return false;
-  uint32_t count = (uint32_t)store_sql_int(stmt, 0), file_count = (uint32_t)store_sql_int(stmt, 1);
+  uint32_t count = (uint32_t)store_sql_bound(stmt, 0, LIMIT_TESTS);
+  uint32_t file_count = (uint32_t)store_sql_bound(stmt, 1, LIMIT_TESTS);
   struct store_positions p = {
       .count = count,
       .file_count = file_count,
@@ -149,21 +150,21 @@ static uint32_t replay_build(struct store_db *db, uint64_t build, const struct s
       .ext = store_sql_text(stmt, 2),
       .commit = store_sql_text(stmt, 3),
       .branch = store_sql_text(stmt, 4),
-      .started_ms = store_sql_int(stmt, 5),
-      .retries = (uint32_t)store_sql_int(stmt, 6),
-      .max_failures = (uint32_t)store_sql_int(stmt, 7),
-      .on_retry = (uint32_t)store_sql_int(stmt, 8),
-      .linger_us = store_sql_int(stmt, 9),
-      .timeout_per_test_us = store_sql_int(stmt, 10),
+      .started_ms = store_sql_ms(stmt, 5),
+      .retries = store_sql_u32(stmt, 6),
+      .max_failures = store_sql_u32(stmt, 7),
+      .on_retry = (uint32_t)store_sql_bound(stmt, 8, 2),
+      .linger_us = store_sql_us(stmt, 9),
+      .timeout_per_test_us = store_sql_us(stmt, 10),
       .by_file = store_sql_int(stmt, 11) != 0,
-      .order = (uint32_t)store_sql_int(stmt, 14),
+      .order = store_sql_u32(stmt, 14),
       .by_class = store_sql_int(stmt, 15) != 0,
       .tokens = store_sql_text(stmt, 16),
-      .min_workers = (uint32_t)store_sql_int(stmt, 17),
-      .min_workers_us = store_sql_int(stmt, 18),
+      .min_workers = store_sql_u32(stmt, 17),
+      .min_workers_us = store_sql_us(stmt, 18),
   };
-  uint32_t round = (uint32_t)store_sql_int(stmt, 13);
-  replay->on_build(replay->arg, &b, (uint32_t)store_sql_int(stmt, 12), round);
+  uint32_t round = store_sql_u32(stmt, 13);
+  replay->on_build(replay->arg, &b, (uint32_t)store_sql_bound(stmt, 12, STORE_ABORTED), round);
   sqlite3_reset(stmt);
   return round;
 }
@@ -173,11 +174,11 @@ static void replay_workers(struct store_db *db, uint64_t build, const struct sto
   while (store_sql_row(db, SQL_READ_WORKERS)) {
     struct store_worker w = {
         .build = build,
-        .worker = (uint32_t)store_sql_int(stmt, 0),
+        .worker = store_sql_worker(stmt, 0),
         .node = store_sql_text(stmt, 1),
         .attempt = store_sql_text(stmt, 2),
         .host = store_sql_text(stmt, 3),
-        .joined_ms = store_sql_int(stmt, 5),
+        .joined_ms = store_sql_ms(stmt, 5),
         .brings = store_sql_int(stmt, 9) != 0,
     };
     if (sqlite3_column_bytes(stmt, 4) != sizeof w.session) {
@@ -257,7 +258,7 @@ static char **names(struct store_db *db, enum store_sql which, const uint32_t *i
 static void replay_round(struct store_db *db, uint64_t build, uint32_t round, const struct store_replay *replay) {
   sqlite3_stmt *stmt = store_sql_start(db, SQL_READ_ROUND, STORE_ARGS(store_int(build), store_int(round)));
   if (!store_sql_row(db, SQL_READ_ROUND)) return;  // dropped by retention before the build was run again
-  uint32_t count = (uint32_t)store_sql_int(stmt, 0), *tests = base_calloc(count, sizeof *tests);
+  uint32_t count = (uint32_t)store_sql_bound(stmt, 0, LIMIT_TESTS), *tests = base_calloc(count, sizeof *tests);
   unpack_column(db, stmt, 1, tests, count);
   sqlite3_reset(stmt);
   if (db->rc == SQLITE_OK) replay->on_round(replay->arg, round, tests, count);
@@ -269,16 +270,16 @@ static void replay_results(struct store_db *db, uint64_t build, uint32_t round, 
   while (store_sql_row(db, SQL_READ_RESULTS)) {
     struct store_result r = {
         .build = build,
-        .test = (uint32_t)store_sql_int(stmt, 0),
-        .attempt = (uint32_t)store_sql_int(stmt, 1),
-        .worker = (uint32_t)store_sql_int(stmt, 2),
-        .status = (uint32_t)store_sql_int(stmt, 3),
-        .flags = (uint32_t)store_sql_int(stmt, 4),
+        .test = store_sql_u32(stmt, 0),
+        .attempt = store_sql_u32(stmt, 1),
+        .worker = store_sql_worker(stmt, 2),
+        .status = store_sql_u32(stmt, 3),
+        .flags = store_sql_u32(stmt, 4),
         .round = round,
-        .start_ms = store_sql_int(stmt, 5),
-        .setup_us = (uint32_t)store_sql_int(stmt, 6),
-        .call_us = (uint32_t)store_sql_int(stmt, 7),
-        .teardown_us = (uint32_t)store_sql_int(stmt, 8),
+        .start_ms = store_sql_ms(stmt, 5),
+        .setup_us = store_sql_u32(stmt, 6),
+        .call_us = store_sql_u32(stmt, 7),
+        .teardown_us = store_sql_u32(stmt, 8),
     };
     replay->on_result(replay->arg, &r);
   }

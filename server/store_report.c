@@ -136,6 +136,7 @@ static void report_attempt(struct rows *rows, sqlite3_stmt *stmt) {
 }
 
 static void column(struct rows *rows, sqlite3_stmt *stmt, int i, size_t room) {
+  if (store_query_bounded(rows, stmt, i)) return;
   const void *bytes = sqlite3_column_text(stmt, i);
   size_t n = bytes ? (size_t)sqlite3_column_bytes(stmt, i) : 0;
   rows_text(rows, bytes ? bytes : "", n < room ? n : room);

@@ -75,7 +75,7 @@ void store_sizes(struct store *store, struct store_sizes *sizes) {
   store_sql_begin(db, false);
   sqlite3_stmt *stmt = store_sql_start(db, SQL_SIZES, NULL, 0);
   if (store_sql_row(db, SQL_SIZES)) {
-    sizes->results_since_ms = store_sql_int(stmt, 0);
+    sizes->results_since_ms = store_sql_ms(stmt, 0);
     sizes->builds_with_results = store_sql_int(stmt, 1);
     sizes->builds = store_sql_int(stmt, 2);
     sizes->reusable_bytes = store_sql_int(stmt, 3);

@@ -54,7 +54,7 @@ static void read_workers(struct store_db *db, struct store_learn *learn, uint64_
     uint64_t idx = store_sql_int(stmt, 0);
     if (idx >= learn->worker_count) continue;
     learn->worker[idx].host = flaky_name(store_sql_text(stmt, 1));
-    stored_ppm[idx] = store_sql_int(stmt, 2);
+    stored_ppm[idx] = store_sql_us(stmt, 2);
     learn->worker[idx].key = flaky_worker(store_sql_text(stmt, 1), store_sql_text(stmt, 3), (uint32_t)idx);
   }
 }
@@ -107,7 +107,7 @@ static struct flaky_first find_sick(struct store_db *db, struct store_learn *lea
   sqlite3_stmt *stmt =
       store_sql_start(db, SQL_JUDGE_LAST, STORE_ARGS(store_int(learn->suite), store_int(learn->build)));
   if (store_sql_row(db, SQL_JUDGE_LAST)) {
-    last = (struct flaky_first){(uint32_t)store_sql_int(stmt, 0), (uint32_t)store_sql_int(stmt, 1)};
+    last = (struct flaky_first){store_sql_u32(stmt, 0), store_sql_u32(stmt, 1)};
     sqlite3_reset(stmt);
   }
   learn->sick = flaky_build_sick(&sound, &last);

@@ -108,6 +108,18 @@ uint64_t store_sql_number(struct store_db *db, enum store_sql which, const struc
   return value;
 }
 
+uint64_t store_sql_bound(sqlite3_stmt *stmt, int column, uint64_t most) {
+  int64_t value = sqlite3_column_int64(stmt, column);
+  if (value < 0) return 0;
+  return (uint64_t)value < most ? (uint64_t)value : most;
+}
+
+double store_sql_real(sqlite3_stmt *stmt, int column) {
+  double value = sqlite3_column_double(stmt, column), most = (double)LIMIT_STORED_SUM_US;
+  if (!(value > 0)) return 0;
+  return value < most ? value : most;
+}
+
 const char *store_sql_text(sqlite3_stmt *stmt, int column) {
   const char *text = (const char *)sqlite3_column_text(stmt, column);
   return text ? text : "";

@@ -37,7 +37,7 @@
   SLOW("SELECT s.test, s.est_us FROM (SELECT DISTINCT test FROM result WHERE build IN " NEWEST( \
       suite) ") r CROSS JOIN dur_stat s ON s.test=r.test WHERE s.cost_ms>=?4")
 
-#define SLOW_TESTS(suite) "SELECT sum(tests) FROM build WHERE id IN " NEWEST(suite)
+#define SLOW_TESTS(suite) "SELECT CAST(total(tests) AS INTEGER) FROM build WHERE id IN " NEWEST(suite)
 
 // ?6: a week before now. Commits are counted for those alone that are shown.
 #define FLAKY(suite)                                                                                              \
@@ -75,7 +75,7 @@
   " AND d.step_ms>=?4 AND (?5='' OR z.branch=?5 OR instr(d.step_branches, ?6))"          \
   " ORDER BY cost DESC, d.test LIMIT ?2 OFFSET ?3"
 
-#define TOTAL(suite) "SELECT sum(est_us) FROM dur_stat INDEXED BY dur_stat_slow WHERE suite" suite
+#define TOTAL(suite) "SELECT CAST(total(est_us) AS INTEGER) FROM dur_stat INDEXED BY dur_stat_slow WHERE suite" suite
 
 #define LOG(which)                                                                                       \
   "SELECT l.at_ms, t.node, l.old, l.new, l.who, l.why FROM state_log l CROSS JOIN test t ON t.id=l.test" \
@@ -132,7 +132,8 @@ static const char *const texts[] = {
         "INSERT INTO worker(build, idx, node, attempt, host, session, joined_ms, brings)"
         " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     [SQL_WORKER_COUNTS] =
-        "UPDATE worker SET acked=max(acked, ?3), tests=tests+?4, failed=failed+?5, busy_us=busy_us+?6"
+        "UPDATE worker SET acked=max(acked, ?3), tests=min(tests+?4, 1<<45), failed=min(failed+?5, 1<<45),"
+        " busy_us=min(busy_us+?6, 1<<45)"
         " WHERE build=?1 AND idx=?2",
     [SQL_WORKER_LEFT] = "UPDATE worker SET left_ms=?3, late=coalesce(?4, late) WHERE build=?1 AND idx=?2",
     [SQL_RESULT_ADD] = "INSERT INTO result VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING",
@@ -156,7 +157,7 @@ static const char *const texts[] = {
         " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) RETURNING id",
     [SQL_LIST_SEEN] = "UPDATE list SET seen_ms=?2 WHERE id=?1",
     [SQL_HISTORY] = "SELECT test, n, ring, setup_us FROM dur_stat WHERE test BETWEEN ?1 AND ?2 ORDER BY test",
-    [SQL_FILE_SETUP] = "SELECT setup_us FROM file_stat WHERE id=?1",
+    [SQL_FILE_SETUP] = "SELECT max(0, min(setup_us, 1<<40)) FROM file_stat WHERE id=?1",
 
     [SQL_LEARN_NEXT] =
         "SELECT id, suite, learned_round+1, learned, commit_sha, coalesce(ended_ms, started_ms), trusted, trunk,"

@@ -127,13 +127,13 @@ static void read_load(struct store_db *db, uint64_t build, struct load *load) {
       load->joined_ms = base_realloc(load->joined_ms, room, sizeof *load->joined_ms);
       load->left_ms = base_realloc(load->left_ms, room, sizeof *load->left_ms);
     }
-    load->joined_ms[load->count] = store_sql_int(stmt, 3);
-    load->left_ms[load->count++] = store_sql_int(stmt, 4);
-    load->busy_us += store_sql_int(stmt, 7);
+    load->joined_ms[load->count] = store_sql_ms(stmt, 3);
+    load->left_ms[load->count++] = store_sql_ms(stmt, 4);
+    load->busy_us += store_sql_sum_us(stmt, 7);
   }
   stmt = store_sql_start(db, SQL_QUERY_TIMES, STORE_ARGS(store_int(build)));
   while (store_sql_row(db, SQL_QUERY_TIMES)) {
-    uint64_t us = store_sql_int(stmt, 2);
+    uint64_t us = store_sql_us(stmt, 2);
     if (!(store_sql_int(stmt, 4) & STORE_LOST) && us > load->longest_us) load->longest_us = us;
   }
 }
@@ -152,7 +152,8 @@ static uint64_t lower_bound_us(const struct load *load, uint64_t from_ms) {
   uint64_t longest_us = at_us[0] + load->longest_us;
   level_us = at_us[0];
   for (size_t n = 1; n <= load->count; n++) {
-    uint64_t room_us = n < load->count ? (at_us[n] - level_us) * n : UINT64_MAX;
+    bool fits = n < load->count && at_us[n] - level_us <= UINT64_MAX / n;
+    uint64_t room_us = fits ? (at_us[n] - level_us) * n : UINT64_MAX;
     uint64_t poured_us = left_us < room_us ? left_us : room_us;
     level_us += poured_us / n;
     left_us -= poured_us;
@@ -164,13 +165,12 @@ static uint64_t lower_bound_us(const struct load *load, uint64_t from_ms) {
 
 // Of the time that workers were there, the part in which they ran nothing.
 static int64_t idle_ppm(const struct load *load, struct span span) {
-  uint64_t there_us = 0;
+  double there_us = 0, busy_us = (double)load->busy_us;
   for (size_t i = 0; i < load->count; i++) {
     uint64_t left_ms = load->left_ms[i] && load->left_ms[i] < span.to_ms ? load->left_ms[i] : span.to_ms;
-    there_us += left_ms > load->joined_ms[i] ? (left_ms - load->joined_ms[i]) * 1000 : 0;
+    there_us += left_ms > load->joined_ms[i] ? (double)(left_ms - load->joined_ms[i]) * 1000 : 0;
   }
-  if (there_us <= load->busy_us) return 0;
-  return (int64_t)((double)(there_us - load->busy_us) / (double)there_us * PPM);
+  return there_us > busy_us ? (int64_t)((there_us - busy_us) / there_us * PPM) : 0;
 }
 
 static struct span read_span(struct store_db *db, uint64_t build) {
@@ -178,8 +178,8 @@ static struct span read_span(struct store_db *db, uint64_t build) {
   sqlite3_stmt *stmt = store_sql_start(db, SQL_QUERY_BUILD, STORE_ARGS(store_int(build)));
   if (!store_sql_row(db, SQL_QUERY_BUILD)) return span;
   bool ended = sqlite3_column_type(stmt, 6) != SQLITE_NULL;
-  span.from_ms = store_sql_int(stmt, 5);
-  span.to_ms = ended ? store_sql_int(stmt, 6) : base_wall_us() / 1000;
+  span.from_ms = store_sql_ms(stmt, 5);
+  span.to_ms = ended ? store_sql_ms(stmt, 6) : base_wall_us() / 1000;
   if (span.to_ms < span.from_ms) span.to_ms = span.from_ms;
   sqlite3_reset(stmt);
   return span;
@@ -207,6 +207,11 @@ static void ask_timeline(struct store_asking *ask) {
   free(failed);
 }
 
+// STORE_BAR for all that is behind the span.
+static int part_of(double at_us, double part_us) {
+  return at_us < STORE_BAR * part_us ? (int)(at_us / part_us) : STORE_BAR;
+}
+
 // Per worker and part of the span, the µs it was busy; *failed: an attempt that failed ended there.
 static uint64_t *busy_parts(struct store_db *db, uint64_t build, struct span span, uint32_t workers, bool **failed) {
   uint64_t *busy = base_calloc((size_t)workers * STORE_BAR + 1, sizeof *busy);
@@ -214,16 +219,16 @@ static uint64_t *busy_parts(struct store_db *db, uint64_t build, struct span spa
   *failed = base_calloc((size_t)workers * STORE_BAR + 1, sizeof **failed);
   sqlite3_stmt *stmt = store_sql_start(db, SQL_QUERY_TIMES, STORE_ARGS(store_int(build)));
   while (store_sql_row(db, SQL_QUERY_TIMES)) {
-    uint64_t worker = store_sql_int(stmt, 0), start_ms = store_sql_int(stmt, 1);
+    uint64_t worker = store_sql_int(stmt, 0), start_ms = store_sql_ms(stmt, 1);
     if (worker >= workers || store_sql_int(stmt, 4) & STORE_LOST) continue;
-    double from = ((double)start_ms - (double)span.from_ms) * 1000, to = from + (double)store_sql_int(stmt, 2);
-    int first = from < 0 ? 0 : (int)(from / part_us), last = to < 0 ? -1 : (int)(to / part_us);
+    double from = ((double)start_ms - (double)span.from_ms) * 1000, to = from + (double)store_sql_us(stmt, 2);
+    int first = from < 0 ? 0 : part_of(from, part_us), last = to < 0 ? -1 : part_of(to, part_us);
     if (last >= STORE_BAR) last = STORE_BAR - 1;
     for (int i = first; i <= last; i++) {
       double begin = i * part_us > from ? i * part_us : from, end = (i + 1) * part_us < to ? (i + 1) * part_us : to;
       busy[worker * STORE_BAR + (size_t)i] += end > begin ? (uint64_t)(end - begin) : 0;
     }
-    if (last >= first && store_status_fails((uint32_t)store_sql_int(stmt, 3)))
+    if (last >= first && store_status_fails(store_sql_u32(stmt, 3)))
       (*failed)[worker * STORE_BAR + (size_t)last] = true;
   }
   return busy;
@@ -233,8 +238,9 @@ static void bar_cell(struct rows *rows, const uint64_t *busy, const bool *failed
   char bar[STORE_BAR + 1];
   double part_us = (double)(span.to_ms - span.from_ms + 1) * 1000 / STORE_BAR;
   for (int i = 0; i < STORE_BAR; i++) {
-    int eighths = (int)((double)busy[i] / part_us * EIGHTHS + 0.5);
-    bar[i] = failed[i] ? 'x' : (char)('0' + (eighths > EIGHTHS ? EIGHTHS : eighths == 0 && busy[i] > 0 ? 1 : eighths));
+    double share = (double)busy[i] < part_us ? (double)busy[i] / part_us : 1;
+    int eighths = (int)(share * EIGHTHS + 0.5);
+    bar[i] = failed[i] ? 'x' : (char)('0' + (eighths == 0 && busy[i] > 0 ? 1 : eighths));
   }
   bar[STORE_BAR] = '\0';
   rows_string(rows, bar);

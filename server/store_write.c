@@ -235,13 +235,13 @@ static uint32_t *last_rounds(struct store_db *db, uint64_t build, uint32_t round
   uint32_t *since = base_calloc(count, sizeof *since);
   sqlite3_stmt *stmt = store_sql_start(db, SQL_ROUND_BEFORE, STORE_ARGS(store_int(build), store_int(round)));
   while (store_sql_row(db, SQL_ROUND_BEFORE)) {
-    size_t n = (size_t)store_sql_int(stmt, 1);
+    size_t n = store_sql_bound(stmt, 1, LIMIT_TESTS);
     uint32_t *before = base_calloc(n, sizeof *before);
     if (store_unpack(sqlite3_column_blob(stmt, 2), (size_t)sqlite3_column_bytes(stmt, 2), before, n) != 0)
       store_sql_damaged(db, "a round's list of tests cannot be read");
     for (size_t i = 0; i < n && db->rc == SQLITE_OK; i++) {
       const uint32_t *found = bsearch(&before[i], sorted, count, sizeof *sorted, compare);
-      if (found != NULL) since[found - sorted] = (uint32_t)store_sql_int(stmt, 0);
+      if (found != NULL) since[found - sorted] = store_sql_u32(stmt, 0);
     }
     free(before);
   }
