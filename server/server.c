@@ -17,6 +17,7 @@
 #include "server/deliver.h"
 #include "server/dispatch.h"
 #include "server/listing.h"
+#include "server/patience.h"
 #include "server/query.h"
 #include "server/recover.h"
 
@@ -24,6 +25,8 @@ enum {
   SERVER_TICK_US = 1000000,       // the timer is never armed for later than this
   SERVER_SILENCE_TTLS = 4,        // a worker silent for so many lease times loses its connection
   SERVER_STOP_WAIT_US = 5000000,  // to write what is pending at the end
+  SERVER_PATIENCE_US = 10000000,  // a start that takes long says so as often
+  SERVER_MORE_US = 120000000,     // and asks for so much more
 };
 
 uint64_t server_wall_ms(void) {
@@ -304,7 +307,9 @@ static void server_watchdog(uint64_t every_us, uint64_t *last_us) {
 
 int server_run(struct server *server) {
   uint64_t watchdog_us = 0, watchdog_last = 0;
+  struct patience *patience = patience_begin(SERVER_PATIENCE_US, SERVER_MORE_US);
   int code = server_open(server);
+  patience_end(patience);
   if (code == EXIT_OK) {
     sd_watchdog_enabled(0, &watchdog_us);
     sd_notify(0, "READY=1");

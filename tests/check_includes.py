@@ -28,7 +28,7 @@ RANKS = [
     {"unrun"},
     {"net", "build.h"},
     {"scope"},
-    {"conn", "store", "auth", "settings"},
+    {"conn", "store", "auth", "settings", "patience"},
     {"schema"},
     {"marks"},
     {"simulation"},

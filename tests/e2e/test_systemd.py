@@ -158,6 +158,22 @@ def may_come_in(address, token=""):
         return False
 
 
+def test_a_start_that_checks_the_database_asks_for_time(tmp_path, played):
+    """After a kill the whole file is read before READY: systemd hears that it goes on, before its own limit."""
+    words = ["--listen", "unix:%s/s" % tmp_path]
+    first = played(words=words)
+    first.next("READY")
+    first.close()  # SIGKILL
+    os.unlink(first.notify_path)
+    second = played(words=words)
+    asked = second.next("EXTEND_TIMEOUT_USEC")
+    assert int(asked["EXTEND_TIMEOUT_USEC"]) >= 60000000 and "database" in asked["STATUS"]
+    assert all("READY" not in words for words in second.heard)
+    second.next("READY")
+    assert "event=store_check" in second.log()
+    assert second.stop() == 0
+
+
 def test_sockets_are_taken_over(tmp_path, played):
     passed = [listening_unix(tmp_path / "a.sock"), listening_unix(tmp_path / "b.sock"), listening_tcp("127.0.0.1")]
     port = passed[2].getsockname()[1]
