@@ -25,7 +25,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 FRAME_MAX_BYTES = 1024 * 1024
 DEFAULT_PORT = 4270
-PATIENCE = 20.0  # seconds; a bound for a broken daemon, never a wait for an outcome
+PATIENCE = 120.0  # seconds; a bound for a broken daemon, never a wait for an outcome
 
 
 def _generate():
