@@ -51,7 +51,7 @@ struct runner_events {
   // The list is complete and sealed; the worker takes it over. Never called when the list was not asked for.
   void (*on_listed)(void *arg, struct testlist *list);
   // The test is in the test process's hands: before any of its code runs. A runner that gives a process many tests at
-  // once tells of all of them when it starts.
+  // once tells of all of them when it starts, and again when some of them need another process before their result.
   void (*on_started)(void *arg, uint32_t tag);
   void (*on_result)(void *arg, const struct runner_result *result);
   // Wants more tests: every given test but possibly the last's teardown is done. Answered by give, idle or finish.
@@ -74,6 +74,7 @@ struct runner_test {
   uint64_t cap_us;   // longest it may take; 0: no cap
   enum runner_cap cap_from;
   uint64_t est_us;  // expected
+  bool final;       // a failure here is its verdict; false: it may be forgiven (tried again, muted)
 };
 
 // What it points at lives as long as the runner.
