@@ -17,6 +17,8 @@
 
 struct suite {
   unsigned depth;
+  uint64_t declared;  // its attributes errors and failures
+  size_t bad_before;  // reader->bad when it began
   char *name, *file;
 };
 
@@ -35,8 +37,9 @@ struct junit {
   unsigned error_depth;  // of an open error of a suite; 0: none
   char *classname, *name, *file, *message;
   char *id;  // NULL: not told
-  bool has_time, odd_time;
+  bool has_time, odd_time, not_run;
   struct seconds time;
+  size_t bad;  // failing cases and errors of suites so far
   enum junit_status status;
   struct excerpt text;
   char why[JUNIT_WHY_BYTES];
@@ -58,6 +61,7 @@ static void on_close(void *arg, const XML_Char *element);
 static void on_text(void *arg, const XML_Char *bytes, int n);
 static void on_doctype(void *arg, const XML_Char *name, const XML_Char *system, const XML_Char *public, int internal);
 static void open_suite(struct junit *reader, const XML_Char **attributes);
+static void close_suite(struct junit *reader, const struct suite *suite);
 static void open_case(struct junit *reader, const XML_Char **attributes);
 static bool read_time(struct junit *reader, const XML_Char **attributes, struct seconds *out);
 static void open_part(struct junit *reader, const XML_Char *element, const XML_Char **attributes);
@@ -65,6 +69,7 @@ static void open_suite_error(struct junit *reader, const XML_Char **attributes);
 static void close_case(struct junit *reader);
 static void clear_case(struct junit *reader);
 static const char *attribute(const XML_Char **attributes, const char *name);
+static uint64_t count_of(const XML_Char **attributes, const char *name);
 static const char *suite_file(const struct junit *reader);
 static bool attribute_skips(const XML_Char **attributes);
 static void fail(struct junit *reader, const char *what);
@@ -190,8 +195,8 @@ static void on_open(void *arg, const XML_Char *element, const XML_Char **attribu
     fail(reader, "has elements nested deeper than 64");
     return;
   }
-  bool suite = strcmp(element, "testsuite") == 0;
-  if (reader->depth == 1 && !suite && strcmp(element, "testsuites") != 0)
+  bool suite = strcmp(element, "testsuite") == 0 || (reader->depth == 1 && strcmp(element, "testsuites") == 0);
+  if (reader->depth == 1 && !suite)
     fail(reader, "is no JUnit report: its root is neither <testsuites> nor <testsuite>");
   else if (reader->case_depth)
     open_part(reader, element, attributes);
@@ -199,7 +204,7 @@ static void on_open(void *arg, const XML_Char *element, const XML_Char **attribu
     open_suite(reader, attributes);
   else if (strcmp(element, "testcase") == 0)
     open_case(reader, attributes);
-  else if (strcmp(element, "error") == 0 && !reader->error_depth)
+  else if ((strcmp(element, "error") == 0 || strcmp(element, "failure") == 0) && !reader->error_depth)
     open_suite_error(reader, attributes);
 }
 
@@ -211,6 +216,7 @@ static void on_close(void *arg, const XML_Char *element) {
   if (depth == reader->case_depth || depth == reader->error_depth) close_case(reader);
   struct suite *top = reader->suite_count ? &reader->suites[reader->suite_count - 1] : NULL;
   if (!top || top->depth != depth) return;
+  close_suite(reader, top);
   free(top->name);
   free(top->file);
   reader->suite_count--;
@@ -231,9 +237,23 @@ static void open_suite(struct junit *reader, const XML_Char **attributes) {
   struct seconds ignored;  // but for the commas in it
   (void)read_time(reader, attributes, &ignored);
   struct suite suite = {.depth = reader->depth,
+                        .declared = count_of(attributes, "errors") + count_of(attributes, "failures"),
+                        .bad_before = reader->bad,
                         .name = base_strdup(name ? name : ""),
                         .file = base_strdup(file ? file : suite_file(reader))};
   reader->suites[reader->suite_count++] = suite;
+}
+
+// A suite that counts errors or failures and shows none is an error of its own.
+static void close_suite(struct junit *reader, const struct suite *suite) {
+  if (suite->declared == 0 || reader->bad > suite->bad_before) return;
+  clear_case(reader);
+  reader->classname = base_strdup("");
+  reader->file = base_strdup(suite->file);
+  reader->message = base_printf("suite '%.100s' counts %llu errors and failures and shows none", suite->name,
+                                (unsigned long long)suite->declared);
+  reader->status = JUNIT_ERROR;
+  close_case(reader);
 }
 
 static void open_case(struct junit *reader, const XML_Char **attributes) {
@@ -247,6 +267,8 @@ static void open_case(struct junit *reader, const XML_Char **attributes) {
   reader->has_time = read_time(reader, attributes, &reader->time);
   reader->odd_time = time && !reader->has_time && time[0] != '\0';
   if (attribute_skips(attributes)) reader->status = JUNIT_SKIPPED;
+  const char *status = attribute(attributes, "status");
+  reader->not_run = status && strcmp(status, "notrun") == 0 && !attribute(attributes, "result");
 }
 
 static bool read_time(struct junit *reader, const XML_Char **attributes, struct seconds *out) {
@@ -305,9 +327,11 @@ static void close_case(struct junit *reader) {
                                 .time_us = reader->time.us,
                                 .comma_us = reader->time.comma_us,
                                 .status = reader->status,
+                                .not_run = reader->not_run,
                                 .message = reader->message ? reader->message : "",
                                 .text = text,
                                 .text_bytes = text_bytes};
+  reader->bad += reader->status > JUNIT_SKIPPED;
   reader->on_case(reader->arg, &testcase);
   free(text);
   clear_case(reader);
@@ -322,7 +346,7 @@ static void clear_case(struct junit *reader) {
   reader->id = NULL;
   reader->classname = reader->name = reader->file = reader->message = NULL;
   reader->case_depth = reader->text_depth = reader->error_depth = 0;
-  reader->has_time = reader->odd_time = false;
+  reader->has_time = reader->odd_time = reader->not_run = false;
   reader->time = (struct seconds){0};
   reader->status = JUNIT_PASSED;
   excerpt_clear(&reader->text);
@@ -332,6 +356,13 @@ static const char *attribute(const XML_Char **attributes, const char *name) {
   for (; attributes[0]; attributes += 2)
     if (strcmp(attributes[0], name) == 0) return attributes[1];
   return NULL;
+}
+
+// A number in an attribute; 0 when it is none.
+static uint64_t count_of(const XML_Char **attributes, const char *name) {
+  const char *text = attribute(attributes, name);
+  uint64_t count;
+  return text && base_parse_u64(text, 0, JUNIT_MAX_BYTES, &count) == 0 ? count : 0;
 }
 
 static const char *suite_file(const struct junit *reader) {

@@ -15,12 +15,13 @@ enum junit_status { JUNIT_PASSED, JUNIT_SKIPPED, JUNIT_FAILED, JUNIT_ERROR };
 struct junit_case {
   const char *suite;           // name of the innermost suite; "" where it has none
   const char *classname;       // "" where there is none
-  const char *name;            // NULL: not a test but an error of the suite itself
+  const char *name;            // NULL: not a test but an error of the suite, or errors that it counts and does not show
   const char *file;            // of the test, else of the nearest suite that has one; "" where none has
   const char *id;              // the test's id, in reports of shard; "" in all others
   bool has_time, odd_time;     // odd: time="…" is not a time from 0 to a week
   uint64_t time_us, comma_us;  // as struct seconds has them (seconds.h)
   enum junit_status status;
+  bool not_run;         // status="notrun", by a tool that has no attribute "result" (ctest)
   const char *message;  // of the failure, error or skip; "" where there is none
   const char *text;     // what it says, then the captured output; at most EXCERPT_TEXT_MAX_BYTES
   size_t text_bytes;
