@@ -1,6 +1,6 @@
 // Expands the words of a test command for one batch. Called by the command runner only. "{x}" behind a "$" is left
-// alone, because "${file}" in a shell script is the shell's. It must not know what the command is nor how it is
-// started.
+// alone, because "${file}" in a shell script is the shell's, and "{{x}}" is the text "{x}". It must not know what the
+// command is nor how it is started.
 #include "worker/command_argv.h"
 
 #include <assert.h>
@@ -15,6 +15,7 @@ struct text {
 
 static bool ids_are_words(char *const *argv);
 static const char *find(const char *word, const char *name);
+static size_t escaped_at(const char *word);
 static const char *value_at(const char *word, const struct command_words *words, size_t *skip);
 static void append(struct text *to, const char *bytes, size_t n);
 
@@ -25,7 +26,8 @@ int command_argv_check(char *const *argv, char *why, size_t why_size) {
     (void)snprintf(
         why, why_size,
         "{} must be a word of its own, here it is inside '%.200s': ids become arguments, never shell text; in "
-        "a shell script use \"$@\", as in: sh -c 'for t in \"$@\"; do ./run \"$t\" || exit; done' sh {}",
+        "a shell script use \"$@\", as in: sh -c 'for t in \"$@\"; do ./run \"$t\" || exit; done' sh {}. Write {{}} "
+        "where the command is to get the text {}",
         *argv);
     return -1;
   }
@@ -74,8 +76,14 @@ void command_argv_free(char **argv) {
 char *command_argv_word(const char *word, const struct command_words *words) {
   struct text out = {NULL, 0, 0};
   for (const char *at = word; *at;) {
-    size_t skip = 0;
-    const char *value = at > word && at[-1] == '$' ? NULL : value_at(at, words, &skip);
+    bool shells = at > word && at[-1] == '$';
+    size_t skip = 0, escaped = shells ? 0 : escaped_at(at);
+    if (escaped) {
+      append(&out, at + 1, escaped - 2);
+      at += escaped;
+      continue;
+    }
+    const char *value = shells ? NULL : value_at(at, words, &skip);
     append(&out, value ? value : at, value ? strlen(value) : 1);
     at += value ? skip : 1;
   }
@@ -93,9 +101,22 @@ static const char *find(const char *word, const char *name) {
   size_t n = strlen(name);
   for (const char *at = word; (at = strchr(at, '{')); at++) {
     if (at > word && at[-1] == '$') continue;
+    size_t escaped = escaped_at(at);
+    if (escaped) {
+      at += escaped - 1;
+      continue;
+    }
     if (strncmp(at + 1, name, n) == 0 && at[n + 1] == '}') return at;
   }
   return NULL;
+}
+
+// The length of a "{{name}}" that begins here; 0: none does.
+static size_t escaped_at(const char *word) {
+  static const char *const escapes[] = {"{{}}", "{{tmp}}", "{{file}}", "{{node}}", "{{batch}}"};
+  for (size_t i = 0; i < COUNT_OF(escapes); i++)
+    if (strncmp(word, escapes[i], strlen(escapes[i])) == 0) return strlen(escapes[i]);
+  return 0;
 }
 
 // The value of the placeholder that begins here and its length in *skip; NULL: none begins here.

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 
 #include "worker/command_impl.h"
@@ -10,6 +11,8 @@
 static void start_list(struct runner *runner);
 static void on_list_output(void *arg, int which, const char *bytes, size_t n);
 static void on_list_exit(void *arg, int status);
+static const char *list_command(const struct runner *runner);
+static void list_refused(struct runner *runner, int status);
 static void take_list(struct runner *runner, struct testlist *list, const char *why);
 
 void command_collect(struct runner *runner) {
@@ -58,25 +61,48 @@ static void on_list_output(void *arg, int which, const char *bytes, size_t n) {
 
 static void on_list_exit(void *arg, int status) {
   struct runner *runner = arg;
-  char how[64], why[WHY_BYTES] = "";
+  char why[WHY_BYTES] = "";
   proc_free(runner->proc);
   runner->proc = NULL;
   (void)evtimer_del(runner->timer);
   if (runner->aborting) {
     command_end(runner, RUNNER_END_OK, -1, NULL);
   } else if (runner->timed_out) {
-    command_fail(runner, -1, "list command '%s' took longer than %" PRIu64 " s", runner->spec.list_argv[0],
+    command_fail(runner, -1, "list command `%.200s` took longer than %" PRIu64 " s", list_command(runner),
                  runner->spec.start_timeout_us / 1000000);
   } else if (status != 0) {
-    size_t n;
-    char *said = excerpt_text(&runner->output, &n);
-    command_fail(runner, WIFEXITED(status) ? WEXITSTATUS(status) : -1, "list command '%s' failed: %s%s%s",
-                 runner->spec.list_argv[0], proc_describe(status, how, sizeof(how)), n ? ": " : "", said);
-    free(said);
+    list_refused(runner, status);
   } else {
     struct testlist *list = command_list_finish(runner->listing, why, sizeof(why));
     take_list(runner, list, why);
   }
+}
+
+// What the user wrote: the text that a shell was given, or the program.
+static const char *list_command(const struct runner *runner) {
+  char *const *argv = runner->spec.list_argv;
+  bool shell = strcmp(argv[0], "sh") == 0 && argv[1] && strcmp(argv[1], "-c") == 0 && argv[2];
+  return shell ? argv[2] : argv[0];
+}
+
+// A command that ends with an error will do so again: it is wrong. One that a signal ended may have been lacking memory
+// or time.
+static void list_refused(struct runner *runner, int status) {
+  enum { FIRST_SIGNAL = 128 };
+  bool exited = WIFEXITED(status) && WEXITSTATUS(status) <= FIRST_SIGNAL;
+  char how[64];
+  if (WIFEXITED(status))
+    (void)snprintf(how, sizeof(how), "exited with %d", WEXITSTATUS(status));
+  else
+    (void)snprintf(how, sizeof(how), "was killed by SIG%s", sigabbrev_np(WTERMSIG(status)));
+  size_t n;
+  char *said = excerpt_text(&runner->output, &n);
+  while (n > 0 && said[n - 1] == '\n')
+    said[--n] = '\0';
+  char *why = base_printf("list command `%.200s` %s%s%s", list_command(runner), how, n ? ": " : "", said);
+  command_end(runner, exited ? RUNNER_END_USAGE : RUNNER_END_FAILED, WIFEXITED(status) ? WEXITSTATUS(status) : -1, why);
+  free(why);
+  free(said);
 }
 
 // Hands the list to run.c; NULL: it is broken, and why.
@@ -84,7 +110,7 @@ static void take_list(struct runner *runner, struct testlist *list, const char *
   command_list_free(runner->listing);
   runner->listing = NULL;
   if (!list) {
-    command_fail(runner, -1, "%s", why);
+    command_end(runner, RUNNER_END_USAGE, -1, why);
     return;
   }
   if (testlist_count(list) == 0 && !runner->spec.allow_empty) {

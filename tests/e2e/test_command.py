@@ -135,21 +135,35 @@ def test_the_list_is_asked_for_once(daemon, tmp_path):
 
 
 @pytest.mark.parametrize("listing, said", [
-    ("ls of-nothing; exit 4", "exit status 4"),
     ("echo a; echo a", '"a"'),
     ("printf 'a\\000b\\n'", "NUL"),
     ("head -c 5000 /dev/zero | tr '\\0' x", "4096"),
-    ("kill -9 $$", "SIGKILL"),
+    ("ls of-nothing; exit 4", "list command `ls of-nothing; exit 4` exited with 4"),
+    ("false", "list command `false` exited with 1"),
+    ("no-such-program --list", "list command `no-such-program --list` exited with 127"),
+    ("./plain", "list command `./plain` exited with 126"),
 ])
 def test_a_broken_list(daemon, tmp_path, listing, said):
-    workers = run(daemon, make_suite(tmp_path, {}), "--list", listing, command=["true"])
-    assert code_of(workers) == [16], outputs(workers)
+    """It will be as broken the next time: the user's command is named, and the exit code is not that of a retry."""
+    workers = run(daemon, make_suite(tmp_path, {"plain": "no program\n"}), "--list", listing, command=["true"])
+    assert code_of(workers) == [2], outputs(workers)
     assert said in outputs(workers)
+
+
+def test_a_list_that_was_killed(daemon, tmp_path):
+    workers = run(daemon, make_suite(tmp_path, {}), "--list", "kill -9 $$", command=["true"])
+    assert code_of(workers) == [16], outputs(workers)
+    assert "list command `kill -9 $$` was killed by SIGKILL" in outputs(workers)
+
+
+def test_a_list_of_nothing(daemon, tmp_path):
+    workers = run(daemon, make_suite(tmp_path, {}), "--list", "true", command=["true"])
+    assert code_of(workers) == [5], outputs(workers)
 
 
 def test_a_list_file_that_is_not_there(daemon, tmp_path):
     workers = run(daemon, make_suite(tmp_path, {}), "--list-file", "none.txt", command=["true"])
-    assert code_of(workers) == [16]
+    assert code_of(workers) == [2]
     assert "none.txt" in outputs(workers) and "No such file" in outputs(workers)
 
 
@@ -162,6 +176,7 @@ def test_a_list_that_takes_too_long(daemon, tmp_path):
 @pytest.mark.parametrize("options, command, said", [
     ([], ["true"], "--list"),
     (["--list", "ls"], ["sh", "-c", "run {}"], '"$@"'),
+    (["--list", "ls"], ["sh", "-c", "f() { {} }"], "Write {{}} where the command is to get the text {}"),
     (["--list", "ls", "--results", "guess"], ["true"], "junit:PATH"),
 ])
 def test_what_the_user_got_wrong(daemon, tmp_path, options, command, said):

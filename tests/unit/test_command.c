@@ -79,6 +79,8 @@ static void test_expansion(void **state) {
   check_expanded(ARGV("run", "@{file}", "--out={tmp}/{node}-{batch}.xml"), "run|@/t/ids|--out=/t/n-5.xml");
   check_expanded(ARGV("run", "${file}", "{other}", "{", "{tmp"), "run|${file}|{other}|{|{tmp|a b|c");
   check_expanded(ARGV("{}", "{}"), "a b|c|a b|c");
+  check_expanded(ARGV("f() {{}}; echo {{tmp}} {tmp} {{other}} ${{}}", "{{}}", "{}"),
+                 "f() {}; echo {tmp} /t {{other}} ${{}}|{}|a b|c");
 }
 
 struct match {
@@ -170,6 +172,7 @@ static void refused(const char *const *argv, const char *results, bool listed, c
 static void test_usage(void **state) {
   (void)state;
   refused(ARGV("sh", "-c", "run {}"), "exit", true, "{} must be a word of its own, here it is inside 'run {}'");
+  refused(ARGV("sh", "-c", "run {} {{}}"), "exit", true, "Write {{}} where the command is to get the text {}");
   refused(ARGV("true"), "json", true, "results 'json' are not known");
   refused(ARGV("true"), "junit:", true, "junit:PATH");
   refused(ARGV("true"), "exit", false, "--list");

@@ -443,15 +443,18 @@ static void list_fails(struct fixture *f, const char *const *command, enum runne
 
 static void test_list_failures(void **state) {
   struct fixture *f = *state;
-  list_fails(f, ARGV("sh", "-c", "echo a; echo broken >&2; exit 3"), RUNNER_END_FAILED,
-             "list command 'sh' failed: exit status 3: broken");
+  list_fails(f, ARGV("sh", "-c", "echo a; echo broken >&2; exit 3"), RUNNER_END_USAGE,
+             "list command `echo a; echo broken >&2; exit 3` exited with 3: broken");
   list_fails(f, ARGV("sh", "-c", "kill -KILL $$"), RUNNER_END_FAILED, "killed by SIGKILL");
+  list_fails(f, ARGV("sh", "-c", "no-such-lister -x"), RUNNER_END_USAGE,
+             "list command `no-such-lister -x` exited with 127: ");
+  list_fails(f, ARGV("false"), RUNNER_END_USAGE, "list command `false` exited with 1");
   list_fails(f, ARGV("no-such-lister"), RUNNER_END_FAILED, "cannot start 'no-such-lister'");
   list_fails(f, ARGV("true"), RUNNER_END_EMPTY, "empty");
-  list_fails(f, ARGV("printf", "a\\nb\\na\\n"), RUNNER_END_FAILED, "more than once, the first is \"a\"");
-  list_fails(f, ARGV("sh", "-c", "echo ok; head -c 5000 /dev/zero | tr '\\0' x"), RUNNER_END_FAILED,
+  list_fails(f, ARGV("printf", "a\\nb\\na\\n"), RUNNER_END_USAGE, "more than once, the first is \"a\"");
+  list_fails(f, ARGV("sh", "-c", "echo ok; head -c 5000 /dev/zero | tr '\\0' x"), RUNNER_END_USAGE,
              "line 2: an id is longer");
-  list_fails(f, ARGV("printf", "a\\nb\\0c\\n"), RUNNER_END_FAILED, "line 2: an id holds a NUL");
+  list_fails(f, ARGV("printf", "a\\nb\\0c\\n"), RUNNER_END_USAGE, "line 2: an id holds a NUL");
   list_fails(f, ARGV("sleep", "1000"), RUNNER_END_FAILED, "took longer");
 }
 
