@@ -177,7 +177,7 @@ soak: all
 	tests/chaos/soak.py --seconds $(LASTING) $(BUILD)
 
 # The unit tests without sanitizers under valgrind; those that only start other programs, or count seconds, apart.
-VALGRIND_NOT := test_net_local test_proc test_runner test_runner_command test_store_crash test_net test_settings test_base
+VALGRIND_NOT := test_net_local test_proc test_runner test_runner_command test_command_evidence test_store_crash test_net test_settings test_base
 VALGRIND_UNIT := $(filter-out $(VALGRIND_NOT),$(notdir $(basename $(UNIT_SRC))))
 valgrind:
 	@tests/deps.sh build test torture

@@ -7,7 +7,7 @@ set -euo pipefail
 declare -A packages=(
   [build]="gcc libc6-dev make pkg-config protobuf-c-compiler libprotobuf-c-dev libevent-dev libssl-dev libsqlite3-dev
     libyaml-dev libsystemd-dev libexpat1-dev libjansson-dev"
-  [test]="libcmocka-dev git systemd procps util-linux strace iproute2 bats cmake mandoc protobuf-compiler python3
+  [test]="libcmocka-dev git systemd procps util-linux strace iproute2 bats cmake g++ libgtest-dev mandoc protobuf-compiler python3
     python3-protobuf python3-yaml python3-pytest python3-pytest-asyncio python3-pytest-cov python3-pytest-django
     python3-pytest-rerunfailures python3-pytest-xdist python3-coverage python3-networkx python3-numpy python3-scipy
     python3-freezegun python3-gevent python3-pytest-benchmark python3-pytest-forked python3-pytest-subtests"

@@ -1,5 +1,6 @@
-// The words of a test command: {} for the ids of a batch, {file} for a file of them, {tmp}, {node} and {batch}; "{{x}}" is the text "{x}". Used by
-// the command runner; knows no processes. Arguments stay arguments: nothing here is ever given to a shell.
+// The words of a test command: {} for the ids of a batch, {file} for a file of them, {tmp}, {node} and {batch}; "{{x}}"
+// is the text "{x}". Used by the command runner; knows no processes. Arguments stay arguments: nothing here is ever
+// given to a shell.
 #ifndef WORKER_COMMAND_ARGV_H
 #define WORKER_COMMAND_ARGV_H
 

@@ -2,11 +2,25 @@
 // command_collect.c.
 #include "worker/command_impl.h"
 
+#include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 void command_arm(struct runner *runner, uint64_t us) {
   struct timeval in = {.tv_sec = (time_t)(us / 1000000), .tv_usec = (suseconds_t)(us % 1000000)};
   (void)evtimer_add(runner->timer, &in);
+}
+
+const struct runner_test *command_test(const struct runner *runner, size_t inside) {
+  assert(inside < runner->inside_count);
+  return &runner->tests[runner->done + runner->inside[inside]];
+}
+
+void command_late(struct runner *runner, char *text) {
+  if (runner->late_count < LATE_MAX)
+    runner->late[runner->late_count++] = text;
+  else
+    free(text);
 }
 
 // The last thing a runner does; its owner may free it inside.

@@ -22,7 +22,7 @@ struct index {
 };
 
 struct outcome {
-  bool known, has_time;
+  bool known, named, has_time;
   enum runner_status status;
   uint64_t time_us, comma_us;  // as struct seconds has them
   struct excerpt text;
@@ -48,7 +48,7 @@ struct command_results {
   struct row *rows;  // of TAP, until settled
   size_t row_count, row_room;
   size_t seen, strange;
-  char first_strange[256];
+  char first_strange[256], stray[256];
 };
 
 static void index_init(struct index *index, size_t count);
@@ -57,16 +57,17 @@ static void index_add(struct index *index, size_t test, char *key);
 static int64_t index_find(const struct index *index, const char *key);
 static size_t first_slot(const struct index *index, const char *key);
 static char *pair_key(const char *classname, const char *name);
-static int64_t find_case(const struct command_results *results, const struct junit_case *testcase);
+static int64_t find_case(const struct command_results *results, const struct junit_case *testcase, bool *named);
 static int64_t find_id(const struct command_results *results, const char *key);
 static void meet(int64_t *found, int64_t test);
 static int64_t find_row(const struct command_results *results, const struct row *row);
-static void take(struct command_results *results, int64_t test, const struct row *row);
+static void take(struct command_results *results, int64_t test, const struct row *row, bool named);
 static void add_time(uint64_t *sum_us, uint64_t us);
+static enum runner_status status_of(const struct junit_case *testcase);
 static void add_row_text(struct outcome *outcome, const struct row *row);
 static int rank(enum runner_status status);
 static bool failing(enum runner_status status);
-static void note_strange(struct command_results *results, const char *name);
+static void note_strange(struct command_results *results, const char *name, bool failed);
 static char *join_text(const char *message, const char *text, size_t text_bytes, size_t *n);
 
 struct command_results *command_results_new(const char *const *ids, size_t count) {
@@ -111,26 +112,23 @@ void command_results_free(struct command_results *results) {
 
 void command_results_on_junit(void *arg, const struct junit_case *testcase) {
   struct command_results *results = arg;
-  static const enum runner_status statuses[] = {[JUNIT_PASSED] = RUNNER_PASSED,
-                                                [JUNIT_SKIPPED] = RUNNER_SKIPPED,
-                                                [JUNIT_FAILED] = RUNNER_FAILED,
-                                                [JUNIT_ERROR] = RUNNER_ERROR};
   results->seen++;
   if (!testcase->name) {  // an error of a suite belongs to no test
-    note_strange(results, testcase->message[0] ? testcase->message : testcase->text);
+    note_strange(results, testcase->message[0] ? testcase->message : testcase->text, true);
     return;
   }
-  int64_t test = find_case(results, testcase);
-  if (test < 0) {
-    note_strange(results, testcase->name);
-    return;
-  }
-  struct row row = {.status = statuses[testcase->status],
+  bool named = false;
+  int64_t test = find_case(results, testcase, &named);
+  struct row row = {.status = status_of(testcase),
                     .has_time = testcase->has_time,
                     .time_us = testcase->time_us,
                     .comma_us = testcase->comma_us};
+  if (test < 0) {
+    note_strange(results, testcase->name, failing(row.status));
+    return;
+  }
   row.text = join_text(testcase->message, testcase->text, testcase->text_bytes, &row.text_bytes);
-  take(results, test, &row);
+  take(results, test, &row, named);
   free(row.text);
 }
 
@@ -165,11 +163,12 @@ void command_results_settle(struct command_results *results, bool in_order) {
   bool by_order = !named && in_order && results->row_count == results->count;
   bool alone = !named && results->count == 1;
   for (size_t i = 0; i < results->row_count; i++) {
-    int64_t test = by_order ? (int64_t)i : alone ? 0 : find_row(results, &results->rows[i]);
+    const struct row *row = &results->rows[i];
+    int64_t test = by_order ? (int64_t)i : alone ? 0 : find_row(results, row);
     if (test < 0)
-      note_strange(results, results->rows[i].name);
+      note_strange(results, row->name, failing(row->status));
     else
-      take(results, test, &results->rows[i]);
+      take(results, test, row, named || by_order);
   }
   for (size_t i = 0; i < results->count; i++) {
     struct outcome *outcome = &results->outcomes[i];
@@ -181,11 +180,16 @@ struct command_outcome command_results_get(const struct command_results *results
   assert(test < results->count && results->outcomes[test].joined);
   const struct outcome *outcome = &results->outcomes[test];
   return (struct command_outcome){.known = outcome->known,
+                                  .named = outcome->named,
                                   .status = outcome->status,
                                   .has_time = outcome->has_time,
                                   .time_us = outcome->time_us,
                                   .text = outcome->joined,
                                   .text_bytes = outcome->joined_bytes};
+}
+
+const char *command_results_stray(const struct command_results *results) {
+  return results->stray[0] ? results->stray : NULL;
 }
 
 const char *command_results_describe(const struct command_results *results, char *out, size_t out_size) {
@@ -245,26 +249,32 @@ static char *pair_key(const char *classname, const char *name) {
   return base_printf("%s\n%s", classname, name);
 }
 
-// Every way in which a row can mean a test; it counts when all that hit mean the same one.
-static int64_t find_case(const struct command_results *results, const struct junit_case *testcase) {
+// Every way in which a row can mean a test; it counts when all that hit mean the same one. *named: by the row's name,
+// and not only by the class or file that it stands in.
+static int64_t find_case(const struct command_results *results, const struct junit_case *testcase, bool *named) {
   const char *name = testcase->name + strspn(testcase->name, " \t\n");  // jest-junit puts a space in front
   const char *file = here_path(results->here, testcase->file);
   bool class = testcase->classname[0] != '\0';
-  char *keys[] = {base_strdup(testcase->name),
-                  base_strdup(name),
-                  base_strdup(testcase->classname),
+  enum { CONTAINERS = 3 };
+  char *keys[] = {base_strdup(testcase->classname),
                   base_strdup(testcase->file),
                   base_strdup(file),
+                  base_strdup(testcase->name),
+                  base_strdup(name),
                   class ? base_printf("%s.%s", testcase->classname, name) : base_strdup(""),
                   class ? base_printf("%s::%s", testcase->classname, name) : base_strdup(""),
                   file[0] ? base_printf("%s::%s", file, name) : base_strdup("")};
   int64_t found = NO_TEST;
   for (size_t i = 0; i < COUNT_OF(keys); i++) {
-    meet(&found, find_id(results, keys[i]));
+    int64_t hit = find_id(results, keys[i]);
+    *named = *named || (i >= CONTAINERS && hit != NO_TEST);
+    meet(&found, hit);
     free(keys[i]);
   }
   char *pair = pair_key(testcase->classname, name);
-  if (class) meet(&found, index_find(&results->pairs, pair));
+  int64_t hit = class ? index_find(&results->pairs, pair) : NO_TEST;
+  *named = *named || hit != NO_TEST;
+  meet(&found, hit);
   free(pair);
   return found;
 }
@@ -296,7 +306,24 @@ static int64_t find_row(const struct command_results *results, const struct row 
   return found;
 }
 
-static void take(struct command_results *results, int64_t test, const struct row *row) {
+// ctest writes as skipped what it could not run: a program or file that is not there, a fixture that failed. What a
+// test asked for itself has a message of its own. Its rows are known by their equal class and name.
+static bool could_not_run(const struct junit_case *testcase) {
+  return testcase->not_run && testcase->status == JUNIT_SKIPPED && testcase->message[0] &&
+         strcmp(testcase->classname, testcase->name) == 0 && strncmp(testcase->message, "SKIP_RETURN_CODE=", 17) != 0 &&
+         strcmp(testcase->message, "SKIP_REGULAR_EXPRESSION_MATCHED") != 0 &&
+         strcmp(testcase->message, "Disabled") != 0;
+}
+
+static enum runner_status status_of(const struct junit_case *testcase) {
+  static const enum runner_status statuses[] = {[JUNIT_PASSED] = RUNNER_PASSED,
+                                                [JUNIT_SKIPPED] = RUNNER_SKIPPED,
+                                                [JUNIT_FAILED] = RUNNER_FAILED,
+                                                [JUNIT_ERROR] = RUNNER_ERROR};
+  return could_not_run(testcase) ? RUNNER_ERROR : statuses[testcase->status];
+}
+
+static void take(struct command_results *results, int64_t test, const struct row *row, bool named) {
   assert(test >= 0 && (size_t)test < results->count);
   struct outcome *outcome = &results->outcomes[test];
   if (row->has_time) {
@@ -309,6 +336,7 @@ static void take(struct command_results *results, int64_t test, const struct row
   if (worse) outcome->status = row->status;
   if (worse || failing(row->status)) add_row_text(outcome, row);
   outcome->known = true;
+  outcome->named = outcome->named || named;
 }
 
 // Each is bounded, and so is their sum.
@@ -332,9 +360,11 @@ static bool failing(enum runner_status status) {
   return rank(status) >= rank(RUNNER_FAILED);
 }
 
-static void note_strange(struct command_results *results, const char *name) {
+static void note_strange(struct command_results *results, const char *name, bool failed) {
   if (results->strange++ == 0)
     (void)snprintf(results->first_strange, sizeof(results->first_strange), "%.*s", 200, name);
+  if (failed && !results->stray[0])
+    (void)snprintf(results->stray, sizeof(results->stray), "%.*s", 200, name[0] ? name : "(without a name)");
 }
 
 // The message in front of the text, unless the text says it itself.

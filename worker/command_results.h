@@ -12,6 +12,7 @@ struct command_results;
 
 struct command_outcome {
   bool known;  // false: no row
+  bool named;  // a row has the test's own name: it is whole. False: the rows are cases in it, and more may be missing
   enum runner_status status;
   bool has_time;
   uint64_t time_us;
@@ -28,9 +29,11 @@ void command_results_on_junit(void *arg, const struct junit_case *testcase);
 void command_results_on_tap(void *arg, const struct tap_case *testcase);
 // The document writes decimal commas (junit_notes): its times are read so.
 void command_results_decimal_comma(struct command_results *results);
-// After the last row. TAP rows belong by description; where no description is an id they belong by order when there are
-// as many rows as tests (in_order: the stream was whole), and all to the test when it was alone.
+// After the last row. TAP rows belong by description. Where no description is an id they belong to the test that was
+// alone; with in_order, and as many rows as tests, to the tests in their order.
 void command_results_settle(struct command_results *results, bool in_order);
+// The first failing row of no test of this batch, or error of a suite: its name or message; NULL: none.
+const char *command_results_stray(const struct command_results *results);
 
 struct command_outcome command_results_get(const struct command_results *results, size_t test);
 // What the rows were, for messages: "12 rows, 2 of them of no test of this batch (the first: 'x')"; returns out.

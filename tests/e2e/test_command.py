@@ -300,19 +300,20 @@ def test_pytest_by_command(daemon, tmp_path):
 # ---- silence
 
 def test_a_leased_test_without_a_row(make_daemon, tmp_path):
-    """A tool that reports fewer tests than it was given ends in 16, with their names; none of them passed."""
+    """A tool that reports fewer tests than it was given: those are errors."""
     daemon = make_daemon(idle_timeout="500ms")
     suite = make_suite(tmp_path, {"list": "one\ntwo\nthree\n", "run.sh": """
         echo '<testsuite><testcase name="one"/></testsuite>' > "$1"/r.xml
         """})
     workers = run(daemon, suite, "--list-file", "list", "--results", "junit:{tmp}/r.xml",
                   command=["sh", "run.sh", "{tmp}", "{}"])
-    assert code_of(workers) == [16], outputs(workers)
-    assert "have no result: 'two'" in outputs(workers)
-    found = verdicts(daemon)
-    assert found["one"] == "passed" and {found["two"], found["three"]} <= NO_VERDICT
+    assert code_of(workers) == [1], outputs(workers)
+    found = attempts(daemon)
+    assert {name: rows[-1]["status"] for name, rows in found.items()} == {
+        "one": "passed", "two": "error", "three": "error"}
+    assert "nothing shows that this test ran" in found["two"][0]["text"]
     waited = daemon.shard("wait")
-    assert waited.returncode == 16, waited.stdout
+    assert waited.returncode == 1, waited.stdout
 
 
 @pytest.mark.parametrize("script, results, said", [
@@ -327,18 +328,17 @@ def test_results_that_do_not_come(daemon, tmp_path, script, results, said):
     """A report that is not there, cut off, or of other tests."""
     suite = make_suite(tmp_path, {"list": "one\ntwo\n", "run.sh": script + "\n"})
     workers = run(daemon, suite, "--list-file", "list", "--results", results, command=["sh", "run.sh", "{tmp}", "{}"])
-    assert code_of(workers) == [16], outputs(workers)
-    assert said in outputs(workers)
-    found = verdicts(daemon)
-    assert found["two"] in NO_VERDICT and found["one"] in NO_VERDICT | {"passed"}
+    assert code_of(workers) == [1], outputs(workers)
+    found = attempts(daemon)
+    assert found["two"][-1]["status"] == "error" and said in found["two"][-1]["text"]
 
 
 def test_a_report_of_an_earlier_run_is_not_taken(daemon, tmp_path):
     suite = make_suite(tmp_path, {"list": "one\n", "run.sh": "exit 0\n",
                                   "r.xml": '<testsuite><testcase name="one"/></testsuite>'})
     workers = run(daemon, suite, "--list-file", "list", "--results", "junit:r.xml", command=["sh", "run.sh"])
-    assert code_of(workers) == [16], outputs(workers)
-    assert verdicts(daemon)["one"] in NO_VERDICT
+    assert code_of(workers) == [1], outputs(workers)
+    assert verdicts(daemon)["one"] == "error"
 
 
 def test_a_failing_exit_with_passing_rows(daemon, tmp_path):

@@ -439,6 +439,12 @@ RUNNERS = {
                    endforeach()
                    add_test(NAME bad COMMAND false)
                """}, ["bad"]),
+    "googletest": ({"tests.cc": """
+                        #include <gtest/gtest.h>
+                        TEST(A, Good) {}
+                        TEST(A, Bad) { FAIL(); }
+                        TEST(B, Skipped) { GTEST_SKIP(); }
+                   """}, ["A.Bad", "B.Skipped"]),
     "pytest-command": ({"test_a.py": "def test_good():\n    pass\n\n\ndef test_bad():\n    assert False\n"},
                        ["test_a.py::test_bad"]),
 }
@@ -464,6 +470,9 @@ def test_runner_recipe(tmp_path, name):
     if name == "ctest":
         subprocess.run(["cmake", "-S", ".", "-B", "build"], cwd=str(suite), env=env, check=True, timeout=60,
                        stdout=subprocess.DEVNULL)
+    if name == "googletest":
+        subprocess.run(["c++", "-o", "unit-tests", "tests.cc", "-lgtest", "-lgtest_main", "-pthread"], cwd=str(suite),
+                       check=True, timeout=60)
     line = runner_recipes()[name].replace("-n 4", "-n 2 --junit ../report.xml")
     assert "--junit" in line
     job = shardlib.Process(["sh", "-c", line], tmp_path / "log", env, suite)
@@ -473,4 +482,4 @@ def test_runner_recipe(tmp_path, name):
         found = {item.get("name"): item.get("value") for item in case.element.iter("property")}
         ids[found["shardd.id"]] = case.outcome
     assert [test for test, outcome in ids.items() if outcome != "passed"] == failing, job.output()
-    assert len(ids) == {"shell": 2, "bats": 2, "ctest": 4, "pytest-command": 2}[name]
+    assert len(ids) == {"shell": 2, "bats": 2, "ctest": 4, "googletest": 3, "pytest-command": 2}[name]

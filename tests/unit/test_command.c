@@ -10,7 +10,9 @@
 
 #include "worker/command_argv.h"
 #include "worker/command_list.h"
+#include "worker/command_ran.h"
 #include "worker/command_results.h"
+#include "worker/command_share.h"
 #include "worker/runner.h"
 
 enum { WORDS = 16 };
@@ -179,10 +181,105 @@ static void test_usage(void **state) {
   refused((const char *const[]){NULL}, "exit", true, "no test command");
 }
 
+struct said {
+  const char *text, *nothing;  // NULL: something ran, or nobody knows
+  bool skipped;
+};
+
+static void test_what_tools_say_ran(void **state) {
+  static const struct said said[] = {
+      {"", NULL, false},
+      {"hello\nworld 0\n", NULL, false},
+      {"Running main()\n[==========] 0 tests from 0 test suites ran. (0 ms total)\n[  PASSED  ] 0 tests.\n",
+       "[==========] 0 tests from 0 test suites ran. (0 ms total)", false},
+      {"[==========] 3 tests from 1 test suite ran. (0 ms total)\n", NULL, false},
+      {"testing: warning: no tests to run\nPASS\nok  \tp\t0.002s [no tests to run]\n",
+       "testing: warning: no tests to run", false},
+      {"?   \texample.com/p\t[no test files]\n", "? example.com/p [no test files]", false},
+      {"?   \tp/a\t[no test files]\nok  \tp/b\t0.1s\n", NULL, false},
+      {"ok  \tp\t(cached)\n", NULL, false},
+      {"No examples found.\n\n\033[32m0 examples, 0 failures\033[0m\n", "0 examples, 0 failures", false},
+      {"10 examples, 0 failures\n", NULL, false},
+      {"running 0 tests\n\ntest result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 4 filtered out\n",
+       "running 0 tests", false},
+      {"running 0 tests\nrunning 1 test\ntest result: ok. 1 passed; 0 failed; 0 ignored; 0 measured\n", NULL, false},
+      {"running 1 test\ntest result: ok. 0 passed; 0 failed; 1 ignored; 0 measured\n",
+       "test result: ok. 0 passed; 0 failed; 1 ignored; 0 measured", true},
+      {"collected 0 items\n\n===== no tests ran in 0.01s =====\n", "collected 0 items", false},
+      {"Ran 0 tests in 0.000s\n\nOK\n", "Ran 0 tests in 0.000s", false},
+      {"  0 passing (1ms)\n", "0 passing (1ms)", false},
+      {"  0 passing (1ms)\n  2 pending\n", "0 passing (1ms)", true},
+      {"  12 passing (1ms)\n", NULL, false},
+      {"No tests found, exiting with code 0\n", "No tests found, exiting with code 0", false},
+      {"No tests executed!\n", "No tests executed!", false},
+      {"1..0\n", "1..0", false},
+      {"1..0 # SKIP no database\n", "1..0 # SKIP no database", true},
+      {"1..1\nok 1\n", NULL, false},
+      {"0 tests, 0 failures", "0 tests, 0 failures", false},
+  };
+  (void)state;
+  for (size_t i = 0; i < COUNT_OF(said); i++) {
+    struct command_ran ran;
+    command_ran_clear(&ran);
+    for (const char *at = said[i].text; *at; at++)
+      command_ran_feed(&ran, 1, at, 1);
+    const char *nothing = command_ran_nothing(&ran);
+    if ((nothing == NULL) != (said[i].nothing == NULL) || (nothing && strcmp(nothing, said[i].nothing) != 0))
+      fail_msg("%zu: %s", i, nothing ? nothing : "something ran");
+    assert_int_equal(nothing && ran.skipped, said[i].skipped);
+  }
+}
+
+static void test_long_lines_and_both_streams(void **state) {
+  (void)state;
+  struct command_ran ran;
+  char *text = base_malloc(100000);
+  memset(text, 'x', 100000);
+  command_ran_clear(&ran);
+  command_ran_feed(&ran, 2, text, 100000);
+  command_ran_feed(&ran, 1, "running 0 te", 12);
+  command_ran_feed(&ran, 2, "\n", 1);
+  command_ran_feed(&ran, 1, "sts\n", 4);
+  assert_string_equal(command_ran_nothing(&ran), "running 0 tests");
+  free(text);
+}
+
+// 60 files whose rows say 10 ms: a process of n takes 400 ms a file, or what it takes to start.
+static void test_time_is_shared_out(void **state) {
+  (void)state;
+  struct command_share files = {0}, start = {0};
+  uint64_t rows[] = {10000, 30000, UINT64_MAX, 0};
+  command_share_out(rows, 4, 100000, 20000);
+  assert_int_equal(rows[0], 15000);  // 80 ms by 10, 30, 13.3 (the mean) and 0
+  assert_int_equal(rows[1], 45000);
+  assert_int_equal(rows[2], 20000);
+  assert_int_equal(rows[3], 0);
+  uint64_t none[] = {UINT64_MAX, UINT64_MAX}, late[] = {5};
+  command_share_out(none, 2, 90, 0);
+  assert_true(none[0] == 45 && none[1] == 45);
+  command_share_out(late, 1, 10, 20);
+  assert_int_equal(late[0], 0);
+  assert_int_equal(command_share_cost_us(&files), 0);
+  for (size_t n = 1; n <= 8; n++) {
+    command_share_learn(&files, n, n * 400000, n * 10000);
+    if (n == 1) assert_int_equal(command_share_start_us(&files), 0);
+    command_share_learn(&start, n, 390000 + n * 10000, n * 10000);
+  }
+  assert_true(command_share_start_us(&files) < 10);
+  assert_in_range(command_share_start_us(&start), 389990, 390000);
+  assert_in_range(command_share_cost_us(&start), 389990, 390000);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_list_lines),       cmocka_unit_test(test_expansion), cmocka_unit_test(test_matching),
-      cmocka_unit_test(test_worst_row_counts), cmocka_unit_test(test_usage),
+      cmocka_unit_test(test_list_lines),
+      cmocka_unit_test(test_expansion),
+      cmocka_unit_test(test_matching),
+      cmocka_unit_test(test_worst_row_counts),
+      cmocka_unit_test(test_usage),
+      cmocka_unit_test(test_what_tools_say_ran),
+      cmocka_unit_test(test_long_lines_and_both_streams),
+      cmocka_unit_test(test_time_is_shared_out),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
