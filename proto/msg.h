@@ -29,7 +29,17 @@ enum {
   MSG_LATE_MAX = 1000,             // errors outside of tests in a Bye
   MSG_COLUMN_MAX = 64,             // columns of a Rows
   MSG_CELL_MAX = 50000,            // cells of one Rows; a longer answer comes in pages
+  MSG_FACTS_MAX = 48,              // facts of one message
+  MSG_FACT_NAME_MAX_BYTES = 64,
+  MSG_FACT_MAX_BYTES = 2048,  // a fact's value
 };
+
+// In a fact's value: what stands between the two may differ from node to node (its number in the name of a file).
+#define MSG_FACT_OWN_BEGINS '\x0e'
+#define MSG_FACT_OWN_ENDS '\x0f'
+
+// Hello.mixed: of what a build may be a mixture.
+enum { MSG_MIXED_COMMIT = 1, MSG_MIXED_ENVIRONMENT = 2, MSG_MIXED_ALL = 3 };
 
 #define MSG_EXPECTED_MAX_US UINT64_C(604800000000)  // expected duration of a test: a week
 

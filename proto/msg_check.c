@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "proto/msg.h"
+#include "proto/msg_facts.h"
 
 enum kind {
   KIND_TEXT,          // bytes: at most max, no NUL
@@ -97,6 +98,7 @@ static const struct rule hello_rules[] = {
     SAME(Hello, held_count, held_lease),
     VALUES(Hello, held_count, 0, MSG_LEASE_MAX),
     VALUES(Hello, held_test, 0, MSG_LIST_MAX - 1),
+    NUMBER(Hello, mixed, 0, MSG_MIXED_ALL),
 };
 
 static const struct rule welcome_rules[] = {
@@ -108,7 +110,7 @@ static const struct rule welcome_rules[] = {
 };
 
 static const struct rule error_rules[] = {
-    NUMBER(Error, code, SHARDD__ERROR_CODE__ERROR_VERSION, SHARDD__ERROR_CODE__ERROR_STOPPING),
+    NUMBER(Error, code, SHARDD__ERROR_CODE__ERROR_VERSION, SHARDD__ERROR_CODE__ERROR_DIFFERS),
     TEXT(Error, text, MSG_TEXT_MAX_BYTES),
 };
 
@@ -248,6 +250,8 @@ static const struct rule rows_rules[] = {
 };
 
 static const char *check_hello(const Shardd__Frame *frame);
+static const char *check_list_offer(const Shardd__Frame *frame);
+static const char *check_list_request(const Shardd__Frame *frame);
 static const char *check_list_chunk(const Shardd__Frame *frame);
 static const char *check_results(const Shardd__Frame *frame);
 static const char *check_query(const Shardd__Frame *frame);
@@ -258,7 +262,7 @@ static const struct message messages[] = {
     [SHARDD__FRAME__BODY_HELLO] = {RULES(hello_rules), .check = check_hello},
     [SHARDD__FRAME__BODY_WELCOME] = {RULES(welcome_rules)},
     [SHARDD__FRAME__BODY_ERROR] = {RULES(error_rules)},
-    [SHARDD__FRAME__BODY_LIST_OFFER] = {RULES(list_offer_rules)},
+    [SHARDD__FRAME__BODY_LIST_OFFER] = {RULES(list_offer_rules), .check = check_list_offer},
     [SHARDD__FRAME__BODY_LIST_CHUNK] = {RULES(list_chunk_rules), .check = check_list_chunk},
     [SHARDD__FRAME__BODY_LIST_REPLY] = {RULES(list_reply_rules)},
     [SHARDD__FRAME__BODY_LEASE_REQUEST] = {RULES(lease_request_rules)},
@@ -276,7 +280,7 @@ static const struct message messages[] = {
     [SHARDD__FRAME__BODY_ROWS] = {RULES(rows_rules), .check = check_rows},
     [SHARDD__FRAME__BODY_RECALL] = {RULES(recall_rules)},
     [SHARDD__FRAME__BODY_RELEASED] = {RULES(released_rules)},
-    [SHARDD__FRAME__BODY_LIST_REQUEST] = {RULES(list_request_rules)},
+    [SHARDD__FRAME__BODY_LIST_REQUEST] = {RULES(list_request_rules), .check = check_list_request},
 };
 enum { MESSAGES = sizeof messages / sizeof messages[0] };
 static_assert(MESSAGES == SHARDD__FRAME__BODY_LIST_REQUEST + 1, "every message of Frame has its row");
@@ -408,10 +412,19 @@ static const char *check_policy(const Shardd__Policy *policy) {
   return NULL;
 }
 
+static const char *check_list_offer(const Shardd__Frame *frame) {
+  return msg_facts_check(frame->list_offer->facts);
+}
+
+static const char *check_list_request(const Shardd__Frame *frame) {
+  return msg_facts_check(frame->list_request->facts);
+}
+
 // The tests of all held leases stand behind each other in one column.
 static const char *check_hello(const Shardd__Frame *frame) {
   const Shardd__Hello *hello = frame->hello;
   const char *broken = hello->policy ? check_policy(hello->policy) : NULL;
+  if (!broken) broken = msg_facts_check(hello->facts);
   if (broken) return broken;
   size_t sum = 0;
   for (size_t i = 0; i < hello->n_held_count; i++)

@@ -9,6 +9,7 @@
 
 #include "server/limits.h"
 #include "server/listing.h"
+#include "server/same.h"
 #include "server/scope.h"
 #include "server/server.h"
 
@@ -24,6 +25,10 @@ struct build *build_new(struct server *server, const struct store_build *from, c
   build->timeout_per_test_us = from->timeout_per_test_us;
   build->order = from->order;
   build->tokens = base_strdup(from->tokens ? from->tokens : "");
+  build->mixed = from->mixed;
+  build->has_sources = from->has_sources;
+  memcpy(build->sources, from->sources, sizeof build->sources);
+  same_restore(build, from->facts);
   build->queue = queue_new(policy, store_epoch(server->store), server->now_us);
   names_init(&build->ids, server->hash_seed);
   map_init(&build->files, server->hash_seed);
@@ -60,6 +65,7 @@ void build_free(struct server *server, struct build *build) {
   free(build->branch);
   free(build->listed_by);
   free(build->tokens);
+  same_release(build);
   free(build->note);
   free(build->file_of);
   free(build->number_of);

@@ -23,6 +23,10 @@ enum listing_state {
 // deliver.c).
 enum build_cap_from { BUILD_CAP_ASKED = 1, BUILD_CAP_HISTORY, BUILD_CAP_UNSEEN, BUILD_CAP_LONGER };
 
+struct fact {
+  char *name, *value;
+};
+
 struct build {
   struct build *next;
   uint64_t id;
@@ -30,9 +34,14 @@ struct build {
   struct queue *queue;
   uint64_t started_ms, ended_us;
   uint64_t timeout_per_test_us;
-  uint32_t order;  // Order of shardd.proto
-  char *tokens;    // a line NAME=COUNT for each token with several copies
-  char *note;      // what may be mended about its list, for people; NULL: nothing
+  uint32_t order;     // Order of shardd.proto
+  char *tokens;       // a line NAME=COUNT for each token with several copies
+  struct fact *fact;  // what its workers are compared by (same.c): LIMIT_FACTS, when there are any
+  size_t fact_count;
+  uint32_t mixed;                       // MSG_MIXED_*
+  uint8_t sources[STORE_DIGEST_BYTES];  // of the files that hold tests, when it has_sources
+  bool has_sources;
+  char *note;  // what may be mended about its list, for people; NULL: nothing
   enum listing_state listing;
   struct session *uploader;
   struct upload *upload;               // UPLOAD, STORING: what was received
@@ -63,8 +72,9 @@ struct session {
   uint64_t applied, acked;  // numbers of its Results: taken, on disk
   uint64_t refused;  // the first of its Results that a full disk refused; 0: none. Nothing behind it is taken before
   bool wants_names, left, goodbye_due;
-  bool brings;   // results from a time without the server
-  bool offered;  // its list waits for the build's
+  bool told_commit;  // the worker knows its commit, and it is the build's
+  bool brings;       // results from a time without the server
+  bool offered;      // its list waits for the build's
   uint32_t offer_count;
   uint8_t offer_digest[STORE_DIGEST_BYTES];
   struct upload *diff;              // it sends its differing list

@@ -73,7 +73,8 @@ static void on_hello(const struct dispatch_call *call) {
 // ---- the rest
 
 static void on_list_offer(const struct dispatch_call *call) {
-  listing_offer(call->server, call->session, call->frame->list_offer);
+  const Shardd__ListOffer *offer = call->frame->list_offer;
+  if (session_same(call->server, call->session, offer->facts)) listing_offer(call->server, call->session, offer);
 }
 
 static void on_list_chunk(const struct dispatch_call *call) {
@@ -87,7 +88,8 @@ static void on_list_chunk(const struct dispatch_call *call) {
 }
 
 static void on_list_request(const struct dispatch_call *call) {
-  listing_request(call->session, call->frame->list_request);
+  const Shardd__ListRequest *request = call->frame->list_request;
+  if (session_same(call->server, call->session, request->facts)) listing_request(call->session, request);
 }
 
 static void on_lease_request(const struct dispatch_call *call) {

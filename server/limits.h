@@ -21,6 +21,7 @@ enum {
   LIMIT_ACCEPTS_A_TURN = 64,  // of one listener
   LIMIT_DIFF_NAMES = 20,      // ids named on each side of a list mismatch
   LIMIT_OWN_NAMES = 20,       // ids named in a Goodbye
+  LIMIT_FACTS = 64,           // of a build: names that its workers are compared by
   LIMIT_LATE_BYTES = 64 * 1024,    // text of a worker's late errors
   LIMIT_WAITS = 16,                // questions of one connection that wait for a build
   LIMIT_SIMULATIONS = 8,           // in progress at a time, one a connection

@@ -11,6 +11,7 @@
 #include "server/limits.h"
 #include "server/listing.h"
 #include "server/recover.h"
+#include "server/same.h"
 
 _Static_assert((int)STORE_SESSION_BYTES == (int)MSG_SESSION_BYTES, "names of sessions differ");
 
@@ -204,6 +205,14 @@ static struct session *session_record(struct server *server, struct build *build
   return session;
 }
 
+// Whether both commits are known, and the same.
+static bool session_of_commit(const struct build *build, const Shardd__Hello *hello) {
+  char *commit = session_text(&hello->commit);
+  bool same = commit[0] && same_commit(build->commit, commit);
+  free(commit);
+  return same;
+}
+
 static void session_join(struct server *server, struct build *build, struct conn *conn, const struct session_key *key,
                          const Shardd__Hello *hello) {
   uint32_t *reopened, count;
@@ -219,6 +228,7 @@ static void session_join(struct server *server, struct build *build, struct conn
     return;
   }
   struct session *session = session_record(server, build, worker, key, hello);
+  session->told_commit = session_of_commit(build, hello);
   if (count) deliver_round(server, build, queue_round(build->queue), reopened, count);
   free(reopened);
   session_bind(server, session, conn);
@@ -284,9 +294,11 @@ void session_hello(struct server *server, struct conn *conn, const Shardd__Hello
   session_key_read(&key, hello);
   struct build *build = session_find_build(server, conn, &key, hello);
   struct session *session = NULL;
+  if (build && !same_hello(server, build, conn, hello)) build = NULL;
   if (build && !hello->brings && hello->session.len == STORE_SESSION_BYTES) {
     session = build_find_session(build, hello->session.data);
   }
+  if (session) session->told_commit = session_of_commit(build, hello);
   if (session) {  // also one that has left: it may not have heard its goodbye
     session_resume(server, session, conn, hello);
   } else if (build) {
@@ -382,6 +394,18 @@ static char *session_late_text(const Shardd__Bye *bye) {
     if (bytes < LIMIT_LATE_BYTES) text[bytes++] = '\n';
   }
   return text;
+}
+
+bool session_same(struct server *server, struct session *session, const Shardd__Facts *facts) {
+  struct build *build = session->build;
+  if (same_facts(server, build, session->conn, facts)) return true;
+  listing_gone(server, session);
+  session->left = true;
+  listing_seek(build);
+  server->last_ticket = store_put_left(server->store, build->id, session->worker, server_wall_ms(), NULL);
+  queue_leave(build->queue, server->now_us, session->worker, false, &server->effects);
+  deliver_effects(server, build);
+  return false;
 }
 
 void session_bye(struct server *server, struct session *session, const Shardd__Bye *bye) {

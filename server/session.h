@@ -13,6 +13,8 @@ void session_started(struct server *server, struct session *session, const Shard
 void session_released(struct server *server, struct session *session, const Shardd__Released *released);
 void session_results(struct server *server, struct session *session, uint64_t seq, const Shardd__Results *results);
 void session_heartbeat(struct server *server, struct session *session, const Shardd__Heartbeat *heartbeat);
+// Whether the worker's test process is what the build's are; else the worker was told so, and leaves.
+bool session_same(struct server *server, struct session *session, const Shardd__Facts *facts);
 void session_bye(struct server *server, struct session *session, const Shardd__Bye *bye);
 // Its connection is gone.
 void session_closed(struct server *server, struct session *session);

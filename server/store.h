@@ -58,6 +58,20 @@ struct store_build {
   uint64_t min_workers_us;  // within this time
   bool untrusted;           // it teaches nothing; not read back
   bool trunk;               // its failures count towards broken; not read back
+  const char *facts;        // of store_identity; not written here
+  uint32_t mixed;
+  uint8_t sources[STORE_DIGEST_BYTES];
+  bool has_sources;
+};
+
+// What a build is of, as far as its workers have told by now. It replaces what was known.
+struct store_identity {
+  uint64_t build;
+  const char *commit;
+  const char *facts;  // a line NAME=VALUE each
+  uint32_t mixed;
+  uint8_t sources[STORE_DIGEST_BYTES];
+  bool has_sources;
 };
 
 struct store_worker {
@@ -107,6 +121,7 @@ struct store_result {
 
 // Each returns the record's ticket: increasing, durable when store_durable() has reached it.
 uint64_t store_put_build(struct store *store, const struct store_build *build);
+uint64_t store_put_identity(struct store *store, const struct store_identity *identity);
 uint64_t store_put_worker(struct store *store, const struct store_worker *worker);
 uint64_t store_put_list(struct store *store, const struct store_list *list);  // answered by a store_listed
 uint64_t store_put_result(struct store *store, const struct store_result *result);

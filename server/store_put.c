@@ -29,6 +29,13 @@ uint64_t store_put_build(struct store *store, const struct store_build *build) {
   return end(store);
 }
 
+uint64_t store_put_identity(struct store *store, const struct store_identity *identity) {
+  size_t bytes = sizeof *identity + text_bytes(identity->commit) + text_bytes(identity->facts);
+  unsigned char *at = put(begin(store, STORE_KIND_IDENTITY, bytes), identity, sizeof *identity);
+  put_text(put_text(at, identity->commit), identity->facts);
+  return end(store);
+}
+
 uint64_t store_put_worker(struct store *store, const struct store_worker *worker) {
   size_t bytes = sizeof *worker + text_bytes(worker->node) + text_bytes(worker->attempt) + text_bytes(worker->host);
   unsigned char *at = put(begin(store, STORE_KIND_WORKER, bytes), worker, sizeof *worker);

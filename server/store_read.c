@@ -162,7 +162,11 @@ static uint32_t replay_build(struct store_db *db, uint64_t build, const struct s
       .tokens = store_sql_text(stmt, 16),
       .min_workers = store_sql_u32(stmt, 17),
       .min_workers_us = store_sql_us(stmt, 18),
+      .facts = store_sql_text(stmt, 19),
+      .mixed = (uint32_t)store_sql_bound(stmt, 20, 3),
+      .has_sources = sqlite3_column_bytes(stmt, 21) == STORE_DIGEST_BYTES,
   };
+  if (b.has_sources) memcpy(b.sources, sqlite3_column_blob(stmt, 21), sizeof b.sources);
   uint32_t round = store_sql_u32(stmt, 13);
   replay->on_build(replay->arg, &b, (uint32_t)store_sql_bound(stmt, 12, STORE_ABORTED), round);
   sqlite3_reset(stmt);

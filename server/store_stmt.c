@@ -118,6 +118,7 @@ static const char *const texts[] = {
     [SQL_FAILED_OF_BUILD] = "SELECT test FROM result WHERE build=?1 AND flags&1<>0 AND status IN (2, 3, 7, 8)",
     [SQL_BUILD_SUITE] = "SELECT suite FROM build WHERE id=?1",
     [SQL_BUILD_LIST] = "UPDATE build SET list=?2, tests=?3 WHERE id=?1",
+    [SQL_BUILD_IDENTITY] = "UPDATE build SET commit_sha=?2, facts=?3, mixed=?4, sources=?5 WHERE id=?1",
     [SQL_BUILD_STATE] = "UPDATE build SET state=?2, ended_ms=iif(?2>=3, ?3, NULL), text=?4 WHERE id=?1",
     [SQL_BUILD_ROUND] = "UPDATE build SET round=?2, state=2, ended_ms=NULL, text=NULL, purged=0 WHERE id=?1",
     [SQL_BUILD_COUNTS] =
@@ -274,7 +275,7 @@ static const char *const texts[] = {
     [SQL_READ_BUILD] =
         "SELECT p.name, s.name, b.ext, b.commit_sha, b.branch, b.started_ms, b.retries, b.max_failures,"
         " b.on_retry, b.linger_us, b.timeout_per_test_us, b.by_file, b.state, b.round, b.ord, b.by_class, b.tokens,"
-        " b.min_workers, b.min_workers_us FROM build b"
+        " b.min_workers, b.min_workers_us, b.facts, b.mixed, b.sources FROM build b"
         " CROSS JOIN suite s ON s.id=b.suite CROSS JOIN project p ON p.id=s.project WHERE b.id=?1",
     [SQL_READ_WORKERS] =
         "SELECT idx, node, attempt, host, session, joined_ms, acked, left_ms IS NOT NULL, late,"
@@ -321,7 +322,9 @@ static const char *const texts[] = {
         " LEFT JOIN flake_stat k ON k.test=t.id LEFT JOIN quarantine q ON q.test=t.id WHERE t.id=?1",
     [SQL_QUERY_BUILD] =
         "SELECT b.ext, s.name, b.commit_sha, b.branch, b.state, b.started_ms, b.ended_ms, b.predicted_us, b.tests,"
-        " b.passed, b.failed, b.skipped, b.workers, b.setups, b.setup_us, l.node, z.node, b.trusted, b.sick, b.text"
+        " b.passed, b.failed, b.skipped, b.workers, b.setups, b.setup_us, l.node, z.node, b.trusted, b.sick, b.text,"
+        " CASE b.mixed&3 WHEN 0 THEN '' WHEN 1 THEN 'commit' WHEN 2 THEN 'environment' ELSE 'commit, environment' END,"
+        " replace(replace(replace(rtrim(b.facts, char(10)), char(14), ''), char(15), ''), char(10), ', ')"
         " FROM build b CROSS JOIN suite s ON s.id=b.suite LEFT JOIN test l ON l.id=b.longest_test"
         " LEFT JOIN test z ON z.id=b.last_test WHERE b.id=?1",
     [SQL_QUERY_TIMES] =

@@ -31,6 +31,8 @@ static const struct rows_column build_columns[] = {
     {"last_test", ROWS_TEXT},
     {"teaches", ROWS_TEXT},
     {"text", ROWS_TEXT},
+    {"mixed", ROWS_TEXT},
+    {"environment", ROWS_TEXT},
 };
 static const struct rows_column timeline_columns[] = {
     {"worker", ROWS_INT},         {"node", ROWS_TEXT}, {"host", ROWS_TEXT},  {"joined", ROWS_TIME_MS},
@@ -112,7 +114,7 @@ static void build_row(struct store_asking *ask, sqlite3_stmt *stmt, struct span 
   rows_string(rows, !store_sql_int(stmt, 17)  ? "no: untrusted"
                     : store_sql_int(stmt, 18) ? "no: too much failed at once"
                                               : "yes");
-  store_query_cells(rows, stmt, 19, 1);
+  store_query_cells(rows, stmt, 19, 3);
 }
 
 static void read_load(struct store_db *db, uint64_t build, struct load *load) {

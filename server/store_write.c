@@ -22,6 +22,7 @@ struct writing {
 };
 
 static void write_build(struct writing *to, const unsigned char *at);
+static void write_identity(struct writing *to, const unsigned char *at);
 static void write_worker(struct writing *to, const unsigned char *at);
 static void write_list(struct writing *to, const unsigned char *at);
 static void write_result(struct writing *to, const unsigned char *at);
@@ -39,9 +40,10 @@ static uint32_t *last_rounds(struct store_db *db, uint64_t build, uint32_t round
 static const char *take_text(const unsigned char **at);
 
 static void (*const writers[])(struct writing *to, const unsigned char *at) = {
-    [STORE_KIND_BUILD] = write_build,   [STORE_KIND_WORKER] = write_worker, [STORE_KIND_LIST] = write_list,
-    [STORE_KIND_RESULT] = write_result, [STORE_KIND_ROUND] = write_round,   [STORE_KIND_STATE] = write_state,
-    [STORE_KIND_LEFT] = write_left,     [STORE_KIND_MUTE] = write_mute,     [STORE_KIND_IMPORT] = write_import,
+    [STORE_KIND_BUILD] = write_build,       [STORE_KIND_WORKER] = write_worker, [STORE_KIND_LIST] = write_list,
+    [STORE_KIND_RESULT] = write_result,     [STORE_KIND_ROUND] = write_round,   [STORE_KIND_STATE] = write_state,
+    [STORE_KIND_LEFT] = write_left,         [STORE_KIND_MUTE] = write_mute,     [STORE_KIND_IMPORT] = write_import,
+    [STORE_KIND_IDENTITY] = write_identity,
 };
 static_assert(COUNT_OF(writers) == STORE_KIND_COUNT, "one writer per kind of record");
 
@@ -77,6 +79,17 @@ static void write_build(struct writing *to, const unsigned char *at) {
                  store_int(b.order), store_int(b.by_class), store_text(b.tokens ? b.tokens : ""),
                  store_int(b.min_workers), store_int(b.min_workers_us), store_int(b.trunk)));
   if (b.untrusted) store_sql_run(to->db, SQL_BUILD_UNTRUSTED, STORE_ARGS(store_int(b.build)));
+}
+
+static void write_identity(struct writing *to, const unsigned char *at) {
+  struct store_identity i;
+  memcpy(&i, at, sizeof i);
+  at += sizeof i;
+  i.commit = take_text(&at);
+  i.facts = take_text(&at);
+  store_sql_run(to->db, SQL_BUILD_IDENTITY,
+                STORE_ARGS(store_int(i.build), store_text(i.commit), store_text(i.facts), store_int(i.mixed),
+                           store_blob(i.sources, i.has_sources ? sizeof i.sources : 0)));
 }
 
 uint64_t store_write_suite(struct store_db *db, const char *project, const char *suite) {

@@ -23,7 +23,7 @@ RANKS = [
     {"session", "query"},
     {"plan", "build.c"},
     {"listing", "recover"},
-    {"deliver"},
+    {"deliver", "same"},
     {"server.h"},  # the context that handlers share; it knows the parts below
     {"unrun"},
     {"net", "build.h"},

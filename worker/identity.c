@@ -50,6 +50,31 @@ static int identity_token(struct identity *identity, const char *item, struct co
   return 0;
 }
 
+// Words that commas part, of a list or of one flag.
+static int identity_mixed_words(struct identity *identity, const char *words, struct conf_error *error) {
+  for (const char *at = words; *at; at += strspn(at, ",")) {
+    size_t n = strcspn(at, ",");
+    bool commit = n == strlen("commit") && strncmp(at, "commit", n) == 0;
+    bool environment = n == strlen("environment") && strncmp(at, "environment", n) == 0;
+    if (!commit && !environment) {
+      char shown[200];
+      snprintf(error->text, sizeof error->text, "allow-mixed: unexpected %s; give commit, environment or both",
+               base_quote(shown, sizeof shown, at, n));
+      return -1;
+    }
+    identity->mixed |= commit ? MSG_MIXED_COMMIT : MSG_MIXED_ENVIRONMENT;
+    at += n;
+  }
+  return 0;
+}
+
+static int identity_mixed(struct identity *identity, const struct options *options, struct conf_error *error) {
+  for (size_t i = 0; i < options->allow_mixed.count; i++) {
+    if (identity_mixed_words(identity, options->allow_mixed.item[i], error) < 0) return -1;
+  }
+  return 0;
+}
+
 int identity_make(struct identity *identity, const struct options *options, struct conf_error *error) {
   *identity = (struct identity){0};
   if (ci_detect(ci_getenv, NULL, &identity->ci, error->text, sizeof error->text) < 0) return -1;
@@ -57,6 +82,7 @@ int identity_make(struct identity *identity, const struct options *options, stru
   for (size_t i = 0; i < options->tokens.count; i++) {
     if (identity_token(identity, options->tokens.item[i], error) < 0) return -1;
   }
+  if (identity_mixed(identity, options, error) < 0) return -1;
   identity_choose(identity->node, sizeof identity->node, options->node, identity->ci.node);
   identity_choose(identity->attempt, sizeof identity->attempt, options->attempt, identity->ci.attempt);
   identity_choose(identity->commit, sizeof identity->commit, options->commit, identity->ci.commit);
@@ -119,4 +145,7 @@ void identity_hello(const struct identity *identity, const struct options *optio
   hello->retried = (Shardd__Retried)identity->ci.retried;
   hello->host = msg_text(identity->host);
   hello->policy = &policy->policy;
+  hello->mixed = identity->mixed;
+  facts_fill(&identity->facts, &policy->facts);
+  hello->facts = &policy->facts.facts;
 }

@@ -5,6 +5,7 @@
 
 #include "proto/msg.h"
 #include "worker/ci.h"
+#include "worker/facts.h"
 #include "worker/options.h"
 
 struct identity {
@@ -17,6 +18,8 @@ struct identity {
   ProtobufCBinaryData token[MSG_TOKENS_MAX];  // names, of --tokens
   uint32_t token_count[MSG_TOKENS_MAX];
   size_t tokens;
+  uint32_t mixed;      // MSG_MIXED_*
+  struct facts facts;  // run.c adds them
 };
 
 // 0; -1 and *error (a CI variable that makes no sense, a build that nobody names).
@@ -29,6 +32,7 @@ void identity_say(const struct identity *identity, const struct options *options
 // A policy with what it points at.
 struct identity_policy {
   Shardd__Policy policy;
+  struct facts_message facts;
   ProtobufCBinaryData token[MSG_TOKENS_MAX];
   uint32_t token_count[MSG_TOKENS_MAX];
 };

@@ -57,11 +57,12 @@ static void link_fail(struct link *link, enum link_failure failure, const char *
   link->events.on_failed(link->events.arg, failure, why);
 }
 
-// LINK_REFUSED and LINK_BROKEN end all hope; the others are for the caller, or the connection's end will follow.
+// LINK_LOST leaves hope; the other errors are for the caller, or the connection's end will follow.
 static enum link_failure link_failure_of(const Shardd__Error *error) {
   switch (error->code) {
     case SHARDD__ERROR_CODE__ERROR_VERSION:
     case SHARDD__ERROR_CODE__ERROR_TOKEN: return LINK_REFUSED;
+    case SHARDD__ERROR_CODE__ERROR_DIFFERS: return LINK_DIFFERS;
     case SHARDD__ERROR_CODE__ERROR_MALFORMED:
     case SHARDD__ERROR_CODE__ERROR_TOO_LARGE:
     case SHARDD__ERROR_CODE__ERROR_STATE: return LINK_BROKEN;

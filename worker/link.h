@@ -10,6 +10,7 @@
 
 enum link_failure {
   LINK_REFUSED,  // the server will not have this client: wrong token, wrong version
+  LINK_DIFFERS,  // this worker's commit or environment is not the build's
   LINK_BROKEN,   // the conversation went wrong: a bug on one side
   LINK_LOST,
 };

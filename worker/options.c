@@ -196,8 +196,7 @@ static int read_token(struct options *options, struct conf_error *error) {
   if (fd >= 0 && n < 0) why = strerror(errno);
   if (fd >= 0) (void)close(fd);
   if (n >= 0) return take_token(options, bytes, (size_t)n, error);
-  (void)snprintf(error->text, sizeof error->text, "cannot read token-file %.400s: %s", options->token_file,
-                 why);
+  (void)snprintf(error->text, sizeof error->text, "cannot read token-file %.400s: %s", options->token_file, why);
   return -1;
 }
 

@@ -35,7 +35,7 @@ enum options_command {
   OPTIONS_NO_FLAG = 1 << 30,  // taken by no command line: variable and file only
 };
 
-enum { OPTIONS_KEY_COUNT = 65, OPTIONS_WORKERS_MAX = 256 };
+enum { OPTIONS_KEY_COUNT = 67, OPTIONS_WORKERS_MAX = 256 };
 
 // The numbers of OnRetry in shardd.proto (asserted in options_table.c).
 enum options_on_retry { OPTIONS_ON_RETRY_UNRESOLVED, OPTIONS_ON_RETRY_MINE, OPTIONS_ON_RETRY_ALL };
@@ -69,6 +69,7 @@ struct options {
   bool by_file, by_class, allow_empty;
   int order;                // enum options_order
   struct conf_list tokens;  // NAME=COUNT
+  struct conf_list env_key, allow_mixed;
 
   uint64_t connect_timeout_us;  // longest that one attempt to reach the server at start may take
   uint64_t server_timeout_us;   // how long to outlive a lost server

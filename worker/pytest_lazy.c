@@ -33,7 +33,12 @@ static void pytest_lazy_ask(struct runner *runner) {
 }
 
 void pytest_lazy_listed(struct runner *runner) {
-  if (runner->collect) pytest_lazy_ask(runner);
+  const struct runner_events *events = &runner->spec->events;
+  if (runner->collect) {
+    pytest_lazy_ask(runner);
+  } else if (events->on_scanned) {
+    events->on_scanned(events->arg);
+  }
 }
 
 void pytest_lazy_collect(struct runner *runner) {

@@ -299,6 +299,15 @@ static void on_need(struct runner *runner, json_t *line) {
   pytest_need(runner);
 }
 
+static void on_hello(struct runner *runner, json_t *line) {
+  const struct runner_events *events = &runner->spec->events;
+  const char *name;
+  json_t *value;
+  json_object_foreach(json_object_get(line, "facts"), name, value) {
+    if (json_is_string(value) && events->on_fact) events->on_fact(events->arg, name, json_string_value(value));
+  }
+}
+
 static void on_open(struct runner *runner, json_t *line) {
   pytest_lazy_open(runner, line);
 }
@@ -324,9 +333,9 @@ static void on_bye(struct runner *runner, json_t *line) {
 static const struct {
   const char *name;
   void (*handle)(struct runner *runner, json_t *line);
-} pytest_lines[] = {{"result", on_result}, {"start", on_start},  {"need", on_need}, {"tests", on_tests},
-                    {"listed", on_listed}, {"late", on_late},    {"bye", on_bye},   {"error", on_error},
-                    {"open", on_open},     {"opened", on_opened}};
+} pytest_lines[] = {{"result", on_result}, {"start", on_start}, {"need", on_need},    {"tests", on_tests},
+                    {"listed", on_listed}, {"late", on_late},   {"bye", on_bye},      {"error", on_error},
+                    {"hello", on_hello},   {"open", on_open},   {"opened", on_opened}};
 
 void pytest_line(struct runner *runner, json_t *line) {
   const char *name = pytest_text(line, "t");

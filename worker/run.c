@@ -218,7 +218,7 @@ static void run_offer(struct run *run) {
   if (run->alone) {
     alone_listed(run->alone, run);
   } else {
-    listing_offer(run->list, run->link);
+    run_facts_offer(run);
   }
 }
 
@@ -322,6 +322,7 @@ static void on_heartbeat(void *arg, Shardd__Heartbeat *heartbeat) {
 
 static void on_failed(void *arg, enum link_failure failure, const char *why) {
   static const char *const what[] = {[LINK_REFUSED] = "the server refuses",
+                                     [LINK_DIFFERS] = "the server refuses this worker",
                                      [LINK_BROKEN] = "the conversation with the server broke",
                                      [LINK_LOST] = "the server was lost for too long"};
   struct run *run = arg;
@@ -384,6 +385,8 @@ static int run_start_runner(struct run *run, char **command) {
                                               .on_result = on_result,
                                               .on_need = on_need,
                                               .on_opened = run_lazy_opened,
+                                              .on_fact = run_facts_add,
+                                              .on_scanned = run_lazy_scanned,
                                               .on_end = on_end,
                                               .arg = run}};
   run->list_agreed = !run->spec.want_list && !run->ops->lists_itself;
@@ -392,7 +395,6 @@ static int run_start_runner(struct run *run, char **command) {
     run->runner = run->ops->start(&run->spec, why, sizeof why);
     run->end_kind = run->runner ? RUNNER_END_OK : RUNNER_END_FAILED;
   }
-  if (run->runner && lazy && !run->spec.want_list) run_lazy_begin(run);
   if (run->runner) return 0;
   run->why = base_strdup(why);
   return -1;
@@ -465,6 +467,7 @@ static void run_release(struct run *run) {
     free(run->late[i]);
   free(run->late);
   free(run->held_test);
+  facts_release(&run->identity.facts);
   free(run->why);
 }
 
@@ -487,6 +490,7 @@ int run_main(struct options *options, char **words, size_t count, char **command
     fprintf(stderr, "shard run: %s\n", error.text);
     return EXIT_USAGE;
   }
+  run_facts_begin(&run, command);
   signal(SIGPIPE, SIG_IGN);
   run_make_events(&run);
   int code = run_loop(&run, command);

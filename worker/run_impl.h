@@ -70,10 +70,17 @@ void run_disown(struct run *run, uint64_t seq);
 void run_flush(struct run *run);        // what was reported goes out now
 void run_list_agreed(struct run *run);  // the server and this worker have the same list
 
+// run_facts.c: what this worker is.
+
+void run_facts_begin(struct run *run, char *const *command);
+void run_facts_add(void *arg, const char *name, const char *value);  // for runner_events
+void run_facts_offer(struct run *run);                               // offers the list, and says what lists it
+
 // run_lazy.c: a worker that has not collected.
 
 // It begins without a list: asks for the build's. Again after a lost connection.
 void run_lazy_begin(struct run *run);
+void run_lazy_scanned(void *arg);  // for runner_events: it begins, unless it knows the list
 void run_lazy_chunk(struct run *run, const Shardd__ListChunk *chunk);
 void run_lazy_collect(struct run *run);  // nobody has the list, and this worker shall make it
 void run_lazy_forget(struct run *run);   // it has collected after all: the list it was sent is not its own

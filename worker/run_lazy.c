@@ -9,7 +9,10 @@
 static void run_lazy_request(struct run *run) {
   Shardd__Frame frame = SHARDD__FRAME__INIT;
   Shardd__ListRequest request = SHARDD__LIST_REQUEST__INIT;
+  struct facts_message message;
+  facts_fill(&run->identity.facts, &message);
   download_request(run->download, &request);
+  request.facts = &message.facts;
   frame.body_case = SHARDD__FRAME__BODY_LIST_REQUEST;
   frame.list_request = &request;
   link_send(run->link, &frame);
@@ -18,6 +21,11 @@ static void run_lazy_request(struct run *run) {
 void run_lazy_begin(struct run *run) {
   if (!run->download) run->download = download_new();
   run_lazy_request(run);
+}
+
+void run_lazy_scanned(void *arg) {
+  struct run *run = arg;
+  if (!run->list && !run->download && !run->ended) run_lazy_begin(run);
 }
 
 void run_lazy_chunk(struct run *run, const Shardd__ListChunk *chunk) {

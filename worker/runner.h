@@ -59,6 +59,10 @@ struct runner_events {
   // A file was imported for its first test and holds these tests (sealed, borrowed); `text` says what went wrong in it,
   // or is "". False: they are not those of the list, and the runner ends as failed. NULL: nobody looks.
   bool (*on_opened)(void *arg, const char *file, const struct testlist *found, const char *text);
+  // What the test process is, before its list comes; NULL: nobody looks.
+  void (*on_fact)(void *arg, const char *name, const char *value);
+  // A runner that is lazy has looked for files, and imported none: it can take tests.
+  void (*on_scanned)(void *arg);
   // Over; no callback follows. Tests given and not reported are not run.
   void (*on_end)(void *arg, const struct runner_end *end);
   void *arg;

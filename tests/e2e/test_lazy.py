@@ -11,6 +11,7 @@ from shardlib import (BARRIER, PROJECT, PYTEST, SHARD, attempts, barrier, clean_
                       junit_cases, make_suite, outputs, plain_pytest, start_workers, verdicts)
 
 LAZY = ["--collect", "lazy"]
+MIXED = ["--allow-mixed", "environment"]
 # The first line of a test file: notes who imports it. With a gate, the import waits for it.
 NOTING = "import noting; noting.note(__file__)\n"
 NOTE = '''
@@ -309,7 +310,7 @@ def test_a_wrapper_that_hides_the_wish(tmp_path, daemon):
     env = imports(tmp_path)
     first, = lazy_workers(1, daemon, suite, dict(env))
     assert first.wait() == 0
-    again, = lazy_workers(1, daemon, suite, dict(env), args=["--attempt", "2", "--on-retry", "all"],
+    again, = lazy_workers(1, daemon, suite, dict(env), args=["--attempt", "2", "--on-retry", "all"] + MIXED,
                           command=["env", "-u", "SHARD_RUNNER_COLLECT"] + PYTEST)
     assert again.wait() == 0 and "collected 2 tests" in again.output(), again.output()
 

@@ -19,8 +19,8 @@ from _pytest.runner import CallInfo
 
 from shard_pytest_lazy import Lazy
 from shard_pytest_options import drop_cov_minimum, name_coverage_file, note_idle, refuse_xdist, runs_nothing
-from shard_pytest_lib import (Link, Skipped, bounded, clocks, describe, file_of, is_subtest, judge, marks_of,
-                              name_tests, path_of, quote, seconds_of, unit_of, valid)
+from shard_pytest_lib import (Link, Skipped, bounded, clocks, describe, facts_of, file_of, is_subtest, judge,
+                              marks_of, name_tests, path_of, quote, seconds_of, unit_of, valid)
 
 CHUNK_BYTES = 256 * 1024  # of one line of the test list
 GRACE_S = 0.05  # how long a teardown waits to know the next test
@@ -145,7 +145,8 @@ class Adapter:
         except OSError as error:
             pytest.exit("shard: cannot connect to the worker at %s: %s" % (ADDRESS, error), 2)
         os.register_at_fork(after_in_child=self.on_fork)
-        self.link.say("hello", proto=1, runner="pytest/" + pytest.__version__, pid=os.getpid())
+        self.link.say("hello", proto=1, runner="pytest/" + pytest.__version__, pid=os.getpid(),
+                      facts=facts_of())
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self):

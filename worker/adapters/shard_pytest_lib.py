@@ -5,6 +5,8 @@ shard_pytest.py is the only user. Nothing in here knows a session or a hook. PYT
 import json.encoder
 import os
 import re
+import sys
+from contextlib import suppress
 from _socket import AF_UNIX, MSG_NOSIGNAL, SOCK_STREAM, socket
 from hashlib import sha256
 from select import POLLIN, poll
@@ -323,3 +325,30 @@ def cut(text):
     half = TEXT_BYTES // 2 - 64
     return "%s\n... %d bytes left out ...\n%s" % (
         data[:half].decode("utf-8", "ignore"), len(data) - 2 * half, data[-half:].decode("utf-8", "ignore"))
+
+
+def facts_of():
+    """What this process is, as workers of one build are compared: nothing that differs between like machines."""
+    implementation = sys.implementation
+    build = [getattr(sys, "abiflags", ""), "64" if sys.maxsize > 2 ** 32 else "32"]
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        build.append("free-threaded")
+    if hasattr(sys, "gettotalrefcount"):
+        build.append("debug")
+    found = {"pytest": pytest.__version__, "python": "%s %s" % (implementation.name, sys.version.split()[0]),
+             "abi": " ".join(part for part in build + [getattr(implementation, "_multiarch", "")] if part),
+             "os": os_name(), "system": os.uname().sysname, "machine": os.uname().machine}
+    for name in ("TOX_ENV_NAME", "TOXENV", "NOXSESSION", "DJANGO_SETTINGS_MODULE"):
+        found["tests." + name] = os.environ.get(name, "")
+    return found
+
+
+def os_name():
+    """Of a system's version the first two numbers: images of one name are brought up to date while a build runs."""
+    found = {}
+    with suppress(OSError), open("/etc/os-release") as lines:
+        for line in lines:
+            name, _, value = line.strip().partition("=")
+            found[name] = value.strip("\"'")
+    version = ".".join(found.get("VERSION_ID", "").split(".")[:2])
+    return " ".join(part for part in (found.get("ID", ""), version) if part)

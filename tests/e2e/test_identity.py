@@ -1,0 +1,150 @@
+"""A build is one commit and one environment: a worker that differs ends with 16 before it runs anything, and is told
+both sides; a mixture has to be asked for. Lists are compared in test_one_list.py."""
+import pytest
+from shardlib import (BARRIER, BUILD, PYTEST, Worker, barrier, codes, eventually, make_suite, outputs, run_workers,
+                      verdicts)
+
+SUITE = {"test_a.py": "def test_one(): pass\ndef test_two(): pass\n"}
+LAZY = ["--collect", "lazy"]
+INTERPRETER = "import os, sys\nsys.version = os.environ['E2E_VERSION']\n"
+MIXED = ["--allow-mixed", "commit,environment"]
+
+
+def run(daemon, suite, *args, node="0", **options):
+    worker = Worker(daemon, suite, node=node, args=args, **options)
+    worker.wait()
+    return worker
+
+
+def code(worker):
+    return worker.process.returncode
+
+
+def refused(worker, *parts):
+    """Whether it ended with 16 before any test, and said all of this."""
+    assert code(worker) == 16 and worker.ran() == [], worker.output()
+    missing = [part for part in parts if part not in worker.output()]
+    assert not missing, worker.output()
+    return True
+
+
+# ---- commits
+
+@pytest.mark.parametrize("args", [[], LAZY], ids=["full", "lazy"])
+def test_a_green_build_hides_no_other_commit(tmp_path, daemon, args):
+    suite = make_suite(tmp_path, SUITE)
+    assert code(run(daemon, suite, "--build", "77", "--commit", "aaaa", *args)) == 0
+    broken = make_suite(tmp_path, {"test_a.py": "def test_one(): assert 0\ndef test_two(): pass\n"}, "broken")
+    other = run(daemon, broken, "--build", "77", "--commit", "bbbb", *args, node="1")
+    assert refused(other, 'build "77" is of commit "aaaa"', 'this worker of commit "bbbb"', "--build",
+                   "--allow-mixed commit")
+    assert daemon.shard("wait", "--build", "77").returncode == 0
+
+
+def test_a_red_build_is_not_mended_by_another_commit(tmp_path, daemon):
+    broken = make_suite(tmp_path, {"test_a.py": "def test_one(): assert 0\ndef test_two(): pass\n"}, "broken")
+    assert code(run(daemon, broken, "--commit", "aaaa", "--attempt", "1")) == 1
+    mended = run(daemon, make_suite(tmp_path, SUITE), "--commit", "bbbb", "--attempt", "2", "--retried", "yes")
+    assert refused(mended, '"aaaa"', '"bbbb"')
+    assert daemon.shard("wait").returncode == 1
+
+
+def test_a_short_name_and_none_are_compatible(tmp_path, daemon):
+    suite = make_suite(tmp_path, SUITE)
+    whole = "4f1d2c3b4a59687786950a1b2c3d4e5f60718293"
+    for node, args in enumerate([[], ["--commit", whole[:9].upper()], ["--commit", whole], []]):
+        assert code(run(daemon, suite, *args, node=str(node))) == 0
+    assert refused(run(daemon, suite, "--commit", whole[:8] + "0", node="9"), whole[:9].upper(), whole[:8] + "0")
+    assert refused(run(daemon, suite, "--commit", whole[:6], node="9"), '"%s"' % whole[:6])
+
+
+def test_the_commit_outlives_the_daemon(tmp_path, daemon):
+    suite = make_suite(tmp_path, SUITE)
+    assert code(run(daemon, suite)) == 0
+    assert code(run(daemon, suite, "--commit", "aaaa", node="1")) == 0  # the first that is known
+    daemon.restart()
+    assert refused(run(daemon, suite, "--commit", "bbbb", node="2"), '"aaaa"', '"bbbb"')
+
+
+def test_a_mixture_of_commits_is_asked_for_and_shown(tmp_path, daemon):
+    suite = make_suite(tmp_path, SUITE)
+    assert code(run(daemon, suite, "--commit", "aaaa")) == 0
+    assert daemon.json("build")["build"][0]["mixed"] is None
+    assert code(run(daemon, suite, "--commit", "bbbb", "--allow-mixed", "commit", node="1")) == 0
+    daemon.restart()
+    assert code(run(daemon, suite, "--commit", "cccc", node="2")) == 0
+    assert daemon.json("build")["build"][0]["mixed"] == "commit"
+    bad = run(daemon, suite, "--allow-mixed", "comit")
+    assert code(bad) == 2 and "commit, environment or both" in bad.output()
+
+
+# ---- environments
+
+def test_a_worker_under_another_toxenv_is_refused(tmp_path, daemon):
+    suite = make_suite(tmp_path, dict(SUITE, **{"conftest.py": BARRIER}))
+    first = Worker(daemon, suite, node="0", env=dict(barrier(tmp_path, 2), TOXENV="py311"))
+    eventually(lambda: daemon.shard("build", "--json").returncode == 0, what="the first worker is known")
+    other = run(daemon, suite, node="1", env={"TOXENV": "py312"})
+    assert refused(other, 'TOXENV: "py312" here, "py311" in the build', "--variant", "--allow-mixed environment")
+    none = run(daemon, suite, node="1")
+    assert refused(none, 'TOXENV: not set here, "py311" in the build')
+    first.kill()
+
+
+@pytest.mark.parametrize("args", [[], LAZY], ids=["full", "lazy"])
+def test_another_interpreter_is_refused_before_it_runs(tmp_path, daemon, args):
+    # What tells is the test process, wherever that runs.
+    suite = make_suite(tmp_path, dict(SUITE, **{"conftest.py": INTERPRETER}))
+    first = run(daemon, suite, *args, env={"E2E_VERSION": "3.11.2 (main)"})
+    assert code(first) == 0, first.output()
+    other = run(daemon, suite, *args, node="1", env={"E2E_VERSION": "3.12.1 (main)"})
+    assert refused(other, 'python: "cpython 3.12.1" here, "cpython 3.11.2" in the build')
+    assert daemon.shard("wait").returncode == 0
+    mixed = run(daemon, suite, *args, *MIXED, node="1", env={"E2E_VERSION": "3.12.1 (main)"})
+    assert code(mixed) == 0, mixed.output()
+
+
+def test_named_variables_and_the_command_are_compared(tmp_path, daemon):
+    suite = make_suite(tmp_path, SUITE)
+    key = ["--env-key", "DB"]
+    assert code(run(daemon, suite, *key, env={"DB": "postgres"})) == 0
+    other = run(daemon, suite, *key, node="1", env={"DB": "mysql"})
+    assert refused(other, 'DB: "mysql" here, "postgres" in the build')
+    assert refused(run(daemon, suite, *key, node="1", env={"DB": "postgres"}, command=PYTEST + ["-W", "error"]),
+                   'command: ', '-W error" here')
+    assert code(run(daemon, suite, *key, *MIXED, node="1", env={"DB": "mysql"})) == 0
+    build = daemon.json("build")["build"][0]
+    assert build["mixed"] == "commit, environment" and "DB=postgres" in build["environment"]
+
+
+def test_what_differs_between_nodes_is_not_the_environment(tmp_path, daemon):
+    suite = make_suite(tmp_path, SUITE)
+    jobs = [Worker(daemon, suite, node=str(i), command=PYTEST + [
+        "--junitxml=out/j-%d.xml" % (i + 1), "-o", "cache_dir=%s/c%d" % (tmp_path, i), "--basetemp",
+        "%s/b%d" % (tmp_path, i), "--rootdir=%s" % suite, "-p", "no:x%d" % i, "%s/test_a.py" % suite]) for i in range(3)]
+    assert codes(jobs) == [0, 0, 0], outputs(jobs)
+
+
+def test_command_runners_are_compared_too(tmp_path, daemon):
+    suite = make_suite(tmp_path, {"a.sh": "exit 0\n", "b.sh": "exit 0\n"})
+    listed = ["--list", "ls *.sh"]
+    assert code(run(daemon, suite, *listed, command=["sh"])) == 0
+    assert refused(run(daemon, suite, *listed, node="1", command=["bash"]), 'command: "bash" here, "sh" in the build')
+    other = run(daemon, suite, "--list", "ls a.sh", node="1", command=["sh"])
+    assert refused(other, 'list: "ls a.sh" here')
+    assert refused(run(daemon, suite, *listed, node="1", command=["sh", "--", "pytest"], env={"SHARD_RUNNER": "command"}),
+                   "command: ")
+
+
+def test_the_environment_outlives_the_daemon(tmp_path, daemon):
+    suite = make_suite(tmp_path, SUITE)
+    assert code(run(daemon, suite, env={"TOXENV": "py311"})) == 0
+    daemon.restart()
+    assert refused(run(daemon, suite, node="1", env={"TOXENV": "py312"}), '"py311" in the build')
+
+
+def test_all_workers_alike_share_a_build(tmp_path, daemon):
+    suite = make_suite(tmp_path, SUITE)
+    env = {"TOXENV": "py311", "NOXSESSION": "t"}
+    assert codes(run_workers(3, daemon, suite, env=env)) == [0, 0, 0]
+    assert set(verdicts(daemon, BUILD).values()) == {"passed"}

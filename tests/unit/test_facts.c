@@ -1,0 +1,117 @@
+// Unit tests of a worker's facts: what of a command counts, and what is cleaned.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+// cmocka needs the four above first
+#include <cmocka.h>
+
+#include "worker/facts.h"
+#include "worker/facts_command.h"
+#include "worker/identity.h"
+
+#define OWN(text) "\x0e" text "\x0f"
+
+static struct identity identity;
+
+static void expect(const char *line, const char *want) {
+  char *text = facts_command_line(line, &identity);
+  if (strcmp(text, want) != 0) fail_msg("%s: %s", line, text);
+  free(text);
+}
+
+static void test_outputs_do_not_count(void **state) {
+  (void)state;
+  expect("pytest -q --junitxml=out/j.xml tests", "pytest -q tests");
+  expect("pytest --junitxml out/j.xml tests", "pytest tests");
+  expect("pytest --basetemp bt -o cache_dir=c -olog_file=l --override-ini=log_file=l tests", "pytest tests");
+  expect("pytest -o addopts= tests", "pytest -o addopts= tests");
+  expect("pytest --override-ini cache_dir=c -x", "pytest -x");
+  expect("pytest --junitxml -x", "pytest -x");
+  expect("pytest --junitxmlx=1", "pytest --junitxmlx=1");
+  expect("ctest --output-junit a.xml -C Debug", "ctest -C Debug");
+  expect("pytest --randomly-seed=77", "pytest");
+  expect("pytest --junitxml", "pytest");
+}
+
+static void test_absolute_paths_are_cut(void **state) {
+  char here[1024], line[4096];
+  (void)state;
+  assert_non_null(getcwd(here, sizeof here));
+  (void)snprintf(line, sizeof line, "%s/venv/bin/pytest %s/tests --ini=%s/a.ini", here, here, here);
+  expect(line, "venv/bin/pytest tests --ini=a.ini");
+  expect("/opt/a/bin/pytest --config=/etc/x/a.toml", "pytest --config=a.toml");
+  expect("sh -c '/a/b;/c/d'", "sh -c 'b;d'");
+  expect("cat http://x/y a/b/c", "cat http://x/y a/b/c");
+  expect("a / b", "a / b");
+  expect("a /b/ c", "a  c");
+}
+
+static void test_the_jobs_own_words_are_marked(void **state) {
+  (void)state;
+  expect("pytest j-2.xml", "pytest j-" OWN("2") ".xml");
+  expect("pytest j-3.xml j3.xml", "pytest j-" OWN("3") ".xml j" OWN("3") ".xml");  // numbered from 1
+  expect("pytest j-22.xml 3.12", "pytest j-22.xml " OWN("3") ".12");
+  expect("pytest runner-a-2/x xrunner-a-2", "pytest " OWN("runner-a-2") "/x xrunner-a-" OWN("2"));
+  expect("job9001 job90010", "job" OWN("9001") " job90010");
+  expect("", "");
+  char *none = facts_command_line(NULL, &identity);
+  assert_string_equal(none, "");
+  free(none);
+}
+
+static void test_long_commands_are_cut(void **state) {
+  static char word[8192];
+  char *const words[] = {word, word, NULL};
+  (void)state;
+  memset(word, 'x', sizeof word - 1);
+  char *text = facts_command(words, &identity);
+  assert_int_equal(strlen(text), MSG_FACT_MAX_BYTES);
+  free(text);
+}
+
+static void test_values_are_cleaned(void **state) {
+  static char many[MSG_FACT_MAX_BYTES + 10];
+  struct facts facts = {.count = 0};
+  struct facts_message message;
+  (void)state;
+  memset(many, 'x', sizeof many - 1);
+  facts_add(&facts, "a", "x\ny\x1b\x7f");
+  facts_add(&facts, "a b", "x");
+  facts_add(&facts, "", "x");
+  facts_add(&facts, "b", many);
+  facts_add(&facts, "b", "new");
+  facts_add(&facts, "c", many);
+  facts_fill(&facts, &message);
+  assert_int_equal(message.facts.n_name, 3);
+  assert_string_equal(facts.value[0], "x y  ");
+  assert_string_equal(facts.value[1], "new");
+  assert_int_equal(message.value[2].len, MSG_FACT_MAX_BYTES);
+  for (size_t i = 0; i < 2 * MSG_FACTS_MAX; i++) {
+    char name[16];
+    (void)snprintf(name, sizeof name, "n%zu", i);
+    facts_add(&facts, name, "");
+  }
+  assert_int_equal(facts.count, MSG_FACTS_MAX);
+  facts_release(&facts);
+}
+
+static int make_identity(void **state) {
+  (void)state;
+  (void)snprintf(identity.node, sizeof identity.node, "2");
+  (void)snprintf(identity.attempt, sizeof identity.attempt, "9001");
+  (void)snprintf(identity.host, sizeof identity.host, "runner-a-2");
+  return 0;
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_outputs_do_not_count), cmocka_unit_test(test_absolute_paths_are_cut),
+      cmocka_unit_test(test_the_jobs_own_words_are_marked), cmocka_unit_test(test_long_commands_are_cut),
+      cmocka_unit_test(test_values_are_cleaned)};
+  return cmocka_run_group_tests(tests, make_identity, NULL);
+}

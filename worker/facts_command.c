@@ -1,0 +1,169 @@
+// A command as a fact. Jobs of one build differ in where they stand (absolute paths), in what they write (reports) and
+// in their number, which may be anywhere: junit-3.xml, --metadata job 3. The first is cut down, the second left out by
+// a table of options, the third marked, so that the server compares it only with what is no number of the other job's.
+#include "worker/facts_command.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "worker/identity.h"
+
+enum { OWN_MAX = 8, COMMAND_BYTES = MSG_FACT_MAX_BYTES + 1, WORDS_MAX = 4096 };
+
+// Options whose value is an output, or random, of each job: pytest's and its plugins', and other runners'.
+static const char *const outputs[] = {
+    "--junitxml",         "--junit-xml",      "--junit-prefix",       "--basetemp",          "--html",
+    "--json-report-file", "--report-log",     "--resultlog",          "--log-file",          "--cov-report",
+    "--alluredir",        "--durations-path", "--metadata-from-json", "--randomly-seed",     "--random-order-seed",
+    "--rootdir",          "--output-junit",   "--log-junit",          "--outputFile",        "--coverageDirectory",
+    "-coverprofile",      "--gtest_output",   "--gtest_random_seed",  "--output-on-failure", "--result-file"};
+// Settings that -o gives of the same kind.
+static const char *const settings[] = {"cache_dir", "log_file", "junit_suite_name"};
+
+struct shape {
+  char text[COMMAND_BYTES];
+  size_t used;
+  char own[OWN_MAX][256];  // the job's numbers and names, longest first
+  size_t own_count;
+  char here[1024];  // the folder it runs in
+};
+
+static void shape_put(struct shape *shape, const char *bytes, size_t n) {
+  size_t room = sizeof shape->text - 1 - shape->used;
+  if (n > room) n = room;
+  memcpy(shape->text + shape->used, bytes, n);
+  shape->used += n;
+}
+
+// ---- what is the job's own
+
+static void shape_own(struct shape *shape, const char *value) {
+  size_t n = strlen(value), at = 0;
+  if (n == 0 || n >= sizeof shape->own[0] || shape->own_count == OWN_MAX) return;
+  while (at < shape->own_count && strlen(shape->own[at]) >= n)
+    at++;
+  memmove(&shape->own[at + 1], &shape->own[at], (shape->own_count - at) * sizeof shape->own[0]);
+  memcpy(shape->own[at], value, n + 1);
+  shape->own_count++;
+}
+
+static bool shape_numeric(const char *text) {
+  return strspn(text, "0123456789") == strlen(text);
+}
+
+// Numbers are told from 0 or from 1.
+static void shape_init(struct shape *shape, const struct identity *identity) {
+  char number[32];
+  uint64_t index;
+  *shape = (struct shape){.used = 0};
+  if (!getcwd(shape->here, sizeof shape->here)) shape->here[0] = '\0';
+  shape_own(shape, identity->node);
+  shape_own(shape, identity->attempt);
+  shape_own(shape, identity->host);
+  if (base_parse_u64(identity->node, 0, CI_NODES_MAX, &index) == 0) {
+    (void)snprintf(number, sizeof number, "%llu", (unsigned long long)index + 1);
+    shape_own(shape, number);
+  }
+}
+
+// The job's own word that stands here, between what cannot be part of it: digits of a number, letters of a name.
+static size_t shape_own_here(const struct shape *shape, const char *word, size_t at) {
+  for (size_t i = 0; i < shape->own_count; i++) {
+    const char *own = shape->own[i];
+    size_t n = strlen(own);
+    if (strncmp(word + at, own, n) != 0) continue;
+    unsigned char before = at ? (unsigned char)word[at - 1] : ' ', after = (unsigned char)word[at + n];
+    bool digits = shape_numeric(own);
+    bool inside = digits ? isdigit(before) || isdigit(after) : isalnum(before) || isalnum(after);
+    if (!inside) return n;
+  }
+  return 0;
+}
+
+// ---- words
+
+// Bytes of an absolute path that begins here; 0: none does.
+static size_t shape_path(const char *word, size_t at) {
+  if (word[at] != '/' || word[at + 1] == '/' || !word[at + 1]) return 0;
+  if (at && !strchr("=:,;'\"( \t<>", word[at - 1])) return 0;
+  return strcspn(word + at, ":,;'\") \t<>");
+}
+
+// What of a path counts: below this folder its rest, else its last part.
+static size_t shape_path_skips(const struct shape *shape, const char *path, size_t n) {
+  size_t here = strlen(shape->here), last = n;
+  if (here > 1 && n > here && strncmp(path, shape->here, here) == 0 && path[here] == '/') return here + 1;
+  while (last > 0 && path[last - 1] != '/')
+    last--;
+  return last;
+}
+
+static void shape_word(struct shape *shape, const char *word) {
+  static const char begins = MSG_FACT_OWN_BEGINS, ends = MSG_FACT_OWN_ENDS;
+  if (shape->used) shape_put(shape, " ", 1);
+  for (size_t at = 0; word[at];) {
+    size_t path = shape_path(word, at);
+    if (path) at += shape_path_skips(shape, word + at, path);
+    size_t own = shape_own_here(shape, word, at);
+    if (own) {
+      shape_put(shape, &begins, 1);
+      shape_put(shape, word + at, own);
+      shape_put(shape, &ends, 1);
+      at += own;
+    } else if (word[at] && !shape_path(word, at)) {
+      shape_put(shape, word + at, 1);
+      at++;
+    }
+  }
+}
+
+static bool shape_begins(const char *word, const char *with, char then) {
+  size_t n = strlen(with);
+  return strncmp(word, with, n) == 0 && word[n] == then;
+}
+
+// How many words an output takes: 0 is none.
+static size_t shape_output(const char *word, const char *next) {
+  for (size_t i = 0; i < COUNT_OF(outputs); i++) {
+    if (shape_begins(word, outputs[i], '=')) return 1;
+    if (strcmp(word, outputs[i]) == 0) return next && next[0] != '-' ? 2 : 1;
+  }
+  const char *setting = strncmp(word, "--override-ini=", 15) == 0                        ? word + 15
+                        : strncmp(word, "-o", 2) == 0 && word[2] != '\0'                 ? word + 2
+                        : strcmp(word, "-o") == 0 || strcmp(word, "--override-ini") == 0 ? next
+                                                                                         : NULL;
+  for (size_t i = 0; setting && i < COUNT_OF(settings); i++) {
+    if (shape_begins(setting, settings[i], '=')) return setting == next ? 2 : 1;
+  }
+  return 0;
+}
+
+char *facts_command(char *const *words, const struct identity *identity) {
+  struct shape *shape = base_malloc(sizeof *shape);
+  shape_init(shape, identity);
+  for (size_t i = 0; words && words[i] && i < WORDS_MAX;) {
+    size_t skip = shape_output(words[i], words[i + 1]);
+    if (!skip) shape_word(shape, words[i]);
+    i += skip ? skip : 1;
+  }
+  char *text = base_memdup0(shape->text, shape->used);
+  free(shape);
+  return text;
+}
+
+char *facts_command_line(const char *line, const struct identity *identity) {
+  char *copy = base_strdup(line ? line : ""), **words = base_calloc(WORDS_MAX + 1, sizeof *words);
+  size_t count = 0;
+  for (char *at = copy + strspn(copy, " \t\n"); *at && count < WORDS_MAX; at += strspn(at, " \t\n")) {
+    words[count++] = at;
+    at += strcspn(at, " \t\n");
+    if (*at) *at++ = '\0';
+  }
+  char *text = facts_command(words, identity);
+  free(words);
+  free(copy);
+  return text;
+}
