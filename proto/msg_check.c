@@ -117,6 +117,7 @@ static const struct rule error_rules[] = {
 static const struct rule list_offer_rules[] = {
     NUMBER(ListOffer, count, 0, MSG_LIST_MAX),
     BINARY(ListOffer, sha256, MSG_DIGEST_BYTES, MSG_DIGEST_BYTES),
+    BINARY(ListOffer, sources, 0, MSG_DIGEST_BYTES),
 };
 
 static const struct rule list_chunk_rules[] = {
@@ -136,6 +137,7 @@ static const struct rule list_chunk_rules[] = {
 static const struct rule list_request_rules[] = {
     NUMBER(ListRequest, tests, 0, MSG_LIST_MAX),
     NUMBER(ListRequest, files, 0, MSG_LIST_MAX),
+    BINARY(ListRequest, sources, 0, MSG_DIGEST_BYTES),
 };
 
 static const struct rule list_reply_rules[] = {

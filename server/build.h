@@ -77,6 +77,8 @@ struct session {
   bool offered;      // its list waits for the build's
   uint32_t offer_count;
   uint8_t offer_digest[STORE_DIGEST_BYTES];
+  uint8_t sources[STORE_DIGEST_BYTES];  // of its files of tests, when it has_sources
+  bool has_sources;
   struct upload *diff;              // it sends its differing list
   bool wants_list;                  // it has not collected, and waits for the build's list
   uint32_t list_tests, list_files;  // so much of it it has

@@ -9,6 +9,7 @@
 #include "server/deliver.h"
 #include "server/limits.h"
 #include "server/marks.h"
+#include "server/same.h"
 
 struct upload {
   struct names ids;
@@ -174,6 +175,7 @@ static bool listing_agrees(struct build *build, const struct session *session) {
 static void listing_compare(struct server *server, struct session *session) {
   session->offered = false;
   if (listing_agrees(session->build, session)) {
+    same_learn_sources(server, session);
     listing_reply(session, SHARDD__LIST_WANT__LIST_OK);
     return;
   }
@@ -206,6 +208,7 @@ void listing_offer(struct server *server, struct session *session, const Shardd_
   struct build *build = session->build;
   session->offer_count = offer->count;
   memcpy(session->offer_digest, offer->sha256.data, STORE_DIGEST_BYTES);
+  same_take_sources(session, &offer->sources);
   queue_set_max_failures(build->queue, offer->max_failures);
   session->offered = true;
   switch (build->listing) {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "server/listing.h"
+#include "server/same.h"
 
 // ---- pages
 
@@ -46,7 +47,22 @@ bool listing_page_fill(struct listing_page *page, const struct build *build, uin
   return tests + page->ids == build->ids.count;
 }
 
+// Nothing shows that its list would be the build's: it collects, and what it offers then is compared.
+static void listing_have_collected(struct session *session) {
+  Shardd__Frame frame = SHARDD__FRAME__INIT;
+  Shardd__ListReply reply = SHARDD__LIST_REPLY__INIT;
+  session->wants_list = false;
+  reply.want = SHARDD__LIST_WANT__LIST_SEND;
+  frame.body_case = SHARDD__FRAME__BODY_LIST_REPLY;
+  frame.list_reply = &reply;
+  if (session->conn) conn_send(session->conn, &frame);
+}
+
 static void listing_send_page(struct session *session) {
+  if (!same_sources(session)) {
+    listing_have_collected(session);
+    return;
+  }
   struct listing_page *page = base_malloc(sizeof *page);
   Shardd__Frame frame = SHARDD__FRAME__INIT;
   Shardd__ListChunk chunk = SHARDD__LIST_CHUNK__INIT;
@@ -73,6 +89,7 @@ void listing_request(struct session *session, const Shardd__ListRequest *request
     conn_error(session->conn, SHARDD__ERROR_CODE__ERROR_STATE, 0, true, "a list request behind the end of the list");
     return;
   }
+  same_take_sources(session, &request->sources);
   session->wants_list = true;
   session->list_tests = request->tests;
   session->list_files = request->files;
@@ -90,16 +107,9 @@ void listing_send_waiting(struct build *build) {
 }
 
 void listing_seek(struct build *build) {
-  Shardd__Frame frame = SHARDD__FRAME__INIT;
-  Shardd__ListReply reply = SHARDD__LIST_REPLY__INIT;
   if (build->listing != LISTING_NONE || build_collects(build, UINT32_MAX)) return;
-  reply.want = SHARDD__LIST_WANT__LIST_SEND;
-  frame.body_case = SHARDD__FRAME__BODY_LIST_REPLY;
-  frame.list_reply = &reply;
   for (uint32_t i = 0; i < build->session_count; i++) {
     struct session *session = build->session[i];
-    if (!session->wants_list || !session->conn) continue;
-    session->wants_list = false;
-    conn_send(session->conn, &frame);
+    if (session->wants_list && session->conn) listing_have_collected(session);
   }
 }

@@ -121,6 +121,27 @@ static void same_keep(struct server *server, const struct build *build) {
   free(facts);
 }
 
+// ---- files of tests
+
+void same_take_sources(struct session *session, const ProtobufCBinaryData *sources) {
+  session->has_sources = sources->len == STORE_DIGEST_BYTES;
+  if (session->has_sources) memcpy(session->sources, sources->data, STORE_DIGEST_BYTES);
+}
+
+bool same_sources(const struct session *session) {
+  const struct build *build = session->build;
+  return build->has_sources && session->has_sources &&
+         memcmp(build->sources, session->sources, STORE_DIGEST_BYTES) == 0;
+}
+
+void same_learn_sources(struct server *server, const struct session *session) {
+  struct build *build = session->build;
+  if (build->has_sources || !session->has_sources) return;
+  build->has_sources = true;
+  memcpy(build->sources, session->sources, sizeof build->sources);
+  same_keep(server, build);
+}
+
 // ---- a worker tells
 
 // For people: without the marks, cut.

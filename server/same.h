@@ -23,6 +23,13 @@ bool same_hello(struct server *server, struct build *build, struct conn *conn, c
 // The same for facts that come later; NULL: none.
 bool same_facts(struct server *server, struct build *build, struct conn *conn, const Shardd__Facts *facts);
 
+// The list of this worker is the build's by now: so are its files of tests, unless others are known.
+void same_learn_sources(struct server *server, const struct session *session);
+// Whether a worker that has not collected looked through the very files that the build's list is of.
+bool same_sources(const struct session *session);
+// What a worker says of its files of tests.
+void same_take_sources(struct session *session, const ProtobufCBinaryData *sources);
+
 // From the store's text, a line NAME=VALUE each.
 void same_restore(struct build *build, const char *facts);
 void same_release(struct build *build);

@@ -16,16 +16,6 @@ void listing_fill_offer(const struct testlist *list, Shardd__ListOffer *offer) {
   offer->max_failures = testlist_max_failures(list);
 }
 
-void listing_offer(const struct testlist *list, struct link *link, Shardd__Facts *facts) {
-  Shardd__Frame frame = SHARDD__FRAME__INIT;
-  Shardd__ListOffer offer = SHARDD__LIST_OFFER__INIT;
-  listing_fill_offer(list, &offer);
-  frame.body_case = SHARDD__FRAME__BODY_LIST_OFFER;
-  offer.facts = facts;
-  frame.list_offer = &offer;
-  link_send(link, &frame);
-}
-
 struct listing_chunk {
   ProtobufCBinaryData id[LISTING_CHUNK_TESTS];
   uint32_t file_of[LISTING_CHUNK_TESTS], unit_of[LISTING_CHUNK_TESTS];

@@ -13,7 +13,6 @@ struct link;
 
 // The offer points into the list.
 void listing_fill_offer(const struct testlist *list, Shardd__ListOffer *offer);
-void listing_offer(const struct testlist *list, struct link *link, Shardd__Facts *facts);
 // Sends the whole list in ListChunk messages, each well below the frame's bound.
 void listing_send(const struct testlist *list, struct link *link);
 // The same through any sender; `send` is called once a chunk.

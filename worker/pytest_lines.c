@@ -183,6 +183,8 @@ static void on_listed(struct runner *runner, json_t *line) {
   struct testlist *list = runner->list;
   runner->listed = true;
   event_del(runner->start_timer);
+  const char *sources = pytest_text(line, "sources");
+  if (runner->spec->events.on_sources) runner->spec->events.on_sources(runner->spec->events.arg, sources);
   if (json_is_true(json_object_get(line, "lazy"))) {
     pytest_lazy_listed(runner);
     return;

@@ -11,7 +11,6 @@
 #include "worker/alone.h"
 #include "worker/dryrun.h"
 #include "worker/human.h"
-#include "worker/listing.h"
 #include "worker/run_impl.h"
 
 _Static_assert((int)RUNNER_PASSED == (int)SHARDD__STATUS__STATUS_PASSED, "statuses differ");
@@ -107,7 +106,7 @@ static void on_started(void *arg, uint32_t tag) {
 
 // ---- leases
 
-static void run_ask(struct run *run) {
+void run_ask(struct run *run) {
   Shardd__Frame frame = SHARDD__FRAME__INIT;
   Shardd__LeaseRequest request = SHARDD__LEASE_REQUEST__INIT;
   if (!run->wants || run->asked || !run->list_agreed) return;
@@ -175,62 +174,6 @@ static void on_drained(struct run *run, const Shardd__Drained *drained) {
   run->ops->finish(run->runner);
 }
 
-// ---- the list
-
-void run_list_agreed(struct run *run) {
-  run->list_agreed = true;
-  if (run->ended) {
-    run_settle(run);
-  } else {
-    run_ask(run);
-  }
-}
-
-static void on_list_reply(struct run *run, const Shardd__ListReply *reply) {
-  switch (reply->want) {
-    case SHARDD__LIST_WANT__LIST_OK:
-      listing_print_notes(reply, stderr);
-      run_list_agreed(run);
-      return;
-    case SHARDD__LIST_WANT__LIST_SEND:
-      if (run->list) {
-        listing_send(run->list, run->link);
-      } else {
-        run_lazy_collect(run);
-      }
-      return;
-    case SHARDD__LIST_WANT__LIST_MISMATCH:
-      listing_print_mismatch(reply, stderr);
-      run->end_kind = RUNNER_END_FAILED;
-      free(run->why);
-      run->why = base_strdup("this worker collected other tests than the build's first");
-      run->ended = true;
-      run_bye(run);
-      return;
-    case SHARDD__LIST_WANT__LIST_UNSET:
-    case _SHARDD__LIST_WANT_IS_INT_SIZE: break;
-  }
-  run_die(run, EXIT_INFRA, "the server's answer to the list makes no sense");
-}
-
-static void run_offer(struct run *run) {
-  run->list_offered = true;
-  if (run->alone) {
-    alone_listed(run->alone, run);
-  } else {
-    run_facts_offer(run);
-  }
-}
-
-static void on_listed(void *arg, struct testlist *list) {
-  struct run *run = arg;
-  testlist_seal(list);
-  run_lazy_forget(run);
-  run->list = list;
-  if (!run->options->quiet) fprintf(stderr, "shard: collected %zu tests\n", testlist_count(list));
-  run_offer(run);
-}
-
 // ---- messages
 
 static void on_error(struct run *run, const Shardd__Error *error) {
@@ -255,7 +198,7 @@ static void on_frame(void *arg, const Shardd__Frame *frame) {
       return;
     case SHARDD__FRAME__BODY_DRAINED: on_drained(run, frame->drained); return;
     case SHARDD__FRAME__BODY_ACK: on_ack(run, frame->ack->seq); return;
-    case SHARDD__FRAME__BODY_LIST_REPLY: on_list_reply(run, frame->list_reply); return;
+    case SHARDD__FRAME__BODY_LIST_REPLY: run_list_reply(run, frame->list_reply); return;
     case SHARDD__FRAME__BODY_LIST_CHUNK: run_lazy_chunk(run, frame->list_chunk); return;
     case SHARDD__FRAME__BODY_GOODBYE: run_goodbye(run, frame->goodbye); return;
     case SHARDD__FRAME__BODY_ERROR: on_error(run, frame->error); return;
@@ -287,6 +230,7 @@ static void on_hello(void *arg, Shardd__Hello *hello) {
 static void on_welcome(void *arg, const Shardd__Welcome *welcome, bool again) {
   struct run *run = arg;
   run->list_known = welcome->list_known;
+  run->same_commit = welcome->same_commit;
   run->collecting = welcome->collecting;
   run->asked = false;
   if (!again) return;
@@ -294,7 +238,7 @@ static void on_welcome(void *arg, const Shardd__Welcome *welcome, bool again) {
   on_ack(run, welcome->acked);
   spool_rewind(run->spool);
   run_flush(run);
-  if (run->list_offered && !run->list_agreed) run_offer(run);
+  if (run->list_offered && !run->list_agreed) run_list_offer(run);
   if (run->download) run_lazy_begin(run);
   run_ask(run);
   if (run->said_bye) run_bye(run);
@@ -344,7 +288,7 @@ static void on_end(void *arg, const struct runner_end *end) {
     run_lazy_forget(run);
     run->list = testlist_new();
     testlist_seal(run->list);
-    run_offer(run);
+    run_list_offer(run);
   }
   if (run->heard_goodbye) run_quit(run, 128 + run->signo);
   run_settle(run);
@@ -375,17 +319,18 @@ static int run_start_runner(struct run *run, char **command) {
                                    .results = run->options->results,
                                    .node = run->identity.node,
                                    .build = run->identity.build,
-                                   .want_list = !run->list_known && !(lazy && run->collecting),
+                                   .want_list = !run_list_trusted(run) && !(lazy && run->collecting),
                                    .lazy = lazy,
                                    .allow_empty = run->options->allow_empty,
                                    .start_timeout_us = run->options->start_timeout_us,
                                    .base = run->base,
-                                   .events = {.on_listed = on_listed,
+                                   .events = {.on_listed = run_list_listed,
                                               .on_started = on_started,
                                               .on_result = on_result,
                                               .on_need = on_need,
                                               .on_opened = run_lazy_opened,
                                               .on_fact = run_facts_add,
+                                              .on_sources = run_list_sources,
                                               .on_scanned = run_lazy_scanned,
                                               .on_end = on_end,
                                               .arg = run}};

@@ -42,7 +42,10 @@ struct run {
   bool wants;  // the runner wants tests
   bool asked;  // the server was asked for them, on this connection
   bool heard_goodbye;
-  bool list_known;  // the server has the list already
+  bool list_known;                    // the server has the list already
+  bool same_commit;                   // of this worker's commit
+  uint8_t sources[MSG_DIGEST_BYTES];  // of the files of tests, when it has_sources
+  bool has_sources;
   bool collecting;  // or another worker is making it
   bool finishing;   // the server has no more tests for the runner
   bool ended;       // the runner is over
@@ -67,14 +70,24 @@ void run_disown(struct run *run, uint64_t seq);
 
 // run.c
 
-void run_flush(struct run *run);        // what was reported goes out now
-void run_list_agreed(struct run *run);  // the server and this worker have the same list
+void run_flush(struct run *run);  // what was reported goes out now
 
 // run_facts.c: what this worker is.
 
 void run_facts_begin(struct run *run, char *const *command);
 void run_facts_add(void *arg, const char *name, const char *value);  // for runner_events
-void run_facts_offer(struct run *run);                               // offers the list, and says what lists it
+
+// run_list.c
+
+void run_ask(struct run *run);          // run.c: asks for tests, if it needs any
+void run_list_agreed(struct run *run);  // the server and this worker have the same list
+void run_list_offer(struct run *run);
+void run_list_reply(struct run *run, const Shardd__ListReply *reply);
+void run_list_listed(void *arg, struct testlist *list);    // for runner_events
+void run_list_sources(void *arg, const char *sha256_hex);  // for runner_events
+// Whether the build's list is this worker's without a look at its own.
+bool run_list_trusted(const struct run *run);
+ProtobufCBinaryData run_list_sources_bytes(const struct run *run);
 
 // run_lazy.c: a worker that has not collected.
 

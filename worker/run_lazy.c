@@ -1,6 +1,6 @@
-// A worker that has not collected: it takes the build's list from the server, and compares with it each file that its
-// test process imports. When nobody has a list it collects like the first. Called by run.c. It must not know how tests
-// are collected.
+// A worker that has not collected: it takes the build's list from the server, if it has the same files of tests, and
+// compares with it each file that its test process imports. When nobody has a list it collects like the first. Called
+// by run.c. It must not know how tests are collected.
 #include <stdio.h>
 
 #include "worker/listing.h"
@@ -13,6 +13,7 @@ static void run_lazy_request(struct run *run) {
   facts_fill(&run->identity.facts, &message);
   download_request(run->download, &request);
   request.facts = &message.facts;
+  request.sources = run_list_sources_bytes(run);
   frame.body_case = SHARDD__FRAME__BODY_LIST_REQUEST;
   frame.list_request = &request;
   link_send(run->link, &frame);
@@ -50,7 +51,8 @@ void run_lazy_collect(struct run *run) {
     return;
   }
   run_lazy_forget(run);
-  if (!run->options->quiet) fprintf(stderr, "shard: no other worker has the list of tests: collecting all\n");
+  if (!run->options->quiet)
+    fprintf(stderr, "shard: nothing shows that the list of tests is the same here: collecting all\n");
   if (!run->ended) run->ops->collect(run->runner);
 }
 

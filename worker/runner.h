@@ -61,6 +61,9 @@ struct runner_events {
   bool (*on_opened)(void *arg, const char *file, const struct testlist *found, const char *text);
   // What the test process is, before its list comes; NULL: nobody looks.
   void (*on_fact)(void *arg, const char *name, const char *value);
+  // SHA-256, in hex, of the files that were looked through for tests; before on_listed or on_scanned. NULL: nobody
+  // looks.
+  void (*on_sources)(void *arg, const char *sha256_hex);
   // A runner that is lazy has looked for files, and imported none: it can take tests.
   void (*on_scanned)(void *arg);
   // Over; no callback follows. Tests given and not reported are not run.

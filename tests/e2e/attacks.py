@@ -6,7 +6,7 @@ import socket
 import struct
 import time
 
-from wire import Wire, WireClosed, WireTimeout, frame, message, pack, pb
+from wire import SOURCES, Wire, WireClosed, WireTimeout, frame, message, pack, pb
 
 IDS = ["test_%02d" % i for i in range(12)]
 ATTACKS = []
@@ -196,7 +196,7 @@ def list_requests_that_fit_nothing(address):
         hello(wire)
         listed(wire)
         for _ in range(3000):
-            wire.send(list_request={})
+            wire.send(list_request=dict(sources=SOURCES))
 
 
 @attack

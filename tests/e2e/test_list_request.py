@@ -1,7 +1,7 @@
 """The list on its way to workers that have not collected, on the wire: in pages, when there is one; or they are asked
 to collect, when nobody else does."""
 import pytest
-from wire import Wire, digest, pb
+from wire import SOURCES, Wire, digest, pb
 
 
 def waits(wire):
@@ -14,7 +14,7 @@ def pages(wire):
     """(ids, files of ids) of the list as the server sends it, asked for page by page; and the number of pages."""
     ids, files, file_of, count = [], [], [], 0
     while True:
-        wire.send(list_request=dict(tests=len(ids), files=len(files)))
+        wire.send(list_request=dict(tests=len(ids), files=len(files), sources=SOURCES))
         chunk = wire.expect("list_chunk", skip=("ack",)).list_chunk
         assert len(chunk.id) == len(chunk.file_of) == len(chunk.unit_of) and (chunk.id or chunk.file or chunk.last)
         ids += chunk.id
@@ -33,7 +33,7 @@ def test_list_in_pages(daemon, number, bytes_):
         assert not first.hello(node="0").collecting
         welcome = second.hello(node="1")
         assert welcome.collecting and not welcome.list_known
-        second.send(list_request={})
+        second.send(list_request=dict(sources=SOURCES))
         waits(second)
         assert first.offer(ids).want == pb.LIST_SEND
         first.upload(ids, files, chunk=300 if bytes_ else 5000)
@@ -51,12 +51,12 @@ def test_who_is_asked_to_collect(daemon):
         first.hello(node="0")
         second.hello(node="1")
         assert third.hello(node="2").collecting
-        third.send(list_request={})
+        third.send(list_request=dict(sources=SOURCES))
         waits(third)
         first.send(bye=dict(reason=pb.BYE_FAILED))
         first.expect("goodbye")
         waits(third)  # the second has not said that it does: it may be collecting
-        second.send(list_request={})
+        second.send(list_request=dict(sources=SOURCES))
         for wire in (second, third):
             assert wire.expect("list_reply").list_reply.want == pb.LIST_SEND
         assert second.list(["a", "b"]).want == pb.LIST_OK
@@ -71,8 +71,8 @@ def test_collector_gone_in_the_middle_of_its_list(daemon):
     with Wire(daemon.address) as first, Wire(daemon.address) as second:
         first.hello(node="0")
         second.hello(node="1")
-        second.send(list_request={})
-        first.send(list_offer=dict(count=2, sha256=digest(["a", "b"])))
+        second.send(list_request=dict(sources=SOURCES))
+        first.send(list_offer=dict(count=2, sha256=digest(["a", "b"]), sources=SOURCES))
         assert first.expect("list_reply").list_reply.want == pb.LIST_SEND
         first.send(list_chunk=dict(id=["a"], file_of=[0xffffffff], unit_of=[0]))
         first.close()
@@ -85,7 +85,7 @@ def test_returning_worker_asks_again(daemon):
     with Wire(daemon.address) as first, Wire(daemon.address) as second, Wire(daemon.address) as again:
         first.hello(node="0")
         session = second.hello(node="1").session
-        second.send(list_request={})
+        second.send(list_request=dict(sources=SOURCES))
         waits(second)
         again.hello(node="1", session=session)
         second.expect_end()

@@ -45,6 +45,9 @@ pb = _generate()
 MESSAGES = [field.name for field in pb.Frame.DESCRIPTOR.oneofs_by_name["body"].fields]
 
 
+SOURCES = b"s" * 32  # of the files that were looked through for tests
+
+
 class WireClosed(Exception):
     """The other end closed the connection; .rest holds the bytes of an unfinished frame."""
 
@@ -251,7 +254,7 @@ class Wire:
 
     def offer(self, ids, max_failures=0):
         """Offers a list; returns the ListReply."""
-        self.send(list_offer=dict(count=len(ids), sha256=digest(ids), max_failures=max_failures))
+        self.send(list_offer=dict(count=len(ids), sha256=digest(ids), max_failures=max_failures, sources=SOURCES))
         return self.expect("list_reply").list_reply
 
     def upload(self, ids, files=None, units=None, chunk=5000):

@@ -19,8 +19,8 @@ from _pytest.runner import CallInfo
 
 from shard_pytest_lazy import Lazy
 from shard_pytest_options import drop_cov_minimum, name_coverage_file, note_idle, refuse_xdist, runs_nothing
-from shard_pytest_lib import (Link, Skipped, bounded, clocks, describe, facts_of, file_of, is_subtest, judge,
-                              marks_of, name_tests, path_of, quote, seconds_of, unit_of, valid)
+from shard_pytest_lib import (Link, Skipped, bounded, clocks, describe, digest_of, facts_of, file_of, is_subtest,
+                              judge, marks_of, name_tests, path_of, quote, seconds_of, unit_of, valid)
 
 CHUNK_BYTES = 256 * 1024  # of one line of the test list
 GRACE_S = 0.05  # how long a teardown waits to know the next test
@@ -121,6 +121,7 @@ class Adapter:
         self.lazy = None  # what finds and opens the files; None: all is collected
         self.tests = {}  # id: item, in collection order
         self.collector = None  # the last that began to collect
+        self.sources = set()  # paths of the files that were looked through for tests
         self.skipped = []  # what was skipped as a whole while collecting
         self.queue = deque()
         self.asked = self.parked = self.finished = False  # what was said since the last ids came
@@ -163,6 +164,8 @@ class Adapter:
     @pytest.hookimpl
     def pytest_collectstart(self, collector):
         self.collector = collector
+        if isinstance(collector, pytest.File) and not isinstance(collector, pytest.Package):
+            self.sources.add(path_of(collector))
 
     @pytest.hookimpl
     def pytest_collectreport(self, report):
@@ -216,7 +219,7 @@ class Adapter:
         self.tests, duplicates = name_tests(items + self.skipped if items else [])
         self.say_tests()
         self.link.say("listed", n=len(self.tests), duplicates=duplicates[:DUPLICATES_NAMED], maxfail=self.maxfail,
-                      errors=self.session.testsfailed)
+                      errors=self.session.testsfailed, sources=digest_of(self.sources, self.config))
 
     def say_tests(self):
         root = str(self.config.rootpath)

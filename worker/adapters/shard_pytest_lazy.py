@@ -12,7 +12,7 @@ import pytest
 from _pytest.reports import CollectReport
 from _pytest.warnings import catch_warnings_for_item
 
-from shard_pytest_lib import Skipped, describe, file_of, name_tests, path_of
+from shard_pytest_lib import Skipped, describe, digest_of, file_of, name_tests, path_of
 
 CHUNK_BYTES = 256 * 1024  # of one line about a file's tests
 
@@ -79,7 +79,7 @@ class Lazy:
         for node in adapter.session.items + adapter.skipped:
             self.files.setdefault(file_of(node, self.root), []).append(node)
         adapter.link.say("listed", n=0, lazy=True, duplicates=[], maxfail=adapter.maxfail,
-                         errors=adapter.session.testsfailed)
+                         errors=adapter.session.testsfailed, sources=digest_of(adapter.sources, self.config))
         adapter.tell("shard: %d files of tests, each is imported when its first test comes" % len(self.files))
         return True
 

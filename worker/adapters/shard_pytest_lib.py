@@ -352,3 +352,20 @@ def os_name():
             found[name] = value.strip("\"'")
     version = ".".join(found.get("VERSION_ID", "").split(".")[:2])
     return " ".join(part for part in (found.get("ID", ""), version) if part)
+
+
+def digest_of(paths, config):
+    """Of the files that hold tests, the conftest files and the configuration: where it is the same, so is the list, as
+    far as that depends on them."""
+    every = {str(path) for path in paths}
+    every.update(str(plugin.__file__) for plugin in config.pluginmanager.get_plugins()
+                 if os.path.basename(str(getattr(plugin, "__file__", None) or "")) == "conftest.py")
+    if config.inipath:
+        every.add(str(config.inipath))
+    root, whole = str(config.rootpath), sha256()
+    for name, path in sorted((os.path.relpath(path, root), path) for path in every):
+        one = sha256()
+        with suppress(OSError), open(path, "rb") as file:
+            one.update(file.read())
+        whole.update(os.fsencode(name) + b"\0" + one.digest())
+    return whole.hexdigest()
