@@ -168,7 +168,8 @@ class Player:
         env.update(SHARD_RETRIES=str(history["retries"]), TOXENV=one["env"], SHARD_ON_RETRY=history["on_retry"],
                    SHARD_TIMEOUT_PER_TEST=history["cap"], SHARD_COLLECT="lazy" if history["lazy"] else "",
                    HUNT_LACKS="docker" if one["lacks"] else "", HUNT_LATE="1" if one["late"] else "",
-                   HUNT_GATE="1" if one.get("first") else "", SHARD_MAX_FAILURES=history["bound"])
+                   HUNT_GATE="1" if one.get("first") else "", SHARD_MAX_FAILURES=history["bound"],
+                   SHARD_LINGER="4s")
         if step["away"]:
             env.update(SHARD_SERVER=self.server.address + ".away", SHARD_FALLBACK="static", SHARD_RETRIED="no",
                        SHARD_CONNECT_TIMEOUT="100ms")
