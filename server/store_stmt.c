@@ -189,7 +189,7 @@ static const char *const texts[] = {
         " runs7=excluded.runs7, cost7=excluded.cost7, cost_ms=excluded.cost_ms, base_us=excluded.base_us,"
         " step_us=excluded.step_us, step_ms=excluded.step_ms, step_from=excluded.step_from, step_to=excluded.step_to,"
         " step_branches=excluded.step_branches",
-    [SQL_FILE_SETUP_PUT] = "UPDATE file_stat SET setup_us=?2, n=n+1 WHERE id=?1",
+    [SQL_FILE_SETUP_PUT] = "UPDATE file_stat SET setup_us=?2, n=min(n+1, 1<<45) WHERE id=?1",
     [SQL_LEARN_CURSOR] = "UPDATE build SET learned=?2 WHERE id=?1",
     [SQL_LEARN_DONE] = "UPDATE build SET learned=0, learned_round=?2 WHERE id=?1",
 
@@ -218,11 +218,14 @@ static const char *const texts[] = {
         " clean=excluded.clean, streak=excluded.streak, streak_attempts=excluded.streak_attempts,"
         " streak_workers=excluded.streak_workers, bad_ms=excluded.bad_ms, bad_workers=excluded.bad_workers,"
         " bad_branches=excluded.bad_branches, state=excluded.state, flagged=excluded.flagged, kind=excluded.kind,"
-        " flips=flips+excluded.flips, runs=runs+excluded.runs, fails=fails+excluded.fails,"
-        " builds=builds+excluded.builds, last_flip_ms=max(last_flip_ms, excluded.last_flip_ms),"
+        " flips=min(flips+excluded.flips, 1<<45), runs=min(runs+excluded.runs, 1<<45), fails=min(fails+excluded.fails, "
+        "1<<45),"
+        " builds=min(builds+excluded.builds, 1<<45), last_flip_ms=max(last_flip_ms, excluded.last_flip_ms),"
         " last_fail_ms=max(last_fail_ms, excluded.last_fail_ms),"
-        " streak_builds=iif(excluded.streak=0, 0, streak_builds+excluded.streak_builds), hits=hits+excluded.hits,"
-        " lost_us=lost_us+excluded.lost_us",
+        " streak_builds=iif(excluded.streak=0, 0, min(streak_builds+excluded.streak_builds, 1<<45)), "
+        "hits=min(hits+excluded.hits, "
+        "1<<45),"
+        " lost_us=min(lost_us+excluded.lost_us, 1<<45)",
     [SQL_EVENT_READ] =
         "SELECT at_ms, build, commit_key, host_key, worker, flags, cluster, weight FROM flake_event"
         " WHERE test=?1 AND at_ms>?2 ORDER BY at_ms DESC LIMIT ?3",
