@@ -122,9 +122,9 @@ def test_a_signal_ends_the_script(daemon, tmp_path):
 # ---- lists
 
 def test_the_list_is_asked_for_once(daemon, tmp_path):
-    """A worker that joins a build with a list does not collect."""
+    """A worker that joins a build with a list does not collect, if it is of the build's commit."""
     suite = scripts(tmp_path, a="test -e ../go || while ! test -e go; do sleep 0.05; done", b="exit 0")
-    listing = ["--list", "echo listed >> listings; ls t/*.sh"]
+    listing = ["--list", "echo listed >> listings; ls t/*.sh", "--commit", "4f1d2c3b"]
     first = Worker(daemon, suite, node="0", args=["--runner", "command", *listing], command=["sh", "{}"])
     eventually(lambda: daemon.json("status") and daemon.json("status")[0]["total"] == 2, what="the list")
     second = Worker(daemon, suite, node="1", args=["--runner", "command", *listing], command=["sh", "{}"])
