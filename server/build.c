@@ -32,6 +32,7 @@ struct build *build_new(struct server *server, const struct store_build *from, c
   build->queue = queue_new(policy, store_epoch(server->store), server->now_us);
   names_init(&build->ids, server->hash_seed);
   map_init(&build->files, server->hash_seed);
+  map_init(&build->reasons, server->hash_seed);
   build->next = server->builds;
   server->builds = build;
   server->build_count++;
@@ -58,6 +59,7 @@ void build_free(struct server *server, struct build *build) {
   upload_free(build->upload);
   names_release(&build->ids);
   map_release(&build->files);
+  map_release(&build->reasons);
   free(build->project);
   free(build->suite);
   free(build->ext);
@@ -120,6 +122,26 @@ bool build_collects(const struct build *build, uint32_t before) {
     if (session->conn && !session->left && !session->wants_list) return true;
   }
   return false;
+}
+
+// ---- reasons of skips
+
+uint32_t build_reason(struct build *build, const char *text, size_t n) {
+  bool added;
+  const char *end = n ? memchr(text, '\n', n) : NULL;
+  if (end) n = (size_t)(end - text);
+  while (n && (text[n - 1] == ' ' || text[n - 1] == '\r'))
+    n--;
+  if (n == 0) return 0;
+  if (n > LIMIT_SKIP_REASON_BYTES) n = LIMIT_SKIP_REASON_BYTES;
+  uint32_t number = map_find(&build->reasons, text, n);
+  if (number == MAP_NONE && build->reasons.count < LIMIT_SKIP_REASONS)
+    number = map_add(&build->reasons, text, n, &added);
+  return number == MAP_NONE ? LIMIT_SKIP_REASONS + 1 : number + 1;
+}
+
+const char *build_reason_text(const struct build *build, uint32_t reason) {
+  return reason && reason <= build->reasons.count ? map_name(&build->reasons, reason - 1) : "";
 }
 
 // ---- the list
@@ -283,6 +305,7 @@ void build_list_ready(struct server *server, struct build *build, const struct s
   for (uint32_t i = 0; i < list->count; i++) {
     if (listed->muted[i]) queue_mute(build->queue, i);
     if (listed->puzzles[i]) queue_puzzle(build->queue, i);
+    queue_skip_history(build->queue, i, listed->skips[i], listed->ran[i]);
   }
   scope_release(&scope);
 }

@@ -50,6 +50,7 @@ struct build {
   bool digested;
   struct names ids;  // by position in collection order
   struct map files;
+  struct map reasons;        // of skips
   size_t longest_bytes;      // of an id with its file
   uint32_t *file_of;         // by position; UINT32_MAX: none
   uint32_t *number_of;       // position → number on the wire (byte order)
@@ -94,6 +95,11 @@ struct session *build_find_session(struct build *build, const uint8_t *token);
 
 // Whether a worker whose number is below `before` is here and may still bring a list.
 bool build_collects(const struct build *build, uint32_t before);
+
+// The number of the first line of a skip's text, from 1 and the same for equal ones; 0: it is empty. Those beyond
+// LIMIT_SKIP_REASONS are one number, which has no text.
+uint32_t build_reason(struct build *build, const char *text, size_t n);
+const char *build_reason_text(const struct build *build, uint32_t reason);  // "": none
 
 // SHA-256 of the list's ids in byte order, each followed by a newline: what a ListOffer says. Lives in the build.
 const uint8_t *build_digest(struct build *build);

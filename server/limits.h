@@ -5,16 +5,22 @@
 #include <stdint.h>
 
 enum {
-  LIMIT_TESTS = 500000,          // of a build
-  LIMIT_LEASE = 10000,           // tests of a lease; results of a lease fit one frame
-  LIMIT_LIST_BYTES = 256 << 20,  // ids of a list while it is uploaded
-  LIMIT_WORKERS = 20000,         // ever, of a build
-  LIMIT_ATTEMPTS = 200,          // results kept of one test in one build
-  LIMIT_LEASES_HELD = 16,        // of one worker, fenced ones included, as a Hello names them
-  LIMIT_CRASHES = 2,             // confirmed crashes that settle the verdict
-  LIMIT_OVERRUNS = 2,            // times over a cap that nobody asked for that settle the verdict
-  LIMIT_LOST = 3,                // different vanished workers that settle the verdict
-  LIMIT_NODE_BYTES = 1024,       // node name, attempt token, host
+  LIMIT_TESTS = 500000,           // of a build
+  LIMIT_LEASE = 10000,            // tests of a lease; results of a lease fit one frame
+  LIMIT_LIST_BYTES = 256 << 20,   // ids of a list while it is uploaded
+  LIMIT_WORKERS = 20000,          // ever, of a build
+  LIMIT_ATTEMPTS = 200,           // results kept of one test in one build
+  LIMIT_LEASES_HELD = 16,         // of one worker, fenced ones included, as a Hello names them
+  LIMIT_CRASHES = 2,              // confirmed crashes that settle the verdict
+  LIMIT_OVERRUNS = 2,             // times over a cap that nobody asked for that settle the verdict
+  LIMIT_LOST = 3,                 // different vanished workers that settle the verdict
+  LIMIT_SKIP_VOTES = 4 << 20,     // skips of different workers that a build remembers; beyond, a skip settles
+  LIMIT_SKIP_KINDS = 64,          // reasons of skips that are told apart in a file
+  LIMIT_SKIP_LACKS = 16,          // reasons of a worker's skips that are known to be its own; beyond, all are
+  LIMIT_SKIP_LOOK = 64,           // tests that are passed over, looking for one whose skip a worker may confirm
+  LIMIT_SKIP_REASONS = 1 << 16,   // different reasons of a build; those beyond are one
+  LIMIT_SKIP_REASON_BYTES = 200,  // of a reason
+  LIMIT_NODE_BYTES = 1024,        // node name, attempt token, host
   LIMIT_OUT_BYTES = 4 << 20,  // unsent bytes of a connection, then it is closed (list and report pages wait for room)
   LIMIT_IN_BYTES = 2 << 20,   // unread bytes of a connection
   LIMIT_FRAMES_A_TURN = 64,   // of one connection, so that one cannot starve the rest

@@ -36,7 +36,9 @@ void queue_free(struct queue *queue) {
   free(queue->lease);
   free(queue->worker);
   free(queue->test);
-  free(queue->again);
+  free(queue->again.item);
+  free(queue->held.item);
+  queue_skip_release(queue);
   free(queue->probe);
   free(queue);
 }
@@ -77,7 +79,7 @@ void queue_list_add(struct queue *queue, enum queue_list list, uint32_t worker) 
 // ---- tests
 
 // A READY test waits among those with tokens, or in the scheduler.
-static void queue_ready(struct queue *queue, uint32_t number) {
+void queue_ready(struct queue *queue, uint32_t number) {
   if (tokens_need(queue->tokens, number)) {
     tokens_put(queue->tokens, number);
   } else {
@@ -85,7 +87,7 @@ static void queue_ready(struct queue *queue, uint32_t number) {
   }
 }
 
-static void queue_unready(struct queue *queue, uint32_t number) {
+void queue_unready(struct queue *queue, uint32_t number) {
   if (tokens_need(queue->tokens, number)) {
     tokens_take(queue->tokens, number);
   } else if (sched_is_free(queue->sched, number)) {  // else the scheduler has taken it
@@ -94,46 +96,6 @@ static void queue_unready(struct queue *queue, uint32_t number) {
 }
 
 // ---- tests to run again
-
-// Closes the holes: as often as there are more of them than tests.
-static void queue_close_up(struct queue *queue) {
-  uint32_t end = 0;
-  for (uint32_t i = queue->again_first; i < queue->again_end; i++) {
-    if (queue->again[i].test == QUEUE_NO_TEST) continue;
-    queue->test[queue->again[i].test].slot = end;
-    queue->again[end++] = queue->again[i];
-  }
-  assert(end == queue->again_count);
-  queue->again_first = 0;
-  queue->again_end = end;
-}
-
-static void queue_take_again(struct queue *queue, uint32_t number) {
-  struct queue_test *test = &queue->test[number];
-  assert(queue->again[test->slot].test == number);
-  queue->again[test->slot].test = QUEUE_NO_TEST;
-  test->again = false;
-  queue->again_count--;
-  queue->again_us -= sched_expected_us(queue->sched, number);
-  while (queue->again_first < queue->again_end && queue->again[queue->again_first].test == QUEUE_NO_TEST)
-    queue->again_first++;
-  if (queue->again_end > 2 * queue->again_count) queue_close_up(queue);
-}
-
-void queue_put_again(struct queue *queue, uint32_t number, uint32_t avoid) {
-  struct queue_test *test = &queue->test[number];
-  assert(test->place == PLACE_READY && !test->again);
-  queue_unready(queue, number);
-  if (queue->again_end == queue->again_room) {
-    queue->again_room = queue->again_room ? queue->again_room * 2 : 8;
-    queue->again = base_realloc(queue->again, queue->again_room, sizeof *queue->again);
-  }
-  test->slot = queue->again_end++;
-  queue->again[test->slot] = (struct queue_again){.test = number, .avoid = avoid};
-  queue->again_count++;
-  queue->again_us += sched_expected_us(queue->sched, number);
-  test->again = true;
-}
 
 uint32_t queue_lost(const struct queue_test *test) {
   uint32_t count = 0;
@@ -148,7 +110,11 @@ bool queue_is_suspect(const struct queue_test *test) {
 
 void queue_give_back(struct queue *queue, uint32_t test) {
   queue_move(queue, test, PLACE_READY);
-  if (queue_is_suspect(&queue->test[test])) queue_put_again(queue, test, QUEUE_NOBODY);
+  if (queue_is_suspect(&queue->test[test])) {
+    queue_put_again(queue, test, QUEUE_NOBODY);
+  } else if (queue_skip_voted(queue, test)) {
+    queue_hold(queue, test);
+  }
 }
 
 // ---- places
@@ -241,7 +207,7 @@ static bool queue_failed_enough(const struct queue *queue) {
 void queue_settle(struct queue *queue, uint64_t now_us, struct effects *effects) {
   if (queue->alone) queue->alone_until_us = now_us;
   queue->alone = tokens_exclusive_runs(queue->tokens);
-  if (queue->state != QUEUE_RUNNING || queue->fencing) return;
+  if (queue->state != QUEUE_RUNNING || queue->fencing || queue->skips.found) return;
   assert(queue->sched);
   if (queue->place_count[PLACE_DONE] == queue->total) {
     queue_set_state(queue, QUEUE_COMPLETE, effects);
@@ -292,7 +258,8 @@ void queue_pump(struct queue *queue, uint64_t now_us, struct effects *effects) {
     bool got = queue_try_grant(queue, now_us, worker, effects);
     if (got) queue_list_remove(queue, LIST_PARKED, worker);
     const struct queue_worker *of = &queue->worker[worker];
-    bool same = queue->again_count == 0 && of->slot_count < LIMIT_LEASES_HELD && !queue_runs_alone(queue, of);
+    bool same = queue->again.count == 0 && !queue_skip_differs(queue) && of->slot_count < LIMIT_LEASES_HELD &&
+                !queue_runs_alone(queue, of);
     if (!got && same) break;
     worker = next;
   }
@@ -362,7 +329,8 @@ static uint64_t queue_quorum_deadline(const struct queue *queue) {
 
 uint64_t queue_deadline(const struct queue *queue) {
   uint64_t due[] = {queue_heard_deadline(queue), queue_linger_deadline(queue), queue_idle_deadline(queue),
-                    queue_hold_deadline(queue),  queue_steal_deadline(queue),  queue_quorum_deadline(queue)};
+                    queue_hold_deadline(queue),  queue_steal_deadline(queue),  queue_quorum_deadline(queue),
+                    queue_skip_deadline(queue)};
   uint64_t first = queue->wake ? 0 : UINT64_MAX;
   for (size_t i = 0; i < COUNT_OF(due); i++) {
     if (due[i] < first) first = due[i];
@@ -376,12 +344,14 @@ void queue_tick(struct queue *queue, uint64_t now_us, struct effects *effects) {
   }
   queue->wake = false;
   if (queue->fencing) queue_sick_fence(queue, now_us, effects);
+  queue_skip_tick(queue, now_us, effects);
   if (queue->connected && queue->state == QUEUE_INCOMPLETE) queue_go_on(queue, false, effects);
   if (queue_hold_deadline(queue) <= now_us) queue->hold_until_us = 0;
   queue_settle(queue, now_us, effects);
   while (queue_linger_deadline(queue) <= now_us) {
     queue_send_home(queue, now_us, queue->fifo[LIST_PARKED].head, effects);
   }
+  if (queue->held.count) queue_pump(queue, now_us, effects);  // what waited for those who went
   if (queue_steal_deadline(queue) <= now_us) queue_steal(queue, now_us, effects);
   if (queue_ended(queue)) queue_drain_parked(queue, effects);
   if (queue_idle_deadline(queue) <= now_us) queue_set_state(queue, QUEUE_INCOMPLETE, effects);
@@ -450,5 +420,6 @@ void queue_counts(const struct queue *queue, struct queue_counts *counts) {
     counts->by_status[i] = queue->by_status[i];
   }
   if (!queue->sched) return;
-  counts->left_us = queue->leased_us + sched_free_us(queue->sched) + tokens_ready_us(queue->tokens) + queue->again_us;
+  counts->left_us = queue->leased_us + sched_free_us(queue->sched) + tokens_ready_us(queue->tokens) + queue->again.us +
+                    queue->held.us;
 }

@@ -67,6 +67,8 @@ void queue_set_list(struct queue *queue, uint64_t now_us, const struct sched_lis
 // Before its first verdict: this test runs as any other, but what would fail it makes it VERDICT_MUTED, which is no
 // failing verdict.
 void queue_mute(struct queue *queue, uint32_t test);
+// Before its first verdict: what the trunk's last builds say of the test. It was skipped in all of them; or it ran.
+void queue_skip_history(struct queue *queue, uint32_t test, bool skipped, bool ran);
 bool queue_has_list(const struct queue *queue);
 
 // ---- workers
@@ -84,6 +86,8 @@ struct queue_join {
 // their number. Returns the worker's number; UINT32_MAX when the build holds LIMIT_WORKERS.
 uint32_t queue_join(struct queue *queue, uint64_t now_us, const struct queue_join *join, uint32_t **reopened,
                     uint32_t *reopened_count, struct effects *effects);
+// So many nodes are declared to take part, as a worker that returns says; the highest number counts.
+void queue_declare(struct queue *queue, uint32_t nodes);
 // Its connection is lost; its leases live on until their deadline.
 void queue_detach(struct queue *queue, uint64_t now_us, uint32_t worker);
 // It is back on a new connection; an INCOMPLETE build goes on.
@@ -135,6 +139,7 @@ struct queue_result {
   uint64_t lease;
   enum queue_status status;
   uint64_t duration_us;
+  uint32_t reason;  // SKIPPED: a number for the text that says why, 0: none does
 };
 
 // Since when a worker has a lease; UINT64_MAX: it is not one that was granted since the server's start.
@@ -162,10 +167,10 @@ uint64_t queue_deadline(const struct queue *queue);
 
 uint32_t queue_restore_worker(struct queue *queue, const struct queue_join *join, bool late_errors);
 void queue_restore_left(struct queue *queue, uint32_t worker);
-void queue_restore_result(struct queue *queue, uint32_t worker, uint32_t test, enum queue_status status,
-                          uint32_t attempt, bool settles);
-// A stored EXTRA: only its number matters, which is not given again.
-void queue_restore_extra(struct queue *queue, uint32_t test, uint32_t attempt);
+// `lease` and `duration_us` are not looked at.
+void queue_restore_result(struct queue *queue, const struct queue_result *result, uint32_t attempt, bool settles);
+// A stored EXTRA: its number is not given again.
+void queue_restore_extra(struct queue *queue, const struct queue_result *result, uint32_t attempt);
 void queue_restore_round(struct queue *queue, uint32_t round, const uint32_t *tests, uint32_t count);
 // Everything was replayed: works out the state. `ended`: the build had ended with this state; 0: it had not.
 void queue_restored(struct queue *queue, uint64_t now_us, uint32_t ended, struct effects *effects);
@@ -207,6 +212,10 @@ uint32_t queue_decided_by(const struct queue *queue, uint32_t test);
 uint32_t queue_last_held_by(const struct queue *queue, uint32_t test);
 // The test that a worker began last and has not reported, UINT32_MAX: none.
 uint32_t queue_running_test(const struct queue *queue, uint32_t worker);
+// How many tests the worker skipped that ran elsewhere, or go there; *reason: that of most of them.
+uint32_t queue_skip_lacked(const struct queue *queue, uint32_t worker, uint32_t *reason);
+// How many tests' verdict is skipped although they ran on the trunk.
+uint32_t queue_skip_lost(const struct queue *queue);
 // Exit code of a worker that leaves now (DESIGN 2), with a constant text that says why.
 int queue_exit_code(const struct queue *queue, uint32_t worker, const char **why);
 // Exit code of the whole build, for `shard wait`.

@@ -13,7 +13,10 @@ static void queue_check_test(const struct queue *queue, uint32_t number) {
   assert(free == (test->place == PLACE_READY && !test->again));
   assert((test->place == PLACE_DONE) == (test->verdict != VERDICT_NONE));
   assert((test->place == PLACE_LEASED || test->again) == (test->slot != QUEUE_NO_SLOT));
-  assert(!test->again || queue->again[test->slot].test == number);
+  assert(!test->held || test->again);
+  const struct queue_waits *waits = test->held ? &queue->held : &queue->again;
+  assert(!test->again || waits->item[test->slot].test == number);
+  assert(test->place != PLACE_READY || !queue_skip_voted(queue, number) || test->again);
   assert(!queue_is_suspect(test) || test->place != PLACE_READY || test->again);
   if (test->place != PLACE_LEASED) return;
   assert(test->slot < queue->lease_count && queue->lease[test->slot] && queue->lease[test->slot]->live);
@@ -26,19 +29,21 @@ static void queue_check_test(const struct queue *queue, uint32_t number) {
 }
 
 static void queue_check_tests(const struct queue *queue) {
-  uint32_t place[PLACE_DONE + 1] = {0}, verdict[VERDICT_MUTED + 1] = {0}, again = 0;
+  uint32_t place[PLACE_DONE + 1] = {0}, verdict[VERDICT_MUTED + 1] = {0}, again = 0, held = 0;
   uint32_t retried = 0, settled = 0;
-  uint64_t leased_us = 0, again_us = 0;
+  uint64_t leased_us = 0, again_us = 0, held_us = 0;
   for (uint32_t i = 0; i < queue->total; i++) {
     queue_check_test(queue, i);
     place[queue->test[i].place]++;
     verdict[queue->test[i].verdict]++;
-    again += queue->test[i].again;
-    if (queue->test[i].again) again_us += sched_expected_us(queue->sched, i);
+    again += queue->test[i].again && !queue->test[i].held;
+    held += queue->test[i].held;
+    if (queue->test[i].again) *(queue->test[i].held ? &held_us : &again_us) += sched_expected_us(queue->sched, i);
     retried += queue->test[i].failures > 0;
     if (queue->test[i].place == PLACE_LEASED) leased_us += sched_expected_us(queue->sched, i);
   }
-  assert(again == queue->again_count && again_us == queue->again_us && leased_us == queue->leased_us);
+  assert(again == queue->again.count && again_us == queue->again.us && leased_us == queue->leased_us);
+  assert(held == queue->held.count && held_us == queue->held.us);
   for (size_t i = 0; i < COUNT_OF(place); i++)
     assert(place[i] == queue->place_count[i]);
   for (size_t i = 0; i < COUNT_OF(verdict); i++)
@@ -109,6 +114,7 @@ void queue_check(const struct queue *queue) {
     sched_check(queue->sched);
     if (queue->tokens) tokens_check(queue->tokens);
     queue_check_tests(queue);
+    queue_skip_check(queue);
   }
   uint32_t connected = 0, left = 0, awaited = 0, failing = 0, recalls = 0;
   for (uint32_t i = 0; i < queue->lease_count; i++)

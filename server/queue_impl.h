@@ -21,10 +21,13 @@ struct queue_test {
   uint16_t attempts;
   uint8_t failures;
   uint8_t crashes : 4, overruns : 4;  // overruns: of a cap that nobody asked for
-  uint8_t place : 4, verdict : 4;
+  uint8_t place : 2, verdict : 3;
+  bool held : 1;            // `again`, in the list of those whose skip is to be confirmed
+  bool ran_on_trunk : 1;    // by the history (queue_skip_history)
+  bool skips_on_trunk : 1;  // likewise, in all builds that are looked at
   uint8_t status : 4;
-  bool again : 1;  // READY: waits in the list of those to run again, not in the scheduler or among those with tokens
-  bool muted : 1;  // its failing verdict is VERDICT_MUTED
+  bool again : 1;          // READY: waits in a list (queue_again.c), not in the scheduler or among those with tokens
+  bool muted : 1;          // its failing verdict is VERDICT_MUTED
   bool failed_before : 1;  // in an earlier round
   bool puzzles : 1;        // it is flaky, and not known how
 };
@@ -78,14 +81,50 @@ struct queue_worker {
   uint64_t held_us;    // expected time of what is LEASED in its leases
   uint32_t lease_max;  // tests of a lease; 0: LIMIT_LEASE
   uint32_t slot[LIMIT_LEASES_HELD], slot_count;
+  uint32_t node_id;                          // the first worker of the same node
+  uint32_t lacks[LIMIT_SKIP_LACKS], lacked;  // reasons for which it skips what others run
 };
 
-// READY tests that do not go back to the scheduler: to be retried, or suspected of killing workers. In order of time;
-// what has left the list leaves a hole.
+// READY tests that do not go back to the scheduler (queue_again.c).
 struct queue_again {
   uint32_t test;   // QUEUE_NO_TEST: a hole
   uint32_t avoid;  // goes to another node than this worker's, if one is connected
   bool stays;      // goes to that very worker, while it is connected
+};
+
+struct queue_waits {
+  struct queue_again *item;  // [first, end), with holes
+  uint32_t first, end, room, count;
+  uint64_t us;  // expected time of those
+};
+
+// Skips (queue_skip.c): who skipped a test, by kinds, which are a file and a reason.
+struct queue_vote {
+  uint32_t next, kind;
+  uint16_t worker;
+};
+struct queue_kind {
+  uint32_t file, reason, next;  // the file's next kind
+  uint32_t voters;              // the first of those who skipped tests of it
+  uint32_t probe;               // a test of it that stands for others while it has no verdict
+  bool contradicted;            // a test that was skipped so ran on another worker
+};
+struct queue_voter {
+  uint32_t next;
+  uint16_t worker;
+  bool ran;  // other tests of the file
+};
+struct queue_skips {
+  uint32_t *vote_of;  // per test: its first vote; NULL: there is none yet
+  uint32_t *kind_of;  // per file, and behind them for the kinds of any file: its first
+  struct queue_vote *vote;
+  struct queue_kind *kind;
+  struct queue_voter *voter;
+  uint32_t vote_count, vote_room, kind_count, kind_room, voter_count, voter_room;
+  uint32_t files;
+  bool lacking;  // some worker lacks something
+  bool found;    // which was found out just now: what it settled is to be looked at
+  bool gave_up;  // declared nodes that have not come are not waited for
 };
 
 // A suspect's failure that is tried elsewhere.
@@ -106,9 +145,9 @@ struct queue {
   uint32_t worker_count, worker_room;
   struct queue_fifo fifo[LIST_COUNT];
   uint32_t connected, parked, left, declared, awaited, late_errors;
-  struct queue_again *again;  // [again_first, again_end), with holes
-  uint32_t again_first, again_end, again_room, again_count;
-  uint64_t again_us;  // expected time of those
+  struct queue_waits again, held;
+  struct queue_skips skips;
+  uint32_t nodes;  // that have come to run tests
   uint32_t retried;
   struct queue_probe *probe;
   uint32_t probe_count, probe_room, probed;  // open ones; ever
@@ -136,7 +175,8 @@ struct queue {
 // queue.c
 void queue_move(struct queue *queue, uint32_t test, enum queue_place to);
 void queue_hand_out(struct queue *queue, uint32_t test, uint32_t slot);  // to LEASED
-void queue_put_again(struct queue *queue, uint32_t test, uint32_t avoid);
+void queue_ready(struct queue *queue, uint32_t test);
+void queue_unready(struct queue *queue, uint32_t test);
 // LEASED before, and not run: READY, among those to run again if it is a suspect.
 void queue_give_back(struct queue *queue, uint32_t test);
 // Workers vanished with it in their hands, or its interpreter crashed: it runs on a worker that holds nothing else.
@@ -152,7 +192,40 @@ void queue_drain(struct queue *queue, uint32_t worker, struct effects *effects);
 // The worker was told to go, and is no longer counted as connected.
 void queue_send_home(struct queue *queue, uint64_t now_us, uint32_t worker, struct effects *effects);
 
+// queue_again.c
+void queue_put_again(struct queue *queue, uint32_t test, uint32_t avoid);
+void queue_hold(struct queue *queue, uint32_t test);    // until its skip is confirmed
+void queue_unhold(struct queue *queue, uint32_t test);  // if it is held: READY as others are
+void queue_take_again(struct queue *queue, uint32_t test);
+
+// queue_skip.c
+void queue_skip_release(struct queue *queue);
+// An attempt, live or replayed: a skip for a reason, or a run, which contradicts the others' skips. True: a skip of a
+// worker that had skipped the test before.
+bool queue_skip_learn(struct queue *queue, uint32_t worker, uint32_t test, enum queue_status status, uint32_t reason);
+// Whether this skip, which was learned, settles the verdict.
+bool queue_skip_settles(struct queue *queue, uint32_t worker, uint32_t test, bool repeated);
+bool queue_skip_has_voted(const struct queue *queue, uint32_t worker, uint32_t test);
+// Some worker has skipped the test.
+bool queue_skip_voted(const struct queue *queue, uint32_t test);
+// The worker skipped the test, or lacks what its file needs.
+bool queue_skip_bars(const struct queue *queue, uint32_t worker, uint32_t test);
+// It is barred, and for another worker that is there.
+bool queue_skip_elsewhere(const struct queue *queue, uint32_t worker, uint32_t test);
+// Workers are not all alike: what one does not get another one may.
+bool queue_skip_differs(const struct queue *queue);
+// Held tests for the worker; `last`: nothing else is left for it.
+uint32_t queue_skip_pick(struct queue *queue, uint32_t worker, uint32_t *out, uint32_t room, bool last);
+// Of what the scheduler picked, holds back what the worker lacks something for, and returns how many are left.
+uint32_t queue_skip_filter(struct queue *queue, uint32_t worker, uint32_t *tests, uint32_t count);
+void queue_skip_tick(struct queue *queue, uint64_t now_us, struct effects *effects);
+uint64_t queue_skip_deadline(const struct queue *queue);
+void queue_skip_check(const struct queue *queue);
+
 // queue_worker.c
+// It is there to run tests, or will be back: connected, silent for less than a lease's time, or awaited after a
+// restart.
+bool queue_present(const struct queue *queue, uint32_t worker);
 void queue_reopen_test(struct queue *queue, uint32_t test);
 // A worker that is connected, or is awaited after a restart, and not only to bring results, beside this one.
 bool queue_others_run(const struct queue *queue, const struct queue_worker *worker);

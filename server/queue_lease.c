@@ -92,6 +92,7 @@ static void queue_lease_charge(struct queue *queue, uint32_t number, uint32_t wo
     return;
   }
   test->attempts++;
+  (void)queue_skip_learn(queue, worker, number, QUEUE_CRASHED, 0);
   queue_set_verdict(queue, number, worker, QUEUE_CRASHED);
   struct effect effect = {
       .kind = EFFECT_RESULT, .worker = worker, .test = number, .attempt = test->attempts, .round = queue->round};
@@ -157,6 +158,7 @@ static bool queue_on_one_node(const struct queue *queue, uint32_t a, uint32_t b)
 // Not for this worker: the test failed or vanished on its node and another node is there, or it is to be looked at on
 // another worker, which is there and not held to be sick.
 static bool queue_elsewhere(const struct queue *queue, const struct queue_again *again, uint32_t number) {
+  if (queue_skip_elsewhere(queue, number, again->test)) return true;
   if (again->avoid >= queue->worker_count) return false;
   const struct queue_worker *before = &queue->worker[again->avoid];
   if (again->stays && before->connected && !before->brings && !queue_suspects(queue, again->avoid))
@@ -164,7 +166,8 @@ static bool queue_elsewhere(const struct queue *queue, const struct queue_again 
   if (!queue_on_one_node(queue, again->avoid, number)) return false;
   bool other = false;
   for (uint32_t i = 0; i < queue->worker_count && !other; i++)
-    other = queue->worker[i].connected && !queue_on_one_node(queue, again->avoid, i);
+    other = queue->worker[i].connected && !queue_on_one_node(queue, again->avoid, i) &&
+            !queue_skip_bars(queue, i, again->test);
   return other;
 }
 
@@ -180,10 +183,10 @@ static bool queue_goes_singly(const struct queue *queue, const struct queue_work
 static uint32_t queue_pick_again(struct queue *queue, uint32_t number, uint32_t *out, uint32_t room, bool *alone,
                                  bool *waits) {
   const struct queue_worker *worker = &queue->worker[number];
-  uint32_t n = 0, share = 1 + queue->again_count / queue_at_work(queue);
+  uint32_t n = 0, share = 1 + queue->again.count / queue_at_work(queue);
   if (share < room) room = share;
-  for (uint32_t i = queue->again_first; i < queue->again_end && n < room; i++) {
-    const struct queue_again *again = &queue->again[i];
+  for (uint32_t i = queue->again.first; i < queue->again.end && n < room; i++) {
+    const struct queue_again *again = &queue->again.item[i];
     if (again->test == QUEUE_NO_TEST || queue_elsewhere(queue, again, number)) continue;
     bool suspect = queue_is_suspect(&queue->test[again->test]);
     bool singly = queue_goes_singly(queue, worker, again->test);
@@ -203,7 +206,7 @@ static uint32_t queue_pick_again(struct queue *queue, uint32_t number, uint32_t 
 // Exclusive tests: by the first worker while it is alone, else when all that remains is theirs.
 static bool queue_pick_exclusive(const struct queue *queue, uint32_t *out) {
   uint32_t test = tokens_pick_exclusive(queue->tokens);
-  bool last = sched_free_count(queue->sched) == 0 && queue->again_count == 0;
+  bool last = sched_free_count(queue->sched) == 0 && queue->again.count == 0;
   if (test == TOKENS_NONE || queue->place_count[PLACE_LEASED]) return false;
   if (queue->connected > 1 && (!last || tokens_pick(queue->tokens, 0, false) != TOKENS_NONE)) return false;
   *out = test;
@@ -216,8 +219,21 @@ static uint64_t queue_long_us(const struct queue *queue) {
   return ready_us / (3 * (uint64_t)queue_at_work(queue));
 }
 
-// What the worker gets next: exclusive tests, tests that have to run again, those that wait for a critical token, what
-// the scheduler picks, and those that wait for other tokens.
+// What nobody has run yet: what waits for a critical token, what the scheduler picks, what waits for other tokens.
+static uint32_t queue_pick_fresh(struct queue *queue, uint32_t number, uint32_t *out, uint32_t room) {
+  struct queue_worker *worker = &queue->worker[number];
+  uint32_t n, kept = 0;
+  if (queue->tokens && (*out = tokens_pick(queue->tokens, queue_long_us(queue), true)) != TOKENS_NONE) return 1;
+  do {
+    n = sched_grant(queue->sched, &worker->sched, queue_at_work(queue), out, room);
+    kept = queue_skip_filter(queue, number, out, n);
+  } while (n && !kept);
+  if (kept) return kept;
+  return queue->tokens && (*out = tokens_pick(queue->tokens, queue_long_us(queue), false)) != TOKENS_NONE;
+}
+
+// What the worker gets next: exclusive tests, tests that have to run again, skips to be confirmed, what nobody has
+// run yet, and what it skipped itself, when nobody else is there.
 static uint32_t queue_pick(struct queue *queue, uint32_t number, uint32_t *out, uint32_t room, bool *alone) {
   struct queue_worker *worker = &queue->worker[number];
   bool waits = false;
@@ -226,10 +242,9 @@ static uint32_t queue_pick(struct queue *queue, uint32_t number, uint32_t *out, 
   bool has_more = sched_worker_has_more(queue->sched, &worker->sched) && !queue->probe_count;  // probes do not wait
   if (!has_more) n = queue_pick_again(queue, number, out, room, alone, &waits);
   if (n || waits) return n;
-  if (queue->tokens && (*out = tokens_pick(queue->tokens, queue_long_us(queue), true)) != TOKENS_NONE) return 1;
-  n = sched_grant(queue->sched, &worker->sched, queue_at_work(queue), out, room);
-  if (n) return n;
-  return queue->tokens && (*out = tokens_pick(queue->tokens, queue_long_us(queue), false)) != TOKENS_NONE;
+  if (!has_more && (n = queue_skip_pick(queue, number, out, room, false))) return n;
+  n = queue_pick_fresh(queue, number, out, room);
+  return n ? n : queue_skip_pick(queue, number, out, room, true);
 }
 
 static void queue_tell_lease(const struct queue_lease *lease, struct effects *effects) {
@@ -285,7 +300,8 @@ static bool queue_avoids(const struct queue *queue, uint32_t number, uint32_t wo
   for (size_t i = 0; i < COUNT_OF(test->lost_by); i++) {
     if (test->lost_by[i] == worker) return false;  // it only fell silent, and still runs it
   }
-  return test->again && queue->again[test->slot].avoid == worker;
+  if (queue_skip_has_voted(queue, worker, number)) return true;
+  return test->again && !test->held && queue->again.item[test->slot].avoid == worker;
 }
 
 bool queue_adopt(struct queue *queue, uint64_t now_us, uint32_t number, uint64_t id, const uint32_t *tests,

@@ -33,6 +33,7 @@ struct steal {
   struct queue *queue;
   uint64_t now_us;
   double thief_speed;
+  uint32_t thief;
   // the best so far
   uint32_t slot, first;
   double gain_us;
@@ -48,6 +49,11 @@ struct steal_lease {
 static bool steal_is_open(const struct queue *queue, const struct queue_lease *lease, uint32_t slot, uint32_t at) {
   const struct queue_test *test = &queue->test[lease->test[at]];
   return !lease->reported[at] && test->place == PLACE_LEASED && test->slot == slot;
+}
+
+// Not what the thief would only skip.
+static bool steal_suits(const struct steal *steal, const struct queue_lease *lease, uint32_t slot, uint32_t at) {
+  return steal_is_open(steal->queue, lease, slot, at) && !queue_skip_bars(steal->queue, steal->thief, lease->test[at]);
 }
 
 // Past the test that a worker which runs nothing is about to begin. Asked for, it would go round among those who wait,
@@ -110,7 +116,7 @@ static void steal_weigh_from(struct steal *steal, const struct queue_worker *wor
   double slowness = sched_worker_slowness(&worker->sched), sum = 0;
   double its_slowness = slowness / steal_speed(worker) * steal->thief_speed;  // the thief's, with these tests
   for (uint32_t at = first; at < from->lease->count; at++) {
-    if (steal_is_open(steal->queue, from->lease, from->slot, at))
+    if (steal_suits(steal, from->lease, from->slot, at))
       sum += (double)sched_expected_us(steal->queue->sched, from->lease->test[at]);
   }
   double part = (from->left_us - cost_us) / (slowness + its_slowness);
@@ -140,7 +146,7 @@ static void steal_recall(const struct steal *steal, struct effects *effects) {
   struct effect effect = {.kind = EFFECT_RECALL, .worker = lease->worker, .lease = lease->id};
   effect.tests = base_calloc(lease->count - steal->first, sizeof *effect.tests);
   for (uint32_t at = steal->first; at < lease->count; at++) {
-    if (steal_is_open(queue, lease, steal->slot, at)) effect.tests[effect.count++] = lease->test[at];
+    if (steal_suits(steal, lease, steal->slot, at)) effect.tests[effect.count++] = lease->test[at];
   }
   assert(effect.count > 0 && !lease->recalled);
   lease->recalled = true;
@@ -149,8 +155,9 @@ static void steal_recall(const struct steal *steal, struct effects *effects) {
 }
 
 // One recall on behalf of a parked worker; false: none is worth it.
-static bool steal_one(struct queue *queue, uint64_t now_us, const struct queue_worker *thief, struct effects *effects) {
-  struct steal steal = {.queue = queue, .now_us = now_us, .thief_speed = steal_speed(thief), .slot = QUEUE_NO_SLOT};
+static bool steal_one(struct queue *queue, uint64_t now_us, uint32_t thief, struct effects *effects) {
+  struct steal steal = {.queue = queue, .now_us = now_us, .thief = thief, .slot = QUEUE_NO_SLOT};
+  steal.thief_speed = steal_speed(&queue->worker[thief]);
   for (uint32_t i = 0; i < queue->worker_count; i++) {
     const struct queue_worker *worker = &queue->worker[i];
     if (worker->connected && worker->held_us) steal_weigh(&steal, worker);
@@ -170,7 +177,7 @@ void queue_steal(struct queue *queue, uint64_t now_us, struct effects *effects) 
   uint32_t thief = queue->fifo[LIST_PARKED].head;
   for (int n = 0; n < STEAL_MOST && thief != QUEUE_NOBODY && queue->parked > queue->recalls; n++) {
     bool takes = !queue_runs_alone(queue, &queue->worker[thief]);
-    if (takes && !steal_one(queue, now_us, &queue->worker[thief], effects)) break;
+    if (takes && !steal_one(queue, now_us, thief, effects) && !queue_skip_differs(queue)) break;
     thief = queue->worker[thief].link[LIST_PARKED].next;
   }
   queue->steal_pause_us = now_us + (uint64_t)queue->worker_count * STEAL_PACE_US;

@@ -137,6 +137,18 @@ static void queue_count(struct queue *queue, uint32_t number, uint32_t test, enu
   if (worker->failed_files < COUNT_OF(worker->failed_in)) worker->failed_in[worker->failed_files++] = test;
 }
 
+// It goes to another node; alone, if it is suspected of killing workers.
+static void queue_unsettled_skip(struct queue *queue, uint32_t number, uint32_t worker) {
+  struct queue_test *test = &queue->test[number];
+  if (test->place != PLACE_READY) queue_move(queue, number, PLACE_READY);
+  if (test->again) return;
+  if (queue_is_suspect(test)) {
+    queue_put_again(queue, number, worker);
+  } else {
+    queue_hold(queue, number);
+  }
+}
+
 // One attempt, live or replayed: counts it, and settles the verdict or sends the test round again.
 static void queue_apply(struct queue *queue, uint32_t worker, uint32_t number, enum queue_status status, bool settles) {
   struct queue_test *test = &queue->test[number];
@@ -144,6 +156,10 @@ static void queue_apply(struct queue *queue, uint32_t worker, uint32_t number, e
   queue_discharge(test, worker);
   if (settles) {
     queue_set_verdict(queue, number, worker, status);
+    return;
+  }
+  if (status == QUEUE_SKIPPED) {
+    queue_unsettled_skip(queue, number, worker);
     return;
   }
   if (status == QUEUE_CRASHED) {
@@ -155,9 +171,10 @@ static void queue_apply(struct queue *queue, uint32_t worker, uint32_t number, e
     test->failures++;
   }
   if (test->place != PLACE_READY) queue_move(queue, number, PLACE_READY);
+  queue_unhold(queue, number);
   if (!test->again) queue_put_again(queue, number, worker);
   bool first = test->failures == 1 && !queue_is_suspect(test);
-  if (test->puzzles && first && queue->policy.retries > 0) queue->again[test->slot].stays = true;
+  if (test->puzzles && first && queue->policy.retries > 0) queue->again.item[test->slot].stays = true;
 }
 
 static void queue_teach(struct queue *queue, const struct queue_result *result) {
@@ -209,9 +226,12 @@ enum queue_accept queue_result(struct queue *queue, uint64_t now_us, const struc
   struct queue_test *test = &queue->test[number];
   if (accept == ACCEPT_SEALED) return accept;
   if (test->place == PLACE_LEASED && test->slot != slot) queue_displace(queue, number, effects);
+  bool repeated = queue_skip_learn(queue, result->worker, number, result->status, result->reason);
   bool counts = accept != ACCEPT_EXTRA, final = counts && queue_is_final(queue, lease);
   bool doubted = counts && !final && queue_doubts(queue, result);
   bool decides = final || (counts && !doubted && queue_decides(queue, test, result->status));
+  if (decides && !final && result->status == QUEUE_SKIPPED && test->attempts + 1 < LIMIT_ATTEMPTS)
+    decides = queue_skip_settles(queue, result->worker, number, repeated);
   bool stored = decides || test->attempts < LIMIT_ATTEMPTS;
   queue_report(lease, place);
   if (counts) {
@@ -227,18 +247,18 @@ enum queue_accept queue_result(struct queue *queue, uint64_t now_us, const struc
   return accept;
 }
 
-void queue_restore_result(struct queue *queue, uint32_t worker, uint32_t number, enum queue_status status,
-                          uint32_t attempt, bool settles) {
-  assert(number < queue->total);
-  struct queue_test *test = &queue->test[number];
-  queue_restore_extra(queue, number, attempt);
-  if (test->place != PLACE_DONE) queue_apply(queue, worker, number, status, settles);
+void queue_restore_result(struct queue *queue, const struct queue_result *result, uint32_t attempt, bool settles) {
+  queue_restore_extra(queue, result, attempt);
+  if (queue->test[result->test].place != PLACE_DONE)
+    queue_apply(queue, result->worker, result->test, result->status, settles);
 }
 
-void queue_restore_extra(struct queue *queue, uint32_t number, uint32_t attempt) {
-  assert(number < queue->total);
-  struct queue_test *test = &queue->test[number];
+void queue_restore_extra(struct queue *queue, const struct queue_result *result, uint32_t attempt) {
+  assert(result->test < queue->total);
+  struct queue_test *test = &queue->test[result->test];
   if (attempt > test->attempts) test->attempts = (uint16_t)(attempt < UINT16_MAX ? attempt : UINT16_MAX);
+  if (result->worker < queue->worker_count)
+    (void)queue_skip_learn(queue, result->worker, result->test, result->status, result->reason);
 }
 
 uint32_t queue_overruns(const struct queue *queue, uint32_t number) {

@@ -6,6 +6,22 @@
 
 #include "server/queue_impl.h"
 
+// The first worker of the node; the next one to come, when it is that.
+static uint32_t queue_node_of(const struct queue *queue, const char *node) {
+  uint32_t i = 0;
+  while (i < queue->worker_count && (!node[0] || strcmp(queue->worker[i].node, node) != 0))
+    i++;
+  return i;
+}
+
+// None of its workers has come to run tests.
+static bool queue_node_is_new(const struct queue *queue, uint32_t node_id) {
+  for (uint32_t i = node_id; i < queue->worker_count; i++) {
+    if (queue->worker[i].node_id == node_id && !queue->worker[i].brings) return false;
+  }
+  return true;
+}
+
 // A job that is run again is no further worker.
 static bool queue_node_came(const struct queue *queue, const char *node) {
   for (uint32_t i = 0; node[0] && i < queue->worker_count; i++) {
@@ -23,6 +39,8 @@ static uint32_t queue_worker_add(struct queue *queue, const struct queue_join *j
   *worker = (struct queue_worker){.node = base_strdup(join->node), .attempt = base_strdup(join->attempt)};
   sched_worker_init(&worker->sched);
   worker->brings = join->brings;
+  worker->node_id = queue_node_of(queue, join->node);
+  queue->nodes += !join->brings && queue_node_is_new(queue, worker->node_id);
   if (join->brings) queue->policy.min_workers = 0;  // workers went on without the server: they do not come together
   if (queue->policy.min_workers && !queue_node_came(queue, join->node)) queue->came++;
   if (join->node_total > queue->declared) queue->declared = join->node_total;
@@ -35,6 +53,16 @@ bool queue_others_run(const struct queue *queue, const struct queue_worker *work
     if (other != worker && (other->connected || other->awaited) && !other->brings) return true;
   }
   return false;
+}
+
+bool queue_present(const struct queue *queue, uint32_t number) {
+  const struct queue_worker *worker = &queue->worker[number];
+  if (worker->brings || worker->left || worker->drained || worker->fenced) return false;
+  return worker->link[LIST_HEARD].in || (worker->awaited && queue->hold_until_us);
+}
+
+void queue_declare(struct queue *queue, uint32_t nodes) {
+  if (nodes > queue->declared) queue->declared = nodes;
 }
 
 static void queue_worker_connect(struct queue *queue, uint64_t now_us, uint32_t number) {
@@ -103,6 +131,7 @@ void queue_reopen_test(struct queue *queue, uint32_t test) {
   queue->test[test].crashes = queue->test[test].overruns = queue->test[test].failures = 0;
   memset(queue->test[test].lost_by, 0xff, sizeof queue->test[test].lost_by);
   queue_move(queue, test, PLACE_READY);
+  if (queue_skip_voted(queue, test)) queue_hold(queue, test);
 }
 
 static uint32_t queue_reopen(struct queue *queue, const struct queue_reopen *reopen, uint32_t **out) {

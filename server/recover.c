@@ -94,12 +94,13 @@ static void on_result(void *arg, const struct store_result *result) {
   bool known = result->worker < recover->build->session_count && result->status >= QUEUE_PASSED &&
                result->status <= QUEUE_TIMED_OUT;
   if (position == UINT32_MAX || !known) return;  // of nobody, or nothing: the test runs again
+  struct queue_result of = {.worker = result->worker, .test = position, .status = (enum queue_status)result->status};
+  if (of.status == QUEUE_SKIPPED) of.reason = build_reason(recover->build, result->text, result->text_bytes);
   if (result->flags & STORE_EXTRA) {
-    queue_restore_extra(recover->build->queue, position, result->attempt);
+    queue_restore_extra(recover->build->queue, &of, result->attempt);
     return;
   }
-  queue_restore_result(recover->build->queue, result->worker, position, (enum queue_status)result->status,
-                       result->attempt, result->flags & STORE_SETTLES);
+  queue_restore_result(recover->build->queue, &of, result->attempt, result->flags & STORE_SETTLES);
 }
 
 struct build *recover_build(struct server *server, uint64_t id) {

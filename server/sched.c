@@ -287,6 +287,19 @@ bool sched_same_file(const struct sched *sched, uint32_t a, uint32_t b) {
   return sched_file_of(sched, a) == sched_file_of(sched, b);
 }
 
+uint32_t sched_file(const struct sched *sched, uint32_t test) {
+  return (uint32_t)(sched_file_of(sched, test) - sched->file);
+}
+
+bool sched_is_taken(const struct sched *sched, const struct sched_worker *worker, uint32_t test) {
+  const struct sched_file *file = sched_file_of(sched, test);
+  return file->whole && file->owners && worker->file != sched_file(sched, test);
+}
+
+uint32_t sched_file_count(const struct sched *sched) {
+  return sched->file_count;
+}
+
 uint64_t sched_setup_us(const struct sched *sched, uint32_t test) {
   return sched_file_of(sched, test)->setup_us;
 }

@@ -75,6 +75,11 @@ void sched_worker_stay(struct sched *sched, struct sched_worker *worker, uint32_
 // May neighbours in a lease go to two workers? Not those of a file, or a unit, that is whole.
 bool sched_may_part(const struct sched *sched, uint32_t a, uint32_t b);
 bool sched_same_file(const struct sched *sched, uint32_t a, uint32_t b);
+// The file's number; a test without one is alone in its own.
+uint32_t sched_file(const struct sched *sched, uint32_t test);
+uint32_t sched_file_count(const struct sched *sched);
+// The test's file is whole, and another worker is in it.
+bool sched_is_taken(const struct sched *sched, const struct sched_worker *worker, uint32_t test);
 // The test's file is whole: one worker at a time is in it.
 bool sched_is_whole(const struct sched *sched, uint32_t test);
 // What the test's file costs to set up, µs.

@@ -270,6 +270,7 @@ static void session_resume(struct server *server, struct session *session, struc
                            const Shardd__Hello *hello) {
   uint64_t revoked[MSG_HELD_MAX];
   size_t revoked_count = 0, at = 0;
+  queue_declare(session->build->queue, hello->node_total);
   queue_attach(session->build->queue, server->now_us, session->worker, &server->effects);
   session_bind(server, session, conn);
   for (size_t i = 0; i < hello->n_held_lease && i < MSG_HELD_MAX; i++) {

@@ -123,6 +123,8 @@ static void session_row(struct session_batch *batch, size_t row) {
       .lease = results->lease,
       .status = queue_counts_as(build->queue, position, (enum queue_status)results->status[row]),
       .duration_us = (uint64_t)times.setup_us + times.call_us + times.teardown_us};
+  const ProtobufCBinaryData *text = session_text_of(results, row);
+  if (result.status == QUEUE_SKIPPED && text) result.reason = build_reason(build, (const char *)text->data, text->len);
   uint32_t flags = 0;
   switch (queue_result(build->queue, batch->server->now_us, &result, &attempt, &settles, &batch->server->effects)) {
     case ACCEPT_CURRENT: break;

@@ -112,6 +112,8 @@ void store_listed_free(struct store_listed *listed) {
   free(listed->muted);
   free(listed->failed_last);
   free(listed->puzzles);
+  free(listed->skips);
+  free(listed->ran);
   free(listed);
 }
 

@@ -193,6 +193,8 @@ struct store_listed {
   uint64_t *file_setup_us;           // per file: learned cost of its set-up; 0: unknown
   bool *muted;                       // per test: in quarantine when the build's list came
   bool *puzzles;                     // per test: suspect or flaky, and of no known kind
+  bool *skips;                       // per test: skipped in each of the trunk's last builds (STORE_SKIP_BUILDS)
+  bool *ran;                         // per test: passed on the trunk
 };
 
 // Reads the eventfd empty; returns the next finished list, or NULL.
@@ -210,7 +212,7 @@ struct store_replay {
   void (*on_worker)(void *arg, const struct store_worker *worker, uint64_t acked_seq, bool left, const char *late);
   void (*on_list)(void *arg, const struct store_list *list, const struct store_listed *listed);
   void (*on_round)(void *arg, uint32_t round, const uint32_t *tests, size_t count);
-  void (*on_result)(void *arg, const struct store_result *result);  // text is NULL
+  void (*on_result)(void *arg, const struct store_result *result);  // only skipped ones have their text
   void *arg;
 };
 

@@ -20,6 +20,7 @@ enum {
   STORE_WAL_KEEP_BYTES = 64 << 20,
   STORE_LEARN_SLICE = 2000,  // tests taught in one transaction
   STORE_LEARN_ROWS = 10000,  // rows read in one step before
+  STORE_SKIP_BUILDS = 3,     // builds of the trunk whose skips are looked at
   STORE_LEARN_BUILDS = 50,   // other builds of the commit that count for flips
   STORE_KEEP_SLICE = 20000,  // results dropped in one transaction
   STORE_KEEP_BUILDS = 100,   // builds dropped in one transaction
@@ -336,7 +337,7 @@ struct store_listed *store_list_write(struct store_db *db, const struct store_li
 // Fills history and file_setup_us of a listed whose test ids are set; files: row ids, 0: unknown.
 void store_list_recall(struct store_db *db, struct store_listed *listed, const uint32_t *files);
 struct store_listed *store_list_new(uint64_t build, uint32_t count, uint32_t file_count);
-// store_failed.c: sets failed_last of a list's tests, when its build wants those first, and `puzzles`.
+// store_failed.c: sets failed_last of a list's tests, when its build wants those first, `puzzles`, `skips` and `ran`.
 void store_failed_recall(struct store_db *db, struct store_listed *listed);
 
 uint64_t store_write_suite(struct store_db *db, const char *project, const char *suite);  // made if need be

@@ -54,6 +54,8 @@ struct store_listed *store_list_new(uint64_t build, uint32_t count, uint32_t fil
       .muted = base_calloc(count, sizeof *listed->muted),
       .failed_last = base_calloc(count, sizeof *listed->failed_last),
       .puzzles = base_calloc(count, sizeof *listed->puzzles),
+      .skips = base_calloc(count, sizeof *listed->skips),
+      .ran = base_calloc(count, sizeof *listed->ran),
   };
   return listed;
 }

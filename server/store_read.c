@@ -284,6 +284,8 @@ static void replay_results(struct store_db *db, uint64_t build, uint32_t round, 
         .setup_us = store_sql_u32(stmt, 6),
         .call_us = store_sql_u32(stmt, 7),
         .teardown_us = store_sql_u32(stmt, 8),
+        .text = sqlite3_column_blob(stmt, 9),
+        .text_bytes = (size_t)sqlite3_column_bytes(stmt, 9),
     };
     replay->on_result(replay->arg, &r);
   }

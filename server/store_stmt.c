@@ -115,6 +115,14 @@ static const char *const texts[] = {
     [SQL_PUZZLES] =
         "SELECT k.test FROM build b CROSS JOIN flake_stat k INDEXED BY flake_stat_state WHERE b.id=?1"
         " AND k.suite=b.suite AND k.state>=2 AND k.state IN (2, 3) AND k.kind=0",
+    [SQL_TRUNK_BUILDS] =
+        "SELECT b.id, b.skipped FROM build own CROSS JOIN build b INDEXED BY build_suite ON b.suite=own.suite"
+        " WHERE own.id=?1 AND b.id<?1 AND b.trunk<>0 AND b.trusted<>0 AND b.state=3 AND b.tests>0 AND b.purged=0"
+        " ORDER BY b.id DESC LIMIT ?2",
+    [SQL_SKIPPED_OF_BUILD] =
+        "SELECT test FROM result r WHERE build=?1 AND flags&1<>0 AND status=4 AND NOT EXISTS"
+        " (SELECT 1 FROM result o WHERE o.build=r.build AND o.test=r.test AND o.status<>4)",
+    [SQL_RAN_ON_TRUNK] = "SELECT test FROM flake_stat WHERE test BETWEEN ?1 AND ?2 AND last_good<>0 ORDER BY test",
     [SQL_FAILED_OF_BUILD] = "SELECT test FROM result WHERE build=?1 AND flags&1<>0 AND status IN (2, 3, 7, 8)",
     [SQL_BUILD_SUITE] = "SELECT suite FROM build WHERE id=?1",
     [SQL_BUILD_LIST] = "UPDATE build SET list=?2, tests=?3 WHERE id=?1",
@@ -292,8 +300,9 @@ static const char *const texts[] = {
     [SQL_READ_PATHS] = "SELECT id, path FROM file_stat WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
     [SQL_READ_ROUND] = "SELECT count, tests FROM round WHERE build=?1 AND n=?2",
     [SQL_READ_RESULTS] =
-        "SELECT test, attempt, worker, status, flags, start_ms, setup_us, call_us, teardown_us"
-        " FROM result WHERE build=?1 AND round=?2 ORDER BY test, attempt",
+        "SELECT test, attempt, worker, status, flags, start_ms, setup_us, call_us, teardown_us,"
+        " iif(status=4, (SELECT text FROM output o WHERE o.build=r.build AND o.test=r.test AND o.attempt=r.attempt),"
+        " NULL) FROM result r WHERE build=?1 AND round=?2 ORDER BY test, attempt",
 
     [SQL_QUERY_BUILDS] = BUILDS("build b INDEXED BY build_suite", SUITE_ONE),
     [SQL_QUERY_BUILDS_ALL] = BUILDS("build b", SUITES_ALL),

@@ -32,13 +32,18 @@ static void report(const struct arguments *a, const struct sim_counts *c, uint64
   const struct {
     const char *name;
     uint64_t n;
-  } row[] = {{"leases", c->grants},     {"current", c->current},     {"late", c->late},
-             {"extra", c->extra},       {"twice", c->duplicate},     {"sealed", c->sealed},
-             {"unknown", c->unknown},   {"adopted", c->adopted},     {"expired", c->expired},
-             {"recalls", c->recalls},   {"released", c->released},   {"lost", c->lost},
-             {"poisoned", c->poisoned}, {"restarts", c->restarts},   {"cuts", c->cuts},
-             {"rounds", c->rounds},     {"forgotten", c->forgotten}, {"tokens", c->with_tokens},
-             {"aborted", c->aborted},   {"fenced", c->fenced},       {"few", c->few},
+  } row[] = {{"leases", c->grants},       {"current", c->current},
+             {"late", c->late},           {"extra", c->extra},
+             {"twice", c->duplicate},     {"sealed", c->sealed},
+             {"unknown", c->unknown},     {"adopted", c->adopted},
+             {"expired", c->expired},     {"recalls", c->recalls},
+             {"released", c->released},   {"lost", c->lost},
+             {"poisoned", c->poisoned},   {"restarts", c->restarts},
+             {"cuts", c->cuts},           {"rounds", c->rounds},
+             {"forgotten", c->forgotten}, {"tokens", c->with_tokens},
+             {"aborted", c->aborted},     {"unsettled", c->unsettled},
+             {"repeated", c->repeated},   {"contradicted", c->contradicted},
+             {"fenced", c->fenced},       {"few", c->few},
              {"brought", c->brought}};
   for (size_t i = 0; i < COUNT_OF(row); i++)
     (void)printf("%s%s %" PRIu64, i ? ", " : "  ", row[i].name, row[i].n);

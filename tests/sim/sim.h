@@ -60,7 +60,7 @@ struct sim_message {
   uint32_t reason;         // DRAINED: reason; GOODBYE: exit code; ASK: most tests of a lease; BYE: errors outside tests
   bool list_known;         // WELCOME
   struct sim_lease lease;  // LEASE, RECALL, RELEASED, RESULTS, STARTED, REVOKE
-  uint8_t status[SIM_TESTS];
+  uint8_t status[SIM_TESTS], because[SIM_TESTS];
   uint32_t held_count;  // HELLO
   struct sim_lease held[SIM_HELD];
 };
@@ -80,7 +80,9 @@ struct sim_link {
 
 struct sim_session {
   uint32_t slot;  // whose link it is on, SIM_NOBODY: on none
-  bool open;      // the server takes the connection to be open; without a slot it is half open
+  uint32_t node;
+  bool brings;
+  bool open;  // the server takes the connection to be open; without a slot it is half open
   bool left, goodbye_due, drained, offered;
   uint64_t applied, acked;  // numbers of its Results: taken, on disk
   uint64_t heard_us;
@@ -95,6 +97,7 @@ struct sim_record {
   enum sim_record_kind kind;
   uint32_t worker, node, attempt_token, round, test, attempt, state, count;
   enum queue_status status;
+  uint32_t reason;
   bool settles, lost, extra, late_errors, brings;
   bool more;  // of the same message: they outlive a crash together, or not at all
   uint64_t seq, lease;
@@ -114,6 +117,7 @@ struct sim_truth {
   enum queue_verdict verdict;
   uint32_t decided, attempts, bad, last;  // last: its newest record
   bool overran;                           // a limit that nobody asked for ended it in this round
+  bool could[SIM_NUMBERS];                // it was skipped although this worker was there and would have run it
 };
 
 struct sim_server {
@@ -148,7 +152,7 @@ struct sim_spooled {
   uint64_t seq;
   bool closed;
   struct sim_lease lease;  // the tests reported
-  uint8_t status[SIM_TESTS];
+  uint8_t status[SIM_TESTS], because[SIM_TESTS];
 };
 
 struct sim_worker {
@@ -177,7 +181,8 @@ struct sim_rates {
 
 struct sim_counts {
   uint64_t builds, steps, grants, current, late, extra, duplicate, sealed, unknown, adopted, expired, recalls, released,
-      lost, restarts, forgotten, cuts, rounds, fenced, few, brought, with_tokens, poisoned, aborted;
+      lost, restarts, forgotten, cuts, rounds, fenced, few, brought, with_tokens, poisoned, aborted, unsettled,
+      repeated, contradicted;
 };
 
 // What the server is at, for the checks after it.
@@ -203,6 +208,8 @@ struct sim {
   bool muted[SIM_TESTS];
   bool brings;    // jobs come that ran without the server
   uint32_t sick;  // so many nodes, the first ones, fail what would pass
+  bool lacking;   // nodes lack things that tests need
+  uint32_t declared;
   struct sim_link link[SIM_SLOTS];
   struct sim_worker worker[SIM_SLOTS];
   uint32_t slots;
@@ -212,6 +219,7 @@ struct sim {
   uint64_t held[SIM_TESTS], granted[SIM_TESTS];  // lease, 0: none
   uint32_t holder[SIM_TESTS];
   bool settled[SIM_TESTS];
+  bool complete;  // the build was
 };
 
 // sim.c: one build from its tape; what was broken ends the process by sim_broken.
@@ -255,6 +263,10 @@ void sim_worker_receive(struct sim *sim, uint32_t slot, const struct sim_message
 void sim_worker_act(struct sim *sim, uint32_t slot);
 void sim_worker_die(struct sim *sim, uint32_t slot);
 
+// What a test needs, 0: nothing, and whether a node has it: the fourth, nobody has.
+uint32_t sim_needs(const struct sim *sim, uint32_t test);
+bool sim_has(const struct sim *sim, uint32_t node, uint32_t thing);
+
 // sim_trace.c: what is said of an event when somebody wants to see it.
 extern bool sim_tracing;
 void sim_trace(const struct sim *sim, const char *what, uint32_t of);
@@ -264,6 +276,8 @@ void sim_trace_message(const struct sim *sim, uint32_t slot, const struct sim_me
 void sim_check_before(struct sim *sim, struct sim_cause cause);
 void sim_check_after(struct sim *sim);
 void sim_check_grant(struct sim *sim, const struct effect *effect);
+// A skip was logged that settles its test.
+void sim_check_skip(struct sim *sim, const struct sim_record *record);
 void sim_check_truth(const struct sim *sim);
 void sim_check_end(const struct sim *sim);
 

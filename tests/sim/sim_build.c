@@ -88,6 +88,11 @@ static void build_policy(struct sim *sim) {
   if (sim->policy.idle_us > 240 * (uint64_t)SIM_SECOND) sim->policy.min_workers = 1 + sim->total % 4;
   sim->policy.min_workers_us = sim->policy.linger_us;
   sim->policy.limits_tests = sim->total % 2;
+  sim->lacking = !sim->sick && sim->policy.linger_us > 35 * (uint64_t)SIM_SECOND;
+  if (sim->lacking) {
+    build_sound(sim);
+    sim->declared = (uint32_t)(sim->policy.linger_us / SIM_SECOND) % 4;
+  }
   sim->brings = sim->policy.idle_us > 220 * (uint64_t)SIM_SECOND;
 }
 
@@ -219,7 +224,10 @@ static void storm_bring(struct sim *sim, uint32_t which) {
   struct sim_message results = {.kind = SIM_RESULTS, .seq = 1};
   for (uint32_t i = which % 3; i < sim->total; i += 3) {
     if (sim->nature[i] == SIM_POISON) continue;
-    results.status[results.lease.count] = status[sim->nature[i]];
+    uint32_t needs = sim_needs(sim, i);
+    results.status[results.lease.count] =
+        sim_has(sim, worker.node, needs) ? status[sim->nature[i]] : (uint8_t)QUEUE_SKIPPED;
+    results.because[results.lease.count] = (uint8_t)(needs ? needs : 10 + i % 3);
     results.lease.test[results.lease.count++] = (uint8_t)i;
   }
   if (results.lease.count) sim_server_bring(sim, &worker, &results);

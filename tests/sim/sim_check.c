@@ -105,6 +105,52 @@ static void check_leases(struct sim *sim) {
   }
 }
 
+// ---- skips
+
+// It is there to run tests, as far as the server can know.
+static bool check_is_here(const struct sim *sim, uint32_t number) {
+  const struct sim_session *session = &sim->server.session[number];
+  return !session->left && !session->drained && !session->brings &&
+         session->heard_us + sim->policy.lease_ttl_us > sim->now_us;
+}
+
+static bool check_has_skipped(const struct sim *sim, uint32_t number, uint32_t test) {
+  const struct sim_truth *truth = &sim->server.truth[test];
+  uint32_t i = truth->attempts ? truth->last : (uint32_t)SIM_NOBODY;
+  while (i != SIM_NOBODY && (sim->server.log[i].worker != number || sim->server.log[i].status != QUEUE_SKIPPED))
+    i = sim->server.log[i].previous;
+  return i != SIM_NOBODY;
+}
+
+// Who has skipped a test gets it once more only when there is nobody else to ask.
+static void check_not_asked_again(struct sim *sim, uint32_t number, uint32_t test) {
+  if (!check_has_skipped(sim, number, test)) return;
+  sim->counts->repeated++;
+  for (uint32_t i = 0; i < sim->server.sessions; i++) {
+    if (i != number && check_is_here(sim, i) && !check_has_skipped(sim, i, test))
+      sim_broken("skips", "test %u goes again to worker %u, which skipped it, and not to %u", test, number, i);
+  }
+}
+
+void sim_check_skip(struct sim *sim, const struct sim_record *record) {
+  bool settled = record->kind == SIM_REC_RESULT && record->settles && record->status == QUEUE_SKIPPED;
+  uint32_t needs = settled ? sim_needs(sim, record->test) : 0;
+  for (uint32_t i = 0; needs && i < sim->server.sessions; i++) {
+    bool could = i != record->worker && check_is_here(sim, i) && sim_has(sim, sim->server.session[i].node, needs);
+    sim->server.truth[record->test].could[i] = could && !check_has_skipped(sim, i, record->test);
+  }
+}
+
+// A build is not complete with a skip of what a worker that was there then, and is still, would run.
+static void check_skips(const struct sim *sim) {
+  for (uint32_t test = 0; test < sim->total; test++) {
+    for (uint32_t i = 0; i < sim->server.sessions && sim->server.truth[test].verdict == VERDICT_SKIPPED; i++) {
+      if (sim->server.truth[test].could[i] && check_is_here(sim, i))
+        sim_broken("skips", "test %u is skipped, and worker %u would run it", test, i);
+    }
+  }
+}
+
 // ---- grants (I6, I9, tokens)
 
 void sim_check_grant(struct sim *sim, const struct effect *effect) {
@@ -129,6 +175,7 @@ void sim_check_grant(struct sim *sim, const struct effect *effect) {
     // Unless its result came in between, and took it out of the first lease.
     bool reported = message && message->kind == SIM_RESULTS && check_holds(&message->lease, test);
     if (sim->granted[test] && !reported) sim_broken("I2", "test %u is leased twice at once", test);
+    check_not_asked_again(sim, effect->worker, test);
     if (sim->server.charged[test] >= LIMIT_LOST) sim_broken("I9", "test %u goes to one more worker", test);
     check_alone(sim, effect, test);
     if (!token_rule_allows(&rule, test)) sim_broken("tokens", "test %u is leased without its tokens", test);
@@ -156,7 +203,7 @@ void sim_check_truth(const struct sim *sim) {
   }
   enum queue_state state = queue_state(queue);
   if (state == QUEUE_COMPLETE && done < sim->total) sim_broken("I3", "complete with %u of %u", done, sim->total);
-  if (state == QUEUE_RUNNING && done == sim->total && !queue->fencing)
+  if (state == QUEUE_RUNNING && done == sim->total && !queue->fencing && !queue->skips.found)
     sim_broken("I3", "not complete although all is done");
 }
 
@@ -187,6 +234,9 @@ static bool check_enough_came(const struct sim *sim) {
 
 void sim_check_after(struct sim *sim) {
   bool given_up = queue_state(sim->server.queue) == QUEUE_INCOMPLETE;
+  bool completes = !sim->complete && queue_state(sim->server.queue) == QUEUE_COMPLETE;
+  sim->complete = queue_state(sim->server.queue) == QUEUE_COMPLETE;
+  if (completes) check_skips(sim);
   check_leases(sim);
   sim_check_truth(sim);
   if (given_up && sim->cause.kind == SIM_ON_TICK && !queue_few(sim->server.queue)) check_given_up(sim);

@@ -56,9 +56,9 @@ static void sim_believe_result(struct sim *sim, struct sim_record *record, uint3
   if (record->extra) return;
   if (!record->lost) sim_discharge(sim, record->test, record->worker);
   if (!record->settles) {
-    truth->bad++;
+    truth->bad += sim_is_bad(record->status);
     truth->overran |= record->status == QUEUE_TIMED_OUT && !sim->policy.limits_tests;
-    if (!sim_is_bad(record->status))
+    if (!sim_is_bad(record->status) && record->status != QUEUE_SKIPPED)
       sim_broken("I1", "test %u: status %d decides nothing", record->test, (int)record->status);
     return;
   }
@@ -76,9 +76,11 @@ static void sim_believe_round(struct sim *sim, const struct sim_record *record) 
     struct sim_truth *truth = &sim->server.truth[record->tests[i]];
     bool failing = truth->verdict == VERDICT_FAILED || truth->verdict == VERDICT_CRASHED;
     if (truth->verdict == VERDICT_NONE) sim_broken("I12", "test %u is run again before its verdict", record->tests[i]);
-    if (!failing && sim->policy.on_retry == QUEUE_UNRESOLVED)
+    bool skipped = truth->verdict == VERDICT_SKIPPED;
+    if (!failing && !skipped && sim->policy.on_retry == QUEUE_UNRESOLVED)
       sim_broken("I12", "test %u is run again although it is resolved", record->tests[i]);
     truth->verdict = VERDICT_NONE;
+    memset(truth->could, 0, sizeof truth->could);
     truth->decided = SIM_NOBODY;
     truth->bad = 0;
     truth->overran = false;
@@ -125,6 +127,8 @@ void sim_set_list(struct sim *sim) {
   for (uint32_t i = 0; i < sim->total; i++) {
     if (sim->muted[i]) queue_mute(queue, i);
     if (i % 4 == 1) queue_puzzle(queue, i);
+    uint32_t needs = sim_needs(sim, i);
+    if (sim->lacking) queue_skip_history(queue, i, needs == 4 || (needs == 1 && i % 5 == 0), i % 5 == 1);
   }
 }
 
@@ -151,6 +155,8 @@ static void sim_recover_workers(struct sim *sim) {
     uint32_t number = queue_restore_worker(server->queue, &join, left && left->late_errors);
     if (number != server->sessions++) sim_broken("I12", "worker %u comes back as %u", record->worker, number);
     server->session[number] = (struct sim_session){.slot = SIM_NOBODY, .left = left != NULL, .heard_us = sim->now_us};
+    server->session[number].node = record->node;
+    server->session[number].brings = record->brings;
     if (left) queue_restore_left(server->queue, number);
   }
   for (uint32_t i = 0; i < server->logged; i++) {
@@ -174,10 +180,12 @@ static void sim_recover_round(struct sim *sim, uint32_t round) {
     for (uint32_t i = 0; i < server->logged; i++) {
       const struct sim_record *record = &server->log[i];
       if (record->kind != SIM_REC_RESULT || record->round != round || record->test != test) continue;
+      struct queue_result result = {.worker = record->worker, .test = test, .status = record->status};
+      if (record->status == QUEUE_SKIPPED) result.reason = record->reason;
       if (record->extra) {
-        queue_restore_extra(server->queue, test, record->attempt);
+        queue_restore_extra(server->queue, &result, record->attempt);
       } else {
-        queue_restore_result(server->queue, record->worker, test, record->status, record->attempt, record->settles);
+        queue_restore_result(server->queue, &result, record->attempt, record->settles);
       }
     }
   }

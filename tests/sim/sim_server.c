@@ -91,7 +91,7 @@ static void sim_effect(struct sim *sim, const struct effect *effect) {
     case EFFECT_STATE: sim_state(sim); break;
     case EFFECT_RESULT: sim_lost(sim, effect); break;
     case EFFECT_ROUND:
-      sim->counts->fenced++;
+      *(sim->sick ? &sim->counts->fenced : &sim->counts->contradicted) += 1;
       sim_round(sim, effect->round, effect->tests, effect->count);
       break;
   }
@@ -128,10 +128,12 @@ static uint32_t sim_enter(struct sim *sim, const struct sim_worker *worker, bool
   (void)snprintf(node, sizeof node, "n%u", worker->node);
   (void)snprintf(attempt, sizeof attempt, "t%u", worker->attempt_token);
   struct queue_join join = {.node = node, .attempt = attempt, .retried = worker->retried, .brings = brings};
+  join.node_total = sim->declared;
   uint32_t number = queue_join(server->queue, sim->now_us, &join, &reopened, &count, &server->effects);
   if (number != server->sessions++) sim_broken("I12", "a worker joins as number %u", number);
   if (count && brings) sim_broken("I12", "%u tests run again for worker %u, which only brings", count, number);
-  server->session[number] = (struct sim_session){.slot = SIM_NOBODY, .heard_us = sim->now_us};
+  server->session[number] =
+      (struct sim_session){.slot = SIM_NOBODY, .node = worker->node, .brings = brings, .heard_us = sim->now_us};
   (void)sim_log(sim, (struct sim_record){.kind = SIM_REC_WORKER,
                                          .worker = number,
                                          .node = worker->node,
@@ -155,6 +157,7 @@ static void sim_resume(struct sim *sim, uint32_t slot, const struct sim_message 
   struct sim_session *session = &server->session[hello->number];
   uint64_t ids[SIM_HELD];
   if (hello->number >= server->sessions) sim_broken("I4", "a welcomed worker is not on disk");
+  queue_declare(server->queue, sim->declared);
   queue_attach(server->queue, sim->now_us, hello->number, &server->effects);
   sim_bind(sim, hello->number, slot);
   for (uint32_t i = 0; i < hello->held_count; i++) {
@@ -179,6 +182,7 @@ static struct sim_record sim_row(const struct sim_message *message, uint32_t row
                              .worker = number,
                              .test = message->lease.test[row],
                              .status = (enum queue_status)message->status[row],
+                             .reason = message->because[row],
                              .lease = message->lease.id};
 }
 
@@ -194,7 +198,8 @@ static void sim_results(struct sim *sim, uint32_t number, const struct sim_messa
   for (uint32_t i = 0; i < message->lease.count; i++) {
     struct sim_record record = sim_row(message, i, number);
     struct queue_result result = {.worker = number, .test = record.test, .lease = record.lease};
-    result.status = record.status;
+    result.status = record.status = queue_counts_as(sim->server.queue, record.test, record.status);
+    result.reason = record.status == QUEUE_SKIPPED ? record.reason : 0;
     result.duration_us = sim->expected_us[record.test] * (1 + number % 3);
     enum queue_accept accept =
         queue_result(sim->server.queue, sim->now_us, &result, &record.attempt, &record.settles, &sim->server.effects);
@@ -204,13 +209,14 @@ static void sim_results(struct sim *sim, uint32_t number, const struct sim_messa
     ++*counts[accept];
     record.extra = accept == ACCEPT_EXTRA;
     record.round = queue_round(sim->server.queue);
+    sim->counts->unsettled += accept < ACCEPT_EXTRA && !record.settles && record.status == QUEUE_SKIPPED;
     if (accept <= ACCEPT_EXTRA) kept[count++] = record;
   }
   for (uint32_t i = 0; i < count; i++)
     kept[i].more = i + 1 < count;
   if (count) kept[count - 1].seq = message->seq;  // on disk: the whole message is
   for (uint32_t i = 0; i < count; i++)
-    (void)sim_log(sim, kept[i]);
+    sim_check_skip(sim, sim_log(sim, kept[i]));
   session->applied = message->seq;
   sim_wait(sim, SIM_WAIT_ACK, number, message->seq);
 }

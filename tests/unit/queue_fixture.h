@@ -127,6 +127,13 @@ static inline void leave(uint32_t worker, bool late_errors) {
   end();
 }
 
+// A stored result, as recovery gives it back.
+static inline void restore_result(uint32_t worker, uint32_t test, enum queue_status status, uint32_t number,
+                                  bool settled) {
+  struct queue_result result = {.worker = worker, .test = test, .status = status};
+  queue_restore_result(queue, &result, number, settled);
+}
+
 // Time passes; what is due happens, as often as the queue asks for it.
 static inline void pass(uint64_t us) {
   now += us;

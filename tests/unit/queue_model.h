@@ -33,6 +33,7 @@ struct model_record {
   enum model_kind kind;
   uint32_t worker, test, attempt, round, *tests, count;
   enum queue_status status;
+  uint32_t reason;
   bool settles;
 };
 
@@ -343,6 +344,7 @@ static inline void model_accepted(struct model *m, const struct queue_result *re
   record->worker = result->worker;
   record->test = result->test;
   record->status = result->status;
+  record->reason = result->reason;
   record->attempt = attempt;
   record->settles = settles;
   model_attempt(m, result->test, attempt);
@@ -357,6 +359,7 @@ static inline enum queue_accept model_result(struct model *m, struct model_worke
   struct queue_result result = {.worker = w->number, .test = test, .lease = id, .status = status};
   uint32_t attempt = 0;
   bool settles = false;
+  if (status == QUEUE_SKIPPED) result.reason = (w->number + test) % 3;
   result.duration_us = m->expected_us[test] / 2 + model_roll(m, (uint32_t)m->expected_us[test]);
   model_hear(m, w);
   enum queue_accept accept = queue_result(m->queue, m->now, &result, &attempt, &settles, &m->fx);

@@ -59,13 +59,15 @@ static inline void model_set_list(struct model *m) {
 }
 
 static inline void model_replay(struct model *m, const struct model_record *record) {
+  struct queue_result result = {
+      .worker = record->worker, .test = record->test, .status = record->status, .reason = record->reason};
   switch (record->kind) {
     case RECORD_ROUND: queue_restore_round(m->queue, record->round, record->tests, record->count); return;
-    case RECORD_EXTRA: queue_restore_extra(m->queue, record->test, record->attempt); return;
+    case RECORD_EXTRA: queue_restore_extra(m->queue, &result, record->attempt); return;
     case RECORD_RESULT:
     case RECORD_LOST: break;
   }
-  queue_restore_result(m->queue, record->worker, record->test, record->status, record->attempt, record->settles);
+  queue_restore_result(m->queue, &result, record->attempt, record->settles);
 }
 
 static inline void model_restore_workers(struct model *m) {

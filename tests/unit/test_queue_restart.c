@@ -43,7 +43,7 @@ static void test_restore_equals_live(void **state) {
     assert_int_equal(queue_restore_worker(queue, &joins[i], false), i);
   set_list(12, 0);
   for (uint32_t i = 0; i < n; i++) {
-    queue_restore_result(queue, kept[i].worker, kept[i].test, kept[i].status, kept[i].attempt, kept[i].settles);
+    restore_result(kept[i].worker, kept[i].test, kept[i].status, kept[i].attempt, kept[i].settles);
   }
   begin();
   queue_restored(queue, now, 0, &fx);
@@ -65,8 +65,8 @@ static void test_restored_extra_keeps_its_number(void **state) {
   set_list(2, 0);
   struct queue_join join = {.node = "x", .attempt = "1"};
   (void)queue_restore_worker(queue, &join, false);
-  queue_restore_result(queue, 0, 0, QUEUE_FAILED, 1, true);
-  queue_restore_extra(queue, 0, 2);
+  restore_result(0, 0, QUEUE_FAILED, 1, true);
+  queue_restore_extra(queue, &(struct queue_result){.status = QUEUE_PASSED}, 2);
   begin();
   queue_restored(queue, now, 0, &fx);
   end();
@@ -97,7 +97,7 @@ static void test_restored_end(void **state) {
   struct queue_join join = {.node = "x", .attempt = "1"};
   (void)queue_restore_worker(queue, &join, false);
   set_list(1, 0);
-  queue_restore_result(queue, 0, 0, QUEUE_CRASHED, 1, true);
+  restore_result(0, 0, QUEUE_CRASHED, 1, true);
   begin();
   queue_restored(queue, now, 0, &fx);
   end();
@@ -190,11 +190,11 @@ static void test_restored_rounds(void **state) {
   assert_int_equal(counts().late_errors, 0);  // forgiven, as it was
   set_list(3, 0);
   for (uint32_t i = 0; i < 3; i++)
-    queue_restore_result(queue, x, i, i ? QUEUE_PASSED : QUEUE_FAILED, 1, true);
+    restore_result(x, i, i ? QUEUE_PASSED : QUEUE_FAILED, 1, true);
   uint32_t opened[] = {0, 1000};
   queue_restore_round(queue, 2, opened, 2);  // one of them is no test of the list
   assert_int_equal(queue_round(queue), 2);
-  queue_restore_result(queue, x2, 0, QUEUE_SKIPPED, 2, true);
+  restore_result(x2, 0, QUEUE_SKIPPED, 2, true);
   begin();
   queue_restored(queue, now, 0, &fx);
   end();
@@ -215,7 +215,7 @@ static void test_restart_remembers_what_was_forgiven(void **state) {
     for (int i = 0; i < 2 + reruns; i++)
       (void)queue_restore_worker(queue, &joins[i], false);
     set_list(9, 0);
-    queue_restore_result(queue, 0, 0, QUEUE_FAILED, 1, true);
+    restore_result(0, 0, QUEUE_FAILED, 1, true);
     begin();
     queue_restored(queue, now, 0, &fx);
     end();

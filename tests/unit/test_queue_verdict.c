@@ -21,6 +21,7 @@ static void test_statuses(void **state) {
       [QUEUE_CRASHED] = VERDICT_CRASHED, [QUEUE_TIMED_OUT] = VERDICT_FAILED};
   for (enum queue_status status = QUEUE_PASSED; status <= QUEUE_TIMED_OUT; status++) {
     open_build(&usual, 1);
+    queue_declare(queue, 1);  // nobody else will come, to be asked whether it skips the test, too
     uint32_t a = join_new();
     struct grant grant = lease(a);
     if (status == QUEUE_CRASHED || status == QUEUE_TIMED_OUT) {
@@ -53,12 +54,12 @@ static void test_muted(void **state) {
     struct grant grant = lease(a);
     report_all(a, &grant, status);
     bool bad = status == QUEUE_FAILED || status == QUEUE_ERROR || status == QUEUE_CRASHED || status == QUEUE_TIMED_OUT;
-    assert_int_equal(settles, !bad);
-    if (bad) {
+    assert_int_equal(settles, !bad && status != QUEUE_SKIPPED);  // a skip is confirmed elsewhere
+    if (!settles) {
       expect_parked(a);
       grant = lease(b);
       report_all(b, &grant, status);
-      assert_int_equal(queue_verdict(queue, 0), VERDICT_MUTED);
+      assert_int_equal(queue_verdict(queue, 0), bad ? VERDICT_MUTED : VERDICT_SKIPPED);
     }
     assert_int_equal(counts().by_verdict[VERDICT_MUTED], bad);
     assert_int_equal(counts().failing, 0);
@@ -285,7 +286,7 @@ static void test_a_guess_is_replayed(void **state) {
   (void)state;
   open_build(&usual, 1);
   queue_restore_worker(queue, &(struct queue_join){.node = "a", .attempt = "1"}, false);
-  queue_restore_result(queue, 0, 0, QUEUE_TIMED_OUT, 1, false);
+  restore_result(0, 0, QUEUE_TIMED_OUT, 1, false);
   queue_restored(queue, now, 0, &fx);
   assert_int_equal(queue_overruns(queue, 0), 1);
   uint32_t a = join_new();
