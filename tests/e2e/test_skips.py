@@ -1,0 +1,159 @@
+"""Machines that lack something: what they skip, others run; what everybody skips is skipped."""
+import pytest
+
+from shardlib import (BARRIER, attempts, barrier, codes, eventually, make_suite, outputs, run_workers, start_workers,
+                      verdicts)
+
+# As BARRIER, for tests that are skipped before their fixtures are set up.
+START = BARRIER.replace('@pytest.fixture(scope="session", autouse=True)\ndef barrier():', 'def pytest_sessionstart():')
+SUITE = dict({"test_%d.py" % i: '''
+    import os
+    import time
+    import pytest
+
+    pytestmark = pytest.mark.skipif("NO_DOCKER" in os.environ, reason="needs docker")
+
+    @pytest.mark.parametrize("n", range(20))
+    def test_container(n):
+        time.sleep(0.03)
+''' for i in range(4)}, **{"conftest.py": START})
+SELF = dict({"test_%d.py" % i: '''
+    import pytest
+
+    @pytest.mark.parametrize("n", range(10))
+    def test_it(n):
+        if n % 2:
+            pytest.skip("windows only")
+''' for i in range(4)}, **{"conftest.py": BARRIER})
+TAP = '''
+    echo 1..20
+    i=1
+    while [ $i -le 20 ]; do
+        if [ -n "$NO_DOCKER" ]; then echo "ok $i - t$i # SKIP needs docker"; else echo "ok $i - t$i"; fi
+        i=$((i + 1))
+    done
+'''
+
+
+def lacking(*nodes, **more):
+    """Variables of the nodes, some of which lack docker."""
+    return lambda i: dict(more, **({"NO_DOCKER": "1"} if i in nodes else {}))
+
+
+def total(tmp_path, count):
+    return dict(barrier(tmp_path, count), SHARD_TOTAL=str(count))
+
+
+def skipped_by(daemon, node):
+    return [row for rows in attempts(daemon).values() for row in rows
+            if row["node"] == node and row["status"] == "skipped"]
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_one_of_two_lacks_it(tmp_path, daemon, declared):
+    """All tests run, on the one that can, and both jobs are green."""
+    variables = total(tmp_path, 2) if declared else barrier(tmp_path, 2)
+    workers = run_workers(2, daemon, make_suite(tmp_path, SUITE), env=lacking(0, **variables))
+    assert codes(workers) == [0, 0], outputs(workers)
+    found = verdicts(daemon)
+    assert len(found) == 80 and set(found.values()) == {"passed"}
+    assert daemon.shard("wait").returncode == 0
+
+
+def test_two_of_three_lack_it(tmp_path, daemon):
+    workers = run_workers(3, daemon, make_suite(tmp_path, SUITE), env=lacking(0, 1, **total(tmp_path, 3)))
+    assert codes(workers) == [0, 0, 0], outputs(workers)
+    assert set(verdicts(daemon).values()) == {"passed"}
+
+
+def test_the_lacking_one_comes_first(tmp_path, daemon):
+    """It has skipped everything when the other job, which the CI has announced, begins."""
+    suite = make_suite(tmp_path, SUITE)
+    first = start_workers(1, daemon, suite, env={"NO_DOCKER": "1", "SHARD_TOTAL": "2"})[0]
+    eventually(lambda: len(first.finished()) == 80, what="all are skipped")
+    eventually(lambda: len(skipped_by(daemon, "0")) == 80, what="the server knows it")
+    assert set(verdicts(daemon).values()) == {"missing"}, "and none is settled"
+    second = start_workers(1, daemon, suite, node="1", env={"SHARD_TOTAL": "2"})[0]
+    assert codes([first, second]) == [0, 0], outputs([first, second])
+    assert set(verdicts(daemon).values()) == {"passed"}
+
+
+def test_the_other_one_never_comes(tmp_path, daemon):
+    """It is waited for as long as a worker without work lingers; then the skips stand."""
+    suite = make_suite(tmp_path, SUITE)
+    workers = run_workers(1, daemon, suite, env={"NO_DOCKER": "1", "SHARD_TOTAL": "2"}, args=["--linger", "1s"])
+    assert codes(workers) == [0], outputs(workers)
+    assert set(verdicts(daemon).values()) == {"skipped"}
+
+
+def test_all_that_could_run_it_are_gone(tmp_path, daemon):
+    """The one with docker is killed; what it has not run is skipped in the end."""
+    suite = make_suite(tmp_path, SUITE)
+    workers = start_workers(2, daemon, suite, env=lacking(0, **total(tmp_path, 2)))
+    eventually(lambda: "passed" in verdicts(daemon).values(), what="a test has run")
+    workers[1].kill()
+    assert workers[0].wait() == 0, outputs(workers)
+    assert set(verdicts(daemon).values()) <= {"passed", "skipped"}
+
+
+def test_with_a_history(tmp_path, daemon):
+    """The trunk ran them; its builds with one machine without docker do so too, and teach no skip."""
+    suite = make_suite(tmp_path, SUITE)
+    for build in ("1", "2", "3"):
+        env = lacking(*([] if build == "1" else [0]), **total(tmp_path, 2))
+        assert codes(run_workers(2, daemon, suite, env=env, build=build)) == [0, 0]
+        assert set(verdicts(daemon, build).values()) == {"passed"}
+
+
+def test_everybody_skips_it(tmp_path, daemon):
+    """What all skip is skipped; with a history, it is not run once more."""
+    suite = make_suite(tmp_path, SELF)
+    for build in ("1", "2"):
+        workers = run_workers(2, daemon, suite, env=total(tmp_path, 2), build=build)
+        assert codes(workers) == [0, 0], outputs(workers)
+        found = attempts(daemon, build)
+        ends = [rows[-1]["status"] for rows in found.values()]
+        assert ends.count("skipped") == 20 and ends.count("passed") == 20
+    assert sum(len(rows) for rows in found.values()) <= 42, "one test of a reason is asked of both"
+
+
+def test_it_survives_a_restart(tmp_path, daemon):
+    """The daemon dies when all are skipped by the one, and none has run."""
+    suite = make_suite(tmp_path, SUITE)
+    first = start_workers(1, daemon, suite, env={"NO_DOCKER": "1", "SHARD_TOTAL": "2"})[0]
+    eventually(lambda: len(first.finished()) == 80, what="all are skipped")
+    eventually(lambda: len(skipped_by(daemon, "0")) == 80, what="the server knows it")
+    daemon.restart()
+    second = start_workers(1, daemon, suite, node="1", env={"SHARD_TOTAL": "2"})[0]
+    assert codes([first, second]) == [0, 0], outputs([first, second])
+    assert set(verdicts(daemon).values()) == {"passed"}
+
+
+@pytest.mark.parametrize("reason", ["pytest.skip('no docker')", "raise unittest.SkipTest('no docker')"])
+def test_skipped_in_a_fixture(tmp_path, daemon, reason):
+    suite = make_suite(tmp_path, {"conftest.py": BARRIER, "test_a.py": '''
+        import os
+        import unittest
+        import pytest
+
+        @pytest.fixture
+        def docker():
+            if "NO_DOCKER" in os.environ:
+                %s
+
+        @pytest.mark.parametrize("n", range(20))
+        def test_it(docker, n):
+            pass
+    ''' % reason})
+    workers = run_workers(2, daemon, suite, env=lacking(0, **total(tmp_path, 2)))
+    assert codes(workers) == [0, 0], outputs(workers)
+    assert set(verdicts(daemon).values()) == {"passed"}
+
+
+def test_tap(tmp_path, daemon):
+    """A command runner that skips by TAP pays no process a test."""
+    suite = make_suite(tmp_path, {"run.sh": TAP})
+    workers = run_workers(2, daemon, suite, env=lacking(0, SHARD_TOTAL="2"), command=["sh", "run.sh"],
+                          args=["--runner", "command", "--results", "tap", "--list", "seq -f t%g 1 20"])
+    assert codes(workers) == [0, 0], outputs(workers)
+    assert set(verdicts(daemon).values()) == {"passed"}
