@@ -222,6 +222,7 @@ static const struct rule goodbye_rules[] = {
     COUNT(Goodbye, own, 0, MSG_FEW_MAX),
     IDS(Goodbye, own),
     TEXT(Goodbye, why, MSG_TEXT_MAX_BYTES),
+    TEXT(Goodbye, skips, MSG_TEXT_MAX_BYTES),
 };
 
 static const struct rule query_rules[] = {

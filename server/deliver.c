@@ -370,6 +370,25 @@ static size_t deliver_own_names(const struct session *session, ProtobufCBinaryDa
   return n;
 }
 
+// Who skipped what ran elsewhere, and what the trunk ran that was skipped; the caller frees it. "": nothing.
+static char *deliver_skips(const struct build *build) {
+  uint32_t lost = queue_skip_lost(build->queue), named = 0;
+  char *text = lost ? base_printf("%u test%s skipped that ran on the trunk", lost, lost > 1 ? "s were" : " was")
+                    : base_strdup("");
+  for (uint32_t i = 0; i < build->session_count && named < LIMIT_OWN_NAMES; i++) {
+    uint32_t reason = 0, count = queue_skip_lacked(build->queue, i, &reason);
+    if (!count) continue;
+    const char *node = build->session[i]->node, *why = build_reason_text(build, reason);
+    char *more = base_printf("%s%s%s skipped %u test%s that ran elsewhere%s%s", text[0] ? text : "",
+                             text[0] ? "; node " : "node ", node[0] ? node : build->session[i]->host, count,
+                             count > 1 ? "s" : "", why[0] ? ": " : "", why);
+    free(text);
+    text = more;
+    named++;
+  }
+  return text;
+}
+
 void deliver_goodbye(struct session *session) {
   struct queue_counts counts;
   const char *why;
@@ -385,10 +404,13 @@ void deliver_goodbye(struct session *session) {
   goodbye.own_failing = queue_own_failing(session->build->queue, session->worker);
   goodbye.n_own = deliver_own_names(session, own);
   goodbye.own = own;
+  char *skips = deliver_skips(session->build);
   goodbye.why = msg_text(why);
+  goodbye.skips = msg_text(skips);
   frame.body_case = SHARDD__FRAME__BODY_GOODBYE;
   frame.goodbye = &goodbye;
   if (session->conn) conn_send(session->conn, &frame);
+  free(skips);
   for (size_t i = 0; i < goodbye.n_own; i++)
     free(own[i].data);
 }

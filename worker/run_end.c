@@ -127,6 +127,7 @@ static void run_say_end(const struct run *run, const Shardd__Goodbye *goodbye, i
           goodbye->settled, goodbye->total, goodbye->failing);
   for (size_t i = 0; i < goodbye->n_own; i++)
     run_say_safe("  failed here: ", goodbye->own[i]);
+  if (goodbye->skips.len) run_say_safe("", goodbye->skips);
   for (size_t i = 0; i < run->late_count; i++)
     run_say_safe("error outside of any test: ", msg_text(run->late[i]));
   if (code == EXIT_OK) return;

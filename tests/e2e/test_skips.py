@@ -58,6 +58,8 @@ def test_one_of_two_lacks_it(tmp_path, daemon, declared):
     found = verdicts(daemon)
     assert len(found) == 80 and set(found.values()) == {"passed"}
     assert daemon.shard("wait").returncode == 0
+    for worker in workers:
+        assert "node 0 skipped" in worker.output() and "that ran elsewhere: needs docker" in worker.output()
 
 
 def test_two_of_three_lack_it(tmp_path, daemon):
