@@ -37,8 +37,8 @@ def draw(seed, theme=None):
     drawn = rng.choices(list(THEMES), [weight for weight, _ in THEMES.values()])[0]
     theme = theme or drawn
     history = {"seed": seed, "theme": theme, "form": draw_form(rng, theme), "ci": rng.choice(CIS), "retries": 0,
-               "lazy": False, "nodes": rng.randint(1, 3), "on_retry": "", "cap": "", "bound": "", "commits": {},
-               "steps": []}
+               "lazy": False, "nodes": rng.randint(1, 3), "on_retry": "", "cap": "", "bound": "", "mixed": "",
+               "commits": {}, "steps": []}
     if rng.random() < 0.4:
         history["retries"] = rng.randint(1, 2)
     if history["form"] == "pytest" and rng.random() < 0.3:
@@ -211,6 +211,8 @@ def draw_matrix(rng, history):
     add_commit(history, "c1", draw_tests(rng, history["form"], rng.choice([0, 0.2]), least=3))
     if rng.random() < 0.6:
         history["ci"] = "gitlab"
+    elif rng.random() < 0.3:
+        history["mixed"] = "environment"
     run(history, [job(0, env="e1"), job(1, env="e2")], together=rng.random() < 0.7)
 
 
@@ -285,6 +287,7 @@ def readable(history):
         history["seed"], history["theme"], history["form"], history["ci"], history["retries"],
         ", lazy" if history["lazy"] else "", history["cap"] and ", limit " + history["cap"],
         (history["on_retry"] and ", --on-retry " + history["on_retry"])
+        + (history["mixed"] and ", --allow-mixed " + history["mixed"])
         + (history["bound"] and ", --max-failures " + history["bound"]))]
     for label, commit in history["commits"].items():
         tests = " ".join("%s=%s" % pair for pair in commit["tests"].items())

@@ -111,7 +111,8 @@ class Judge:
 
     def identity(self, step, one):
         commit = self.history["commits"][step["commit"]]
-        return (commit["sha"], tuple(sorted(commit["tests"])), one["env"])
+        env = "any" if self.history["mixed"] else one["env"]
+        return (commit["sha"], tuple(sorted(commit["tests"])), env)
 
     def build_of(self, step, one):
         key = (self.place(step, one), self.identity(step, one))
@@ -157,14 +158,13 @@ class Judge:
     def split(self, step, record):
         """(jobs of the build's own commit, list and environment, the others). The first to come owns a build; of
         several that came at once, the one that was not sent away."""
-        native, foreign = [], []
-        for made, one in zip(record["jobs"], step["jobs"]):
-            owner = self.owner.get(self.place(step, one))
-            identity = self.identity(step, one)
-            if owner is None and (made["code"] != 16 or len(step["jobs"]) == 1):
-                owner = self.owner[self.place(step, one)] = identity
-            matches = identity == owner
-            (native if matches or owner is None else foreign).append((made, one))
+        native, foreign, pairs = [], [], list(zip(record["jobs"], step["jobs"]))
+        for made, one in pairs:
+            if made["code"] != 16 or len(pairs) == 1:
+                self.owner.setdefault(self.place(step, one), self.identity(step, one))
+        for made, one in pairs:
+            owner, identity = self.owner.get(self.place(step, one)), self.identity(step, one)
+            (native if owner in (None, identity) else foreign).append((made, one))
         return native, foreign
 
     def judge_foreign(self, step, made, one, record):
@@ -218,6 +218,8 @@ class Judge:
                 continue
             last = [run.what for run in runs]
             allowed = set(OUTCOMES[last[-1]])
+            if self.form == "ctest" and last[-1] == "crash":
+                allowed.add("failed")  # in ctest's JUnit XML they are alike
             if last[-1] == "skip" and set(last) - {"skip"}:
                 allowed |= {"passed", "failed"}
             if any(run.job in build.victims for run in runs):

@@ -140,7 +140,8 @@ class Player:
                 jobs.append(made)
                 running[os.pidfd_open(made["process"].pid)] = made
                 continue
-            self.reap(running, None if not (step["hold"] or waiting) and step["together"] else TURN_MS, end)
+            watched = step["hold"] or waiting or step["jobs"][0].get("first")
+            self.reap(running, TURN_MS if watched else None, end)
             self.meddle(step, jobs)
             if time.monotonic() > end:
                 self.give_up(running)
@@ -169,7 +170,7 @@ class Player:
                    SHARD_TIMEOUT_PER_TEST=history["cap"], SHARD_COLLECT="lazy" if history["lazy"] else "",
                    HUNT_LACKS="docker" if one["lacks"] else "", HUNT_LATE="1" if one["late"] else "",
                    HUNT_GATE="1" if one.get("first") else "", SHARD_MAX_FAILURES=history["bound"],
-                   SHARD_LINGER="4s")
+                   SHARD_LINGER="4s", SHARD_ALLOW_MIXED=history["mixed"])
         if step["away"]:
             env.update(SHARD_SERVER=self.server.address + ".away", SHARD_FALLBACK="static", SHARD_RETRIED="no",
                        SHARD_CONNECT_TIMEOUT="100ms")

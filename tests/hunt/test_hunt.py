@@ -17,8 +17,7 @@ import shrink
 BUILD = os.path.abspath(os.environ.get("SHARD_BUILD_DIR", str(hunt.ROOT / "build")))
 HISTORIES = 60
 # Themes and acts in which wrong verdicts are still known.
-PENDING = "rerun late reuse batch status notrun order matrix skips lost cancel mute hang ctest " \
-          "crash exit0 silent status statusonce gone"
+PENDING = "rerun late reuse batch order notrun lost cancel mute status statusonce"
 QUICK = ["plain", "rerun", "mute"]
 LIES = {
     "a failing job is green": ('case "$1" in run) "$REAL" "$@"; exit 0 ;; esac', {"ended with 0 instead of 1"}),
@@ -90,7 +89,7 @@ def test_every_case_has_a_theme():
 def history(tests, steps, **more):
     commits = {"c1": {"sha": "c1", "tests": tests, "addopts": ""}}
     return dict({"seed": 0, "theme": "plain", "form": "tap", "ci": "plain", "retries": 0, "lazy": False, "cap": "",
-                 "on_retry": "", "bound": "", "nodes": 1, "commits": commits, "steps": steps}, **more)
+                 "on_retry": "", "bound": "", "mixed": "", "nodes": 1, "commits": commits, "steps": steps}, **more)
 
 
 def step(*jobs):
