@@ -250,4 +250,4 @@ def test_ctest_properties(tmp_path, daemon):
 def test_broken_ctest_list(tmp_path, daemon, text, why):
     suite = make_suite(tmp_path, {"list": text})
     worker = Worker(daemon, suite, command=["true", "{}"], args=["--runner", "command", "--list-file", "list"])
-    assert worker.wait() == 16 and why in worker.output(), worker.output()
+    assert worker.wait() == 2 and why in worker.output(), worker.output()
