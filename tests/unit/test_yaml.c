@@ -265,7 +265,7 @@ static void test_load_reads_files(void **state) {
   assert_string_equal(error.text, expected);
   free(expected);
   assert_null(yaml_load(dir, &error));
-  assert_non_null(strstr(error.text, "cannot be read: Is a directory"));
+  assert_non_null(strstr(error.text, "cannot be opened: it is a folder, not a regular file"));
   FILE *file = fopen(path, "we");
   assert_non_null(file);
   assert_true(fputs("a: b\nc: [\n", file) >= 0);
