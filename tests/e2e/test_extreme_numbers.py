@@ -86,7 +86,8 @@ def filled(make_daemon):
 
 # ---- what a worker tells
 
-@pytest.mark.parametrize("start_us", [0, 1, 2**62, 2**63 - 1, 2**64 - 1, (NOW_MS + 20 * YEAR_MS) * 1000])
+@pytest.mark.parametrize("start_us", [0, 1, 2**62, 2**63 - 1, 2**64 - 1,
+                                      pytest.param((NOW_MS + 20 * YEAR_MS) * 1000, id="in 20 years")])
 def test_clocks_of_workers(daemon, start_us):
     """A start is believed near the build; the questions that draw with it are answered, also after a restart."""
     run_build(daemon, "b", start_us=start_us)
