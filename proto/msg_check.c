@@ -223,6 +223,7 @@ static const struct rule goodbye_rules[] = {
     IDS(Goodbye, own),
     TEXT(Goodbye, why, MSG_TEXT_MAX_BYTES),
     TEXT(Goodbye, skips, MSG_TEXT_MAX_BYTES),
+    TEXT(Goodbye, again, MSG_TEXT_MAX_BYTES),
 };
 
 static const struct rule query_rules[] = {
@@ -400,7 +401,7 @@ static bool keeps(const struct rule *rule, const void *message) {
 // ---- rules that concern several fields
 
 static const char *check_policy(const Shardd__Policy *policy) {
-  if ((uint32_t)policy->on_retry > SHARDD__ON_RETRY__ON_RETRY_ALL) return "Policy.on_retry: has an unknown value";
+  if ((uint32_t)policy->on_retry > SHARDD__ON_RETRY__ON_RETRY_UNRESOLVED) return "Policy.on_retry: has an unknown value";
   if ((uint32_t)policy->order > SHARDD__ORDER__ORDER_COLLECTION) return "Policy.order: has an unknown value";
   if (policy->n_token != policy->n_token_count) return "Policy.token_count: has another number of items than token";
   if (policy->n_token > MSG_TOKENS_MAX) return "Policy.token: has too many items";

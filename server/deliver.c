@@ -13,7 +13,7 @@
 _Static_assert((int)SHARDD__STATUS__STATUS_TIMED_OUT == (int)QUEUE_TIMED_OUT, "statuses differ");
 _Static_assert((int)SHARDD__CAP_FROM__CAP_FROM_LONGER == (int)BUILD_CAP_LONGER, "origins of a cap differ");
 _Static_assert((int)SHARDD__BUILD_STATE__BUILD_ABORTED == (int)QUEUE_ABORTED, "states differ");
-_Static_assert((int)SHARDD__ON_RETRY__ON_RETRY_ALL == (int)QUEUE_ALL, "retry modes differ");
+_Static_assert((int)SHARDD__ON_RETRY__ON_RETRY_UNRESOLVED == (int)QUEUE_UNRESOLVED, "retry modes differ");
 _Static_assert((int)SHARDD__RETRIED__RETRIED_YES == (int)QUEUE_RETRIED_YES, "retry answers differ");
 _Static_assert((int)SHARDD__DRAIN_REASON__DRAIN_FEW == (int)EFFECT_DRAIN_FEW, "drain reasons differ");
 
@@ -266,6 +266,9 @@ static void deliver_one(struct server *server, struct build *build, const struct
     case EFFECT_RECALL: deliver_recall(build, effect); break;
     case EFFECT_STATE: deliver_state(server, build); break;
     case EFFECT_RESULT: deliver_lost(server, build, effect); break;
+    case EFFECT_CLEARED:
+      server->last_ticket = store_put_cleared(server->store, build->id, effect->worker, effect->round);
+      break;
     case EFFECT_ROUND: deliver_round(server, build, effect->round, effect->tests, effect->count); break;
   }
 }
@@ -389,7 +392,26 @@ static char *deliver_skips(const struct build *build) {
   return text;
 }
 
+// The caller frees it; NULL: the worker is no job that is run again.
+static char *deliver_again(const struct session *session) {
+  static const char *const which[] = {
+      [AGAIN_FAILED] = "that failed before",
+      [AGAIN_LATE] = "that an earlier run of a job ran before an error outside of tests",
+      [AGAIN_UNRESOLVED] = "that failed, or ran before an error outside of tests",
+      [AGAIN_DECIDED] = "this job decided before",
+      [AGAIN_ALL] = "of the build, all there are"};
+  static const char others[] = "the others already settled everything";
+  uint32_t opened;
+  bool ran;
+  enum queue_opening again = queue_again(session->build->queue, session->worker, &opened, &ran);
+  if (again == AGAIN_NONE || (again == AGAIN_NOTHING && ran)) return NULL;
+  if (again == AGAIN_NOTHING) return base_printf("nothing: %s", others);
+  return base_printf("%u test%s %s%s%s", opened, opened == 1 ? "" : "s", which[again], ran ? "" : ": ",
+                     ran ? "" : others);
+}
+
 void deliver_goodbye(struct session *session) {
+  char *again = deliver_again(session);
   struct queue_counts counts;
   const char *why;
   ProtobufCBinaryData own[LIMIT_OWN_NAMES];
@@ -407,10 +429,12 @@ void deliver_goodbye(struct session *session) {
   char *skips = deliver_skips(session->build);
   goodbye.why = msg_text(why);
   goodbye.skips = msg_text(skips);
+  goodbye.again = msg_text(again);
   frame.body_case = SHARDD__FRAME__BODY_GOODBYE;
   frame.goodbye = &goodbye;
   if (session->conn) conn_send(session->conn, &frame);
   free(skips);
   for (size_t i = 0; i < goodbye.n_own; i++)
     free(own[i].data);
+  free(again);
 }

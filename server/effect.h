@@ -7,14 +7,15 @@
 #include "server/limits.h"
 
 enum effect_kind {
-  EFFECT_LEASE,   // grant: worker, lease, tests
-  EFFECT_PARK,    // nothing for now: worker
-  EFFECT_DRAIN,   // no more for this worker: worker, reason
-  EFFECT_REVOKE,  // a lease is no longer the worker's: worker, lease
-  EFFECT_RECALL,  // another worker would do these sooner: worker, lease, tests
-  EFFECT_STATE,   // the build's state changed
-  EFFECT_RESULT,  // a result that stands for vanished workers: test, worker, lost_by
-  EFFECT_ROUND,   // verdicts of sick workers are given back: tests, round
+  EFFECT_LEASE,    // grant: worker, lease, tests
+  EFFECT_PARK,     // nothing for now: worker
+  EFFECT_DRAIN,    // no more for this worker: worker, reason
+  EFFECT_REVOKE,   // a lease is no longer the worker's: worker, lease
+  EFFECT_RECALL,   // another worker would do these sooner: worker, lease, tests
+  EFFECT_STATE,    // the build's state changed
+  EFFECT_RESULT,   // a result that stands for vanished workers: test, worker, lost_by
+  EFFECT_ROUND,    // verdicts of sick workers are given back: tests, round
+  EFFECT_CLEARED,  // a fact that a worker left behind is cleared: worker, round
 };
 
 // The numbers of DrainReason in shardd.proto (asserted in deliver.c).
@@ -32,7 +33,7 @@ struct effect {
   uint32_t worker;
   uint32_t test;                     // RESULT
   uint32_t attempt;                  // RESULT
-  uint32_t round;                    // RESULT, ROUND
+  uint32_t round;                    // RESULT, ROUND, CLEARED
   uint32_t lost_by[LIMIT_LOST - 1];  // RESULT: those that vanished before `worker`
   enum effect_drain reason;          // DRAIN
   uint64_t lease;                    // LEASE, REVOKE, RECALL

@@ -175,10 +175,7 @@ struct query_waiter *query_waits(const struct query_call *call) {
 static bool query_over(const struct server *server, const struct build *build) {
   if (queue_state(build->queue) < QUEUE_COMPLETE || build->pending) return false;
   if (store_durable(server->store) < build->state_ticket) return false;
-  for (uint32_t i = 0; i < build->session_count; i++) {
-    if (build->session[i]->conn && !build->session[i]->left) return false;
-  }
-  return true;
+  return !queue_closing(build->queue, server->now_us);
 }
 
 static void query_waiter_free(struct query_waiter *waiter) {

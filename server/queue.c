@@ -30,6 +30,7 @@ void queue_free(struct queue *queue) {
   for (uint32_t i = 0; i < queue->worker_count; i++) {
     free(queue->worker[i].node);
     free(queue->worker[i].attempt);
+    free(queue->worker[i].note);
   }
   sched_free(queue->sched);
   tokens_free(queue->tokens);
@@ -193,6 +194,7 @@ static void queue_drain_parked(struct queue *queue, struct effects *effects) {
 void queue_set_state(struct queue *queue, enum queue_state state, struct effects *effects) {
   if (queue->state == state) return;
   queue->state = state;
+  queue->completed += state == QUEUE_COMPLETE;
   effects_add(effects, (struct effect){.kind = EFFECT_STATE});
   if (queue_ended(queue)) queue_drain_parked(queue, effects);
 }
@@ -319,7 +321,8 @@ static uint64_t queue_idle_deadline(const struct queue *queue) {
 }
 
 static uint64_t queue_hold_deadline(const struct queue *queue) {
-  return queue->hold_until_us && queue->state == QUEUE_RUNNING ? queue->hold_until_us : UINT64_MAX;
+  bool matters = queue->state == QUEUE_RUNNING || (queue->state == QUEUE_COMPLETE && queue->awaited);
+  return queue->hold_until_us && matters ? queue->hold_until_us : UINT64_MAX;
 }
 
 static uint64_t queue_quorum_deadline(const struct queue *queue) {
@@ -411,7 +414,8 @@ void queue_counts(const struct queue *queue, struct queue_counts *counts) {
                                   .workers = queue->worker_count,
                                   .connected = queue->connected,
                                   .parked = queue->parked,
-                                  .late_errors = queue->late_errors};
+                                  .late_errors = queue->late_errors,
+                                  .broken = queue->broken};
   for (size_t i = 0; i < COUNT_OF(counts->by_verdict); i++) {
     counts->by_verdict[i] = queue->by_verdict[i];
     if (queue_failing((enum queue_verdict)i)) counts->failing += queue->by_verdict[i];

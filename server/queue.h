@@ -27,8 +27,29 @@ enum queue_status {
   QUEUE_TIMED_OUT,
 };
 enum queue_state { QUEUE_COLLECTING = 1, QUEUE_RUNNING, QUEUE_COMPLETE, QUEUE_INCOMPLETE, QUEUE_ABORTED };
-enum queue_on_retry { QUEUE_UNRESOLVED, QUEUE_MINE, QUEUE_ALL };
+// QUEUE_AGAIN: what is unresolved, and when nothing is, what the node decided before.
+enum queue_on_retry { QUEUE_AGAIN, QUEUE_MINE, QUEUE_ALL, QUEUE_UNRESOLVED };
 enum queue_retried { QUEUE_RETRIED_UNKNOWN, QUEUE_RETRIED_NO, QUEUE_RETRIED_YES };
+
+// How a worker leaves.
+enum queue_leaving {
+  LEAVING_WELL,    // after its whole session, without an error
+  LEAVING_LATE,    // with an error outside of any test
+  LEAVING_EARLY,   // told to stop, or stopped by an option of its runner
+  LEAVING_BROKEN,  // its test process failed
+};
+// What it leaves behind: nothing, errors outside of tests, or a test process that failed after it had run tests.
+enum queue_fact { FACT_NONE, FACT_LATE, FACT_BROKEN };
+// Why a job that is run again opened tests. The numbers are stored.
+enum queue_opening {
+  AGAIN_NONE,        // it is not one
+  AGAIN_NOTHING,     // it opened none
+  AGAIN_FAILED,      // they failed
+  AGAIN_LATE,        // they ran before an error outside of tests
+  AGAIN_UNRESOLVED,  // both
+  AGAIN_DECIDED,     // its node decided them before
+  AGAIN_ALL,
+};
 
 enum queue_verdict {
   VERDICT_NONE,
@@ -81,9 +102,10 @@ struct queue_join {
   bool brings;          // it only brings results (queue_claim): no job that is run again
 };
 
-// A worker comes. A job that is run again (its node was here with another attempt, or it says so) makes its unresolved
-// tests READY again, as the policy's on_retry says; *reopened receives their positions (caller frees), *reopened_count
-// their number. Returns the worker's number; UINT32_MAX when the build holds LIMIT_WORKERS.
+// A worker comes. A job that is run again (its node was here with another attempt, or it says so) makes tests READY
+// again, as queue_rerun.c and the policy's on_retry say; *reopened receives their positions (caller frees),
+// *reopened_count their number, and a CLEARED effect comes for each fact that is cleared by that. Returns the worker's
+// number; UINT32_MAX when the build holds LIMIT_WORKERS.
 uint32_t queue_join(struct queue *queue, uint64_t now_us, const struct queue_join *join, uint32_t **reopened,
                     uint32_t *reopened_count, struct effects *effects);
 // So many nodes are declared to take part, as a worker that returns says; the highest number counts.
@@ -119,9 +141,15 @@ void queue_started(struct queue *queue, uint64_t now_us, uint32_t worker, uint64
 // again. A lease that is not the worker's, and tests that are not in it, are passed over.
 void queue_released(struct queue *queue, uint64_t now_us, uint32_t worker, uint64_t lease, const uint32_t *tests,
                     uint32_t count, struct effects *effects);
-// It leaves for good: what it holds goes back at once, uncharged. A runner that failed on its own is parted from its
-// build.
-void queue_leave(struct queue *queue, uint64_t now_us, uint32_t worker, bool late_errors, struct effects *effects);
+// It leaves for good: what it holds goes back at once, uncharged. CLEARED effects come for facts of earlier runs of its
+// job, where it is run again and leaves well.
+void queue_leave(struct queue *queue, uint64_t now_us, uint32_t worker, enum queue_leaving how,
+                 struct effects *effects);
+// A worker that has not left was heard of within the lease_ttl (or is awaited after a restart): it may still leave with
+// an error, and an ended build is not over for good.
+bool queue_closing(const struct queue *queue, uint64_t now_us);
+// It ended long before the restart: it is not worth waiting for who has not come back.
+void queue_await_nobody(struct queue *queue);
 
 // ---- results
 
@@ -165,11 +193,20 @@ uint64_t queue_deadline(const struct queue *queue);
 
 // ---- recovery: the same state changes, from records
 
-uint32_t queue_restore_worker(struct queue *queue, const struct queue_join *join, bool late_errors);
+// What has to be on disk of a worker, beside its join. queue_past reads it.
+struct queue_past {
+  enum queue_fact fact;
+  uint32_t cleared;    // of a CLEARED effect; 0: the fact is open
+  uint32_t completed;  // how often the build had become COMPLETE when it came
+  enum queue_opening again;
+  uint32_t opened;
+};
+void queue_past(const struct queue *queue, uint32_t worker, struct queue_past *past);
+uint32_t queue_restore_worker(struct queue *queue, const struct queue_join *join, const struct queue_past *past);
 void queue_restore_left(struct queue *queue, uint32_t worker);
 // `lease` and `duration_us` are not looked at.
 void queue_restore_result(struct queue *queue, const struct queue_result *result, uint32_t attempt, bool settles);
-// A stored EXTRA: its number is not given again.
+// A stored EXTRA: its number is not given again, and the worker has run the test.
 void queue_restore_extra(struct queue *queue, const struct queue_result *result, uint32_t attempt);
 void queue_restore_round(struct queue *queue, uint32_t round, const uint32_t *tests, uint32_t count);
 // Everything was replayed: works out the state. `ended`: the build had ended with this state; 0: it had not.
@@ -183,8 +220,8 @@ struct queue_counts {
   uint32_t by_status[QUEUE_TIMED_OUT + 1];  // of the attempts that settled
   uint32_t failing;                         // failed and crashed
   uint32_t workers, connected, parked;
-  uint32_t late_errors;  // workers that left with an error outside their tests
-  uint64_t left_us;      // expected time of what is not done
+  uint32_t late_errors, broken;  // workers with such a fact, still open
+  uint64_t left_us;              // expected time of what is not done
 };
 void queue_counts(const struct queue *queue, struct queue_counts *counts);
 enum queue_state queue_state(const struct queue *queue);
@@ -218,6 +255,8 @@ uint32_t queue_skip_lacked(const struct queue *queue, uint32_t worker, uint32_t 
 uint32_t queue_skip_lost(const struct queue *queue);
 // Exit code of a worker that leaves now (DESIGN 2), with a constant text that says why.
 int queue_exit_code(const struct queue *queue, uint32_t worker, const char **why);
+// Whether the worker is a job that is run again, why it opened tests, how many, and whether it ran any.
+enum queue_opening queue_again(const struct queue *queue, uint32_t worker, uint32_t *opened, bool *ran);
 // Exit code of the whole build, for `shard wait`.
 int queue_build_code(const struct queue *queue, const char **why);
 

@@ -1,5 +1,5 @@
-// The queue's inside, shared by queue.c (states, leases, time), queue_worker.c (coming, going, re-runs) and
-// queue_verdict.c (results). Nobody else includes it.
+// The queue's inside, shared by queue.c (states, leases, time), queue_worker.c (coming and going), queue_rerun.c
+// (re-runs) and queue_verdict.c (results). Nobody else includes it.
 #ifndef SERVER_QUEUE_IMPL_H
 #define SERVER_QUEUE_IMPL_H
 
@@ -28,7 +28,7 @@ struct queue_test {
   uint8_t status : 4;
   bool again : 1;          // READY: waits in a list (queue_again.c), not in the scheduler or among those with tokens
   bool muted : 1;          // its failing verdict is VERDICT_MUTED
-  bool failed_before : 1;  // in an earlier round
+  bool failed_before : 1;  // in an earlier round, or an error outside of tests came behind it: it has to run
   bool puzzles : 1;        // it is flaky, and not known how
 };
 _Static_assert(sizeof(struct queue_test) == 16, "a test grew");
@@ -45,8 +45,8 @@ struct queue_lease {
   uint64_t started_us;         // when
   uint64_t granted_us;         // when it was, if it was granted here (`timed`) and not adopted or claimed
   bool timed;
-  bool recalled;               // tests were asked back, and nothing was answered yet
-  uint64_t recall_after_us;    // not before: its worker had nothing to give
+  bool recalled;             // tests were asked back, and nothing was answered yet
+  uint64_t recall_after_us;  // not before: its worker had nothing to give
   uint32_t *test;
   bool *reported;
 };
@@ -66,7 +66,7 @@ struct queue_worker {
   struct queue_link link[LIST_COUNT];
   char *node, *attempt;
   uint64_t heard_us, parked_us;
-  bool connected, left, late, rerun, late_errors;
+  bool connected, left, late;
   bool awaited;                         // was at work before a restart and has not come back
   bool drained;                         // was told to go for lack of work: no longer counted as connected
   bool asked;                           // fell silent while it was parked: parked again when it speaks
@@ -83,6 +83,12 @@ struct queue_worker {
   uint32_t slot[LIMIT_LEASES_HELD], slot_count;
   uint32_t node_id;                          // the first worker of the same node
   uint32_t lacks[LIMIT_SKIP_LACKS], lacked;  // reasons for which it skips what others run
+  enum queue_fact fact;                      // that it left behind
+  uint32_t fact_round;                       // the round in which the fact was cleared; 0: it is open
+  uint32_t completed;                        // queue->completed when it came
+  enum queue_opening again;                  // it is a job that is run again, and why it opened `opened` tests
+  uint32_t opened;
+  uint32_t *note, noted, noted_room;  // tests that it ran and whose verdict is not its own, maybe more than once
 };
 
 // READY tests that do not go back to the scheduler (queue_again.c).
@@ -144,7 +150,9 @@ struct queue {
   struct queue_worker *worker;
   uint32_t worker_count, worker_room;
   struct queue_fifo fifo[LIST_COUNT];
-  uint32_t connected, parked, left, declared, awaited, late_errors;
+  uint32_t connected, parked, left, declared, awaited;
+  uint32_t late_errors, broken;  // workers with such an open fact
+  uint32_t completed;            // how often the build became COMPLETE
   struct queue_waits again, held;
   struct queue_skips skips;
   uint32_t nodes;  // that have come to run tests
@@ -222,11 +230,24 @@ void queue_skip_tick(struct queue *queue, uint64_t now_us, struct effects *effec
 uint64_t queue_skip_deadline(const struct queue *queue);
 void queue_skip_check(const struct queue *queue);
 
+// queue_rerun.c
+// Was the node here before, as another try of the job?
+bool queue_node_returns(const struct queue *queue, const struct queue_join *join);
+// The worker, which was just added, is a job run again: opens tests, and clears facts by that. *tests receives their
+// positions, which the caller frees; returns their number, 0 without *tests.
+uint32_t queue_rerun(struct queue *queue, uint32_t worker, const struct queue_join *join, bool known, uint32_t **tests,
+                     struct effects *effects);
+void queue_reopen_test(struct queue *queue, uint32_t test);
+bool queue_fact_open(const struct queue_worker *worker);
+void queue_fact_count(struct queue *queue, enum queue_fact fact, int by);
+void queue_fact_learn(struct queue *queue, uint32_t worker, enum queue_leaving how, struct effects *effects);
+// The worker ran the test, and its verdict is not, or no longer, the worker's.
+void queue_note_run(struct queue *queue, uint32_t worker, uint32_t test);
+
 // queue_worker.c
 // It is there to run tests, or will be back: connected, silent for less than a lease's time, or awaited after a
 // restart.
 bool queue_present(const struct queue *queue, uint32_t worker);
-void queue_reopen_test(struct queue *queue, uint32_t test);
 // A worker that is connected, or is awaited after a restart, and not only to bring results, beside this one.
 bool queue_others_run(const struct queue *queue, const struct queue_worker *worker);
 void queue_go_on(struct queue *queue, bool rerun, struct effects *effects);

@@ -49,6 +49,7 @@ void queue_set_verdict(struct queue *queue, uint32_t number, uint32_t worker, en
 void queue_clear_verdict(struct queue *queue, uint32_t number) {
   struct queue_test *test = &queue->test[number];
   assert(test->verdict != VERDICT_NONE);
+  queue_note_run(queue, test->worker, number);
   bool failing = queue_failing((enum queue_verdict)test->verdict);
   if (failing && test->worker < queue->worker_count) queue->worker[test->worker].own_failing--;
   queue->by_verdict[test->verdict]--;
@@ -158,6 +159,7 @@ static void queue_apply(struct queue *queue, uint32_t worker, uint32_t number, e
     queue_set_verdict(queue, number, worker, status);
     return;
   }
+  queue_note_run(queue, worker, number);
   if (status == QUEUE_SKIPPED) {
     queue_unsettled_skip(queue, number, worker);
     return;
@@ -242,23 +244,29 @@ enum queue_accept queue_result(struct queue *queue, uint64_t now_us, const struc
   if (!stored) return ACCEPT_DUPLICATE;
   *settles = decides;
   *attempt = ++test->attempts;
+  if (!counts) queue_note_run(queue, result->worker, number);
   queue_teach(queue, result);
   if (counts) queue_settle(queue, now_us, effects);
   return accept;
 }
 
-void queue_restore_result(struct queue *queue, const struct queue_result *result, uint32_t attempt, bool settles) {
-  queue_restore_extra(queue, result, attempt);
-  if (queue->test[result->test].place != PLACE_DONE)
-    queue_apply(queue, result->worker, result->test, result->status, settles);
-}
-
-void queue_restore_extra(struct queue *queue, const struct queue_result *result, uint32_t attempt) {
+static void queue_restore_number(struct queue *queue, const struct queue_result *result, uint32_t attempt) {
   assert(result->test < queue->total);
   struct queue_test *test = &queue->test[result->test];
   if (attempt > test->attempts) test->attempts = (uint16_t)(attempt < UINT16_MAX ? attempt : UINT16_MAX);
   if (result->worker < queue->worker_count)
     (void)queue_skip_learn(queue, result->worker, result->test, result->status, result->reason);
+}
+
+void queue_restore_result(struct queue *queue, const struct queue_result *result, uint32_t attempt, bool settles) {
+  queue_restore_number(queue, result, attempt);
+  if (queue->test[result->test].place != PLACE_DONE)
+    queue_apply(queue, result->worker, result->test, result->status, settles);
+}
+
+void queue_restore_extra(struct queue *queue, const struct queue_result *result, uint32_t attempt) {
+  queue_restore_number(queue, result, attempt);
+  queue_note_run(queue, result->worker, result->test);
 }
 
 uint32_t queue_overruns(const struct queue *queue, uint32_t number) {

@@ -86,77 +86,6 @@ static void queue_worker_connect(struct queue *queue, uint64_t now_us, uint32_t 
   if (queue->state == QUEUE_INCOMPLETE) queue->wake = true;  // given up too early
 }
 
-// ---- a job that is run again
-
-static bool queue_same_node(const struct queue_worker *worker, const struct queue_join *join) {
-  return join->node[0] && strcmp(worker->node, join->node) == 0;
-}
-
-// Was this node here before, as another try of the job? Without tokens an ended build tells. While the earlier one is
-// still at work, these are two jobs that share a name, not a re-run.
-static bool queue_node_returns(const struct queue *queue, const struct queue_join *join) {
-  bool returns = false;
-  for (uint32_t i = 0; i < queue->worker_count; i++) {
-    const struct queue_worker *worker = &queue->worker[i];
-    if (!queue_same_node(worker, join)) continue;
-    if (worker->connected) return false;
-    if (strcmp(worker->attempt, join->attempt) != 0) returns = true;
-    if (!join->attempt[0] && queue_ended(queue)) returns = true;
-  }
-  return returns;
-}
-
-struct queue_reopen {
-  const struct queue_join *join;
-  bool known;  // the node was here before
-  bool ended;  // the build was over
-};
-
-static bool queue_reopens(const struct queue *queue, const struct queue_reopen *reopen, const struct queue_test *test) {
-  if (test->place != PLACE_DONE) return false;
-  bool own = test->worker < queue->worker_count && queue_same_node(&queue->worker[test->worker], reopen->join);
-  bool failing = queue_failing((enum queue_verdict)test->verdict);
-  switch (queue->policy.on_retry) {
-    case QUEUE_ALL: return reopen->ended;
-    case QUEUE_MINE: return reopen->known ? own : failing;
-    case QUEUE_UNRESOLVED: break;
-  }
-  return failing && (own || !reopen->known);
-}
-
-void queue_reopen_test(struct queue *queue, uint32_t test) {
-  queue->test[test].failed_before |= queue_failing((enum queue_verdict)queue->test[test].verdict);
-  queue_clear_verdict(queue, test);
-  if (queue->test[test].failures) queue->retried--;
-  queue->test[test].crashes = queue->test[test].overruns = queue->test[test].failures = 0;
-  memset(queue->test[test].lost_by, 0xff, sizeof queue->test[test].lost_by);
-  queue_move(queue, test, PLACE_READY);
-  if (queue_skip_voted(queue, test)) queue_hold(queue, test);
-}
-
-static uint32_t queue_reopen(struct queue *queue, const struct queue_reopen *reopen, uint32_t **out) {
-  uint32_t n = 0;
-  *out = base_calloc(queue->total + 1, sizeof **out);
-  for (uint32_t i = 0; i < queue->total; i++) {
-    if (queue_reopens(queue, reopen, &queue->test[i])) (*out)[n++] = i;
-  }
-  for (uint32_t i = 0; i < n; i++) {
-    queue_reopen_test(queue, (*out)[i]);
-  }
-  if (n) queue->round++;
-  return n;
-}
-
-// What the node's earlier tries left behind outside of tests is forgiven: it is run again now.
-static void queue_forgive(struct queue *queue, const struct queue_join *join) {
-  for (uint32_t i = 0; i < queue->worker_count; i++) {
-    struct queue_worker *worker = &queue->worker[i];
-    if (!worker->late_errors || !queue_same_node(worker, join)) continue;
-    worker->late_errors = false;
-    queue->late_errors--;
-  }
-}
-
 // An ended build goes on: because it never was complete, or because a job is run again and there is work for it. What
 // failed before does not end it again.
 void queue_go_on(struct queue *queue, bool rerun, struct effects *effects) {
@@ -176,16 +105,12 @@ uint32_t queue_join(struct queue *queue, uint64_t now_us, const struct queue_joi
   *reopened = NULL;
   *reopened_count = 0;
   if (queue->worker_count >= LIMIT_WORKERS) return QUEUE_NOBODY;
-  struct queue_reopen reopen = {
-      .join = join, .known = !join->brings && queue_node_returns(queue, join), .ended = queue_ended(queue)};
-  bool rerun = !join->brings && (reopen.known || join->retried == QUEUE_RETRIED_YES ||
-                                 (reopen.ended && join->retried == QUEUE_RETRIED_UNKNOWN));
-  if (reopen.known) queue_forgive(queue, join);
-  if (rerun && queue->sched && (reopen.known || reopen.ended)) {
-    *reopened_count = queue_reopen(queue, &reopen, reopened);
-  }
+  bool known = !join->brings && queue_node_returns(queue, join), ended = queue_ended(queue);
+  bool rerun = !join->brings &&
+               (known || join->retried == QUEUE_RETRIED_YES || (ended && join->retried == QUEUE_RETRIED_UNKNOWN));
   uint32_t number = queue_worker_add(queue, join);
-  queue->worker[number].rerun = rerun;
+  queue->worker[number].completed = queue->completed;
+  if (rerun) *reopened_count = queue_rerun(queue, number, join, known, reopened, effects);
   queue_worker_connect(queue, now_us, number);
   queue_go_on(queue, rerun, effects);
   queue->worker[number].late = queue_ended(queue);
@@ -223,7 +148,8 @@ void queue_heard(struct queue *queue, uint64_t now_us, uint32_t number) {
   if (!queue->worker[number].left) queue_worker_connect(queue, now_us, number);
 }
 
-void queue_leave(struct queue *queue, uint64_t now_us, uint32_t number, bool late_errors, struct effects *effects) {
+void queue_leave(struct queue *queue, uint64_t now_us, uint32_t number, enum queue_leaving how,
+                 struct effects *effects) {
   assert(number < queue->worker_count);
   struct queue_worker *worker = &queue->worker[number];
   if (worker->left) return;
@@ -232,11 +158,21 @@ void queue_leave(struct queue *queue, uint64_t now_us, uint32_t number, bool lat
   queue_detach(queue, now_us, number);
   worker->left = true;
   queue->left++;
-  if (late_errors) {
-    worker->late_errors = true;
-    queue->late_errors++;
-  }
+  queue_fact_learn(queue, number, how, effects);
   queue_settle(queue, now_us, effects);
+}
+
+void queue_await_nobody(struct queue *queue) {
+  queue->hold_until_us = 0;
+}
+
+bool queue_closing(const struct queue *queue, uint64_t now_us) {
+  bool awaits = queue->state == QUEUE_COMPLETE && queue->hold_until_us > now_us;  // the others are not green anyway
+  for (uint32_t i = 0; i < queue->worker_count; i++) {
+    const struct queue_worker *worker = &queue->worker[i];
+    if (!worker->left && (worker->link[LIST_HEARD].in || (awaits && worker->awaited))) return true;
+  }
+  return false;
 }
 
 uint32_t queue_worker_count(const struct queue *queue) {
@@ -255,21 +191,26 @@ uint32_t queue_own_failing(const struct queue *queue, uint32_t worker) {
 
 // ---- exit codes
 
-int queue_exit_code(const struct queue *queue, uint32_t number, const char **why) {
+// Open facts of the worker itself, and of earlier runs of its job.
+static bool queue_own_fact(const struct queue *queue, uint32_t number, enum queue_fact fact, const char **why) {
   const struct queue_worker *worker = &queue->worker[number];
-  *why = "every test this worker decided passed";
-  if (worker->own_failing) {
-    *why = "tests failed on this worker";
-    return EXIT_TESTS_FAILED;
+  for (uint32_t i = 0; i <= number; i++) {
+    const struct queue_worker *of = &queue->worker[i];
+    bool earlier = worker->again && worker->node[0] && strcmp(of->node, worker->node) == 0;
+    if (!queue_fact_open(of) || of->fact != fact || (i != number && !earlier)) continue;
+    if (i != number) {
+      *why = "an earlier run of this job ended with an error outside of tests, and not all that it ran has run again";
+    } else if (fact == FACT_LATE) {
+      *why = "an error outside of any test on this worker";
+    } else {
+      *why = "the test process of this worker failed after it had run tests";
+    }
+    return true;
   }
-  if (worker->late_errors) {
-    *why = "an error outside of any test on this worker";
-    return EXIT_TESTS_FAILED;
-  }
-  if (worker->fenced) {
-    *why = "tests that failed on this worker pass on others: something is wrong with this machine";
-    return EXIT_INFRA;
-  }
+  return false;
+}
+
+static int queue_state_code(const struct queue *queue, const char **why) {
   switch (queue->state) {
     case QUEUE_INCOMPLETE:
       *why = queue->few ? "fewer workers came than --min-workers asks for" : "the build ended without all its tests";
@@ -283,8 +224,26 @@ int queue_exit_code(const struct queue *queue, uint32_t number, const char **why
       return EXIT_INFRA;
     case QUEUE_COMPLETE: break;
   }
-  if (worker->late && !worker->rerun && queue_build_code(queue, why) != EXIT_OK) return EXIT_TESTS_FAILED;
   return EXIT_OK;
+}
+
+int queue_exit_code(const struct queue *queue, uint32_t number, const char **why) {
+  const struct queue_worker *worker = &queue->worker[number];
+  *why = "every test this worker decided passed";
+  if (worker->own_failing) {
+    *why = "tests failed on this worker";
+    return EXIT_TESTS_FAILED;
+  }
+  if (queue_own_fact(queue, number, FACT_LATE, why)) return EXIT_TESTS_FAILED;
+  if (worker->fenced) {
+    *why = "tests that failed on this worker pass on others: something is wrong with this machine";
+    return EXIT_INFRA;
+  }
+  if (queue_own_fact(queue, number, FACT_BROKEN, why)) return EXIT_INFRA;
+  int code = queue_state_code(queue, why);
+  if (code != EXIT_OK) return code;
+  bool judged = worker->late && (!worker->again || !worker->node[0]);  // it cannot tell what is its own
+  return judged ? queue_build_code(queue, why) : EXIT_OK;
 }
 
 int queue_build_code(const struct queue *queue, const char **why) {
@@ -297,29 +256,37 @@ int queue_build_code(const struct queue *queue, const char **why) {
   if (failing) *why = "tests failed";
   if (!failing && queue->state == QUEUE_ABORTED) *why = "the build was ended by its bound on failures";
   if (!failing && queue->late_errors) *why = "an error outside of any test";
-  return failing || queue->state == QUEUE_ABORTED || queue->late_errors ? EXIT_TESTS_FAILED : EXIT_OK;
+  if (failing || queue->state == QUEUE_ABORTED || queue->late_errors) return EXIT_TESTS_FAILED;
+  if (queue->broken) *why = "a test process failed after it had run tests; run its job again";
+  return queue->broken ? EXIT_INFRA : EXIT_OK;
 }
 
 // ---- recovery
 
-uint32_t queue_restore_worker(struct queue *queue, const struct queue_join *join, bool late_errors) {
-  if (!join->brings && queue_node_returns(queue, join)) {
-    queue_forgive(queue, join);
-    queue->rerun = true;
-  }
+uint32_t queue_restore_worker(struct queue *queue, const struct queue_join *join, const struct queue_past *past) {
   uint32_t number = queue_worker_add(queue, join);
-  queue->worker[number].late_errors = late_errors;
-  queue->late_errors += late_errors;
-  queue->worker[number].awaited = true;
+  struct queue_worker *worker = &queue->worker[number];
+  worker->fact = past->fact;
+  worker->fact_round = past->cleared;
+  worker->completed = past->completed;
+  worker->again = past->again;
+  worker->opened = past->opened;
+  if (queue_fact_open(worker)) queue_fact_count(queue, worker->fact, 1);
+  if (past->completed > queue->completed) queue->completed = past->completed;
+  queue->rerun |= past->again != AGAIN_NONE;
+  worker->awaited = true;
   queue->awaited++;
   return number;
 }
 
-void queue_restore_round(struct queue *queue, uint32_t round, const uint32_t *tests, uint32_t count) {
-  for (uint32_t i = 0; i < count; i++) {
-    if (tests[i] < queue->total && queue->test[tests[i]].place == PLACE_DONE) queue_reopen_test(queue, tests[i]);
-  }
-  queue->round = round;
+void queue_past(const struct queue *queue, uint32_t number, struct queue_past *past) {
+  assert(number < queue->worker_count);
+  const struct queue_worker *worker = &queue->worker[number];
+  *past = (struct queue_past){.fact = worker->fact,
+                              .cleared = worker->fact_round,
+                              .completed = worker->completed,
+                              .again = worker->again,
+                              .opened = worker->opened};
 }
 
 void queue_restore_left(struct queue *queue, uint32_t number) {
@@ -352,6 +319,7 @@ void queue_restored(struct queue *queue, uint64_t now_us, uint32_t ended, struct
   if (ended) {
     queue->state = (enum queue_state)ended;
     queue->few = ended == QUEUE_INCOMPLETE && queue->came < queue->policy.min_workers;
+    queue->completed += ended == QUEUE_COMPLETE;
     queue_restore_late(queue);
   }
   queue_settle(queue, now_us, effects);

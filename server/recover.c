@@ -17,6 +17,7 @@ struct recover {
   struct build *build;
   struct recover_row *rows;  // sorted: row id → position
   uint32_t count, state, round;
+  uint64_t ended_ms;
 };
 
 static int recover_compare(const void *a, const void *b) {
@@ -49,12 +50,19 @@ static void on_build(void *arg, const struct store_build *record, uint32_t state
   recover->build = build_new(recover->server, record, &policy);
   recover->state = state;
   recover->round = round;
+  recover->ended_ms = record->ended_ms;
 }
 
 static void on_worker(void *arg, const struct store_worker *record, uint64_t acked, bool left, const char *late) {
   struct build *build = ((struct recover *)arg)->build;
   struct queue_join join = {.node = record->node, .attempt = record->attempt, .brings = record->brings};
-  uint32_t worker = queue_restore_worker(build->queue, &join, late != NULL);
+  struct queue_past past = {.fact = record->fact <= FACT_BROKEN ? (enum queue_fact)record->fact : FACT_LATE,
+                            .cleared = record->cleared,
+                            .completed = record->completed,
+                            .again = record->again <= AGAIN_ALL ? (enum queue_opening)record->again : AGAIN_NOTHING,
+                            .opened = record->opened};
+  (void)late;
+  uint32_t worker = queue_restore_worker(build->queue, &join, &past);
   struct session *session = build_add_session(build, worker, record->node, record->host);
   memcpy(session->token, record->session, sizeof session->token);
   session->acked = session->applied = acked;
@@ -122,6 +130,8 @@ struct build *recover_build(struct server *server, uint64_t id) {
   }
   bool ended = recover.state >= QUEUE_COMPLETE;
   queue_restored(recover.build->queue, server->now_us, ended ? recover.state : 0, &server->effects);
+  uint64_t ago_ms = server_wall_ms() > recover.ended_ms ? server_wall_ms() - recover.ended_ms : 0;
+  if (ended && ago_ms * 1000 > server->settings.lease_ttl_us) queue_await_nobody(recover.build->queue);
   recover.build->ended_us = ended ? server->now_us : 0;
   struct queue_counts counts;
   queue_counts(recover.build->queue, &counts);

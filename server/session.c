@@ -193,13 +193,18 @@ static struct session *session_record(struct server *server, struct build *build
     base_die(EXIT_INFRA, "getrandom failed");
   }
   if (hello->brings && hello->session.len == STORE_SESSION_BYTES) session_join_kin(build, session, hello->session.data);
+  struct queue_past past;
+  queue_past(build->queue, worker, &past);
   struct store_worker record = {.build = build->id,
                                 .worker = worker,
                                 .node = key->node,
                                 .attempt = key->attempt,
                                 .host = key->host,
                                 .joined_ms = server_wall_ms(),
-                                .brings = hello->brings};
+                                .brings = hello->brings,
+                                .completed = past.completed,
+                                .again = (uint32_t)past.again,
+                                .opened = past.opened};
   memcpy(record.session, session->token, sizeof record.session);
   server->last_ticket = store_put_worker(server->store, &record);
   return session;
@@ -403,10 +408,27 @@ bool session_same(struct server *server, struct session *session, const Shardd__
   listing_gone(server, session);
   session->left = true;
   listing_seek(build);
-  server->last_ticket = store_put_left(server->store, build->id, session->worker, server_wall_ms(), NULL);
-  queue_leave(build->queue, server->now_us, session->worker, false, &server->effects);
+  server->last_ticket = store_put_left(server->store, build->id, session->worker, server_wall_ms(), NULL, FACT_NONE);
+  queue_leave(build->queue, server->now_us, session->worker, LEAVING_EARLY, &server->effects);
   deliver_effects(server, build);
   return false;
+}
+
+static enum queue_leaving session_leaving(const Shardd__Bye *bye) {
+  if (bye->n_late) return LEAVING_LATE;
+  if (bye->reason == SHARDD__BYE_REASON__BYE_FAILED) return LEAVING_BROKEN;
+  return bye->reason == SHARDD__BYE_REASON__BYE_DONE ? LEAVING_WELL : LEAVING_EARLY;
+}
+
+static void session_leave(struct server *server, const struct session *session, const Shardd__Bye *bye) {
+  const struct build *build = session->build;
+  struct queue_past past;
+  queue_leave(build->queue, server->now_us, session->worker, session_leaving(bye), &server->effects);
+  queue_past(build->queue, session->worker, &past);
+  char *late = bye->n_late ? session_late_text(bye) : past.fact == FACT_BROKEN ? session_text(&bye->text) : NULL;
+  server->last_ticket =
+      store_put_left(server->store, build->id, session->worker, server_wall_ms(), late, (uint32_t)past.fact);
+  free(late);
 }
 
 void session_bye(struct server *server, struct session *session, const Shardd__Bye *bye) {
@@ -418,10 +440,7 @@ void session_bye(struct server *server, struct session *session, const Shardd__B
   listing_gone(server, session);
   session->left = true;
   listing_seek(build);
-  char *late = bye->n_late ? session_late_text(bye) : NULL;
-  server->last_ticket = store_put_left(server->store, build->id, session->worker, server_wall_ms(), late);
-  free(late);
-  queue_leave(build->queue, server->now_us, session->worker, bye->n_late > 0, &server->effects);
+  session_leave(server, session, bye);
   char why[300];
   base_log(LOG_LEVEL_INFO, "worker_left", "build=%llu worker=%u reason=%d why=%s", (unsigned long long)build->id,
            session->worker, (int)bye->reason, base_quote(why, sizeof why, bye->text.data, bye->text.len));

@@ -56,6 +56,7 @@ struct store_build {
   const char *tokens;       // a line NAME=COUNT for each token with several copies
   uint32_t min_workers;     // that must have come
   uint64_t min_workers_us;  // within this time
+  uint64_t ended_ms;        // read back alone; 0: it has not ended
   bool untrusted;           // it teaches nothing; not read back
   bool trunk;               // its failures count towards broken; not read back
   const char *facts;        // of store_identity; not written here
@@ -80,7 +81,9 @@ struct store_worker {
   const char *node, *attempt, *host;
   uint8_t session[STORE_SESSION_BYTES];
   uint64_t joined_ms;
-  bool brings;  // it ran without the server, and only brought what it had
+  bool brings;                        // it ran without the server, and only brought what it had
+  uint32_t completed, again, opened;  // as in queue_past
+  uint32_t fact, cleared;             // read back alone: store_put_left and store_put_cleared write them
 };
 
 // A list in collection order. Equal lists of one suite share one row.
@@ -133,8 +136,11 @@ uint64_t store_put_round(struct store *store, uint64_t build, uint32_t round, co
 // The build's state (BuildState). An ended state also teaches durations and flakiness, in slices between commits,
 // exactly once per round however often the daemon is killed meanwhile. `text` may be NULL: why it ended so.
 uint64_t store_put_state(struct store *store, uint64_t build, uint32_t state, uint64_t at_ms, const char *text);
-// A worker left; `late`: errors that belong to no running test, they make the build fail. NULL: none.
-uint64_t store_put_left(struct store *store, uint64_t build, uint32_t worker, uint64_t at_ms, const char *late);
+// A worker left; `late`: errors that belong to no running test, NULL: none. `fact`: what it left behind (queue_fact).
+uint64_t store_put_left(struct store *store, uint64_t build, uint32_t worker, uint64_t at_ms, const char *late,
+                        uint32_t fact);
+// The fact is cleared in this round.
+uint64_t store_put_cleared(struct store *store, uint64_t build, uint32_t worker, uint32_t round);
 
 // Puts a test into quarantine, or changes how it is there; life_ms 0 takes it out. It holds for lists that come later.
 // store_mute_check says whether it may.

@@ -157,6 +157,7 @@ enum store_kind {
   STORE_KIND_MUTE,
   STORE_KIND_IMPORT,
   STORE_KIND_IDENTITY,
+  STORE_KIND_CLEARED,
   STORE_KIND_COUNT,
 };
 
@@ -178,8 +179,12 @@ struct store_state_record {
 
 struct store_left_record {
   uint64_t build, at_ms;
-  uint32_t worker;
+  uint32_t worker, fact;
   const char *late;
+};
+struct store_cleared_record {
+  uint64_t build;
+  uint32_t worker, round;
 };
 
 struct store_batch {

@@ -89,9 +89,16 @@ uint64_t store_put_state(struct store *store, uint64_t build, uint32_t state, ui
   return end(store);
 }
 
-uint64_t store_put_left(struct store *store, uint64_t build, uint32_t worker, uint64_t at_ms, const char *late) {
-  struct store_left_record record = {.build = build, .at_ms = at_ms, .worker = worker, .late = late};
+uint64_t store_put_left(struct store *store, uint64_t build, uint32_t worker, uint64_t at_ms, const char *late,
+                        uint32_t fact) {
+  struct store_left_record record = {.build = build, .at_ms = at_ms, .worker = worker, .fact = fact, .late = late};
   put_text(put(begin(store, STORE_KIND_LEFT, sizeof record + text_bytes(late)), &record, sizeof record), late);
+  return end(store);
+}
+
+uint64_t store_put_cleared(struct store *store, uint64_t build, uint32_t worker, uint32_t round) {
+  struct store_cleared_record record = {.build = build, .worker = worker, .round = round};
+  put(begin(store, STORE_KIND_CLEARED, sizeof record), &record, sizeof record);
   return end(store);
 }
 

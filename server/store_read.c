@@ -153,7 +153,7 @@ static uint32_t replay_build(struct store_db *db, uint64_t build, const struct s
       .started_ms = store_sql_ms(stmt, 5),
       .retries = store_sql_u32(stmt, 6),
       .max_failures = store_sql_u32(stmt, 7),
-      .on_retry = (uint32_t)store_sql_bound(stmt, 8, 2),
+      .on_retry = (uint32_t)store_sql_bound(stmt, 8, 3),
       .linger_us = store_sql_us(stmt, 9),
       .timeout_per_test_us = store_sql_us(stmt, 10),
       .by_file = store_sql_int(stmt, 11) != 0,
@@ -165,6 +165,7 @@ static uint32_t replay_build(struct store_db *db, uint64_t build, const struct s
       .facts = store_sql_text(stmt, 19),
       .mixed = (uint32_t)store_sql_bound(stmt, 20, 3),
       .has_sources = sqlite3_column_bytes(stmt, 21) == STORE_DIGEST_BYTES,
+      .ended_ms = store_sql_ms(stmt, 22),
   };
   if (b.has_sources) memcpy(b.sources, sqlite3_column_blob(stmt, 21), sizeof b.sources);
   uint32_t round = store_sql_u32(stmt, 13);
@@ -184,6 +185,11 @@ static void replay_workers(struct store_db *db, uint64_t build, const struct sto
         .host = store_sql_text(stmt, 3),
         .joined_ms = store_sql_ms(stmt, 5),
         .brings = store_sql_int(stmt, 9) != 0,
+        .fact = store_sql_u32(stmt, 10),
+        .cleared = store_sql_u32(stmt, 11),
+        .completed = store_sql_u32(stmt, 12),
+        .again = store_sql_u32(stmt, 13),
+        .opened = store_sql_u32(stmt, 14),
     };
     if (sqlite3_column_bytes(stmt, 4) != sizeof w.session) {
       store_sql_damaged(db, "a worker's session cannot be read");

@@ -136,15 +136,16 @@ static const char *const texts[] = {
     [SQL_BUILD_WORKER] = "UPDATE build SET workers=workers+1 WHERE id=?1",
     [SQL_WORKER_UPDATE] =
         "UPDATE worker SET node=?3, attempt=?4, host=?5, session=?6, joined_ms=?7, left_ms=NULL,"
-        " brings=?8 WHERE build=?1 AND idx=?2",
+        " brings=?8, completed=?9, again=?10, opened=?11 WHERE build=?1 AND idx=?2",
     [SQL_WORKER_ADD] =
-        "INSERT INTO worker(build, idx, node, attempt, host, session, joined_ms, brings)"
-        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO worker(build, idx, node, attempt, host, session, joined_ms, brings, completed, again, opened)"
+        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     [SQL_WORKER_COUNTS] =
         "UPDATE worker SET acked=max(acked, ?3), tests=min(tests+?4, 1<<45), failed=min(failed+?5, 1<<45),"
         " busy_us=min(busy_us+?6, 1<<45)"
         " WHERE build=?1 AND idx=?2",
-    [SQL_WORKER_LEFT] = "UPDATE worker SET left_ms=?3, late=coalesce(?4, late) WHERE build=?1 AND idx=?2",
+    [SQL_WORKER_LEFT] = "UPDATE worker SET left_ms=?3, late=coalesce(?4, late), fact=?5 WHERE build=?1 AND idx=?2",
+    [SQL_WORKER_CLEARED] = "UPDATE worker SET cleared=?3 WHERE build=?1 AND idx=?2",
     [SQL_RESULT_ADD] = "INSERT INTO result VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING",
     [SQL_OUTPUT_ADD] = "INSERT INTO output VALUES(?1, ?2, ?3, ?4)",
     [SQL_ROUND_ADD] = "INSERT INTO round(build, n, at_ms, count, tests) VALUES(?1, ?2, ?3, ?4, ?5)",
@@ -286,11 +287,11 @@ static const char *const texts[] = {
     [SQL_READ_BUILD] =
         "SELECT p.name, s.name, b.ext, b.commit_sha, b.branch, b.started_ms, b.retries, b.max_failures,"
         " b.on_retry, b.linger_us, b.timeout_per_test_us, b.by_file, b.state, b.round, b.ord, b.by_class, b.tokens,"
-        " b.min_workers, b.min_workers_us, b.facts, b.mixed, b.sources FROM build b"
+        " b.min_workers, b.min_workers_us, b.facts, b.mixed, b.sources, b.ended_ms FROM build b"
         " CROSS JOIN suite s ON s.id=b.suite CROSS JOIN project p ON p.id=s.project WHERE b.id=?1",
     [SQL_READ_WORKERS] =
         "SELECT idx, node, attempt, host, session, joined_ms, acked, left_ms IS NOT NULL, late,"
-        " brings FROM worker WHERE build=?1 ORDER BY idx",
+        " brings, fact, cleared, completed, again, opened FROM worker WHERE build=?1 ORDER BY idx",
     [SQL_READ_LIST] =
         "SELECT l.count, l.file_count, l.tests, l.units, l.file_of, l.files, l.marks"
         " FROM build b CROSS JOIN list l ON l.id=b.list WHERE b.id=?1",

@@ -31,6 +31,7 @@ static void write_state(struct writing *to, const unsigned char *at);
 static void write_left(struct writing *to, const unsigned char *at);
 static void write_mute(struct writing *to, const unsigned char *at);
 static void write_import(struct writing *to, const unsigned char *at);
+static void write_cleared(struct writing *to, const unsigned char *at);
 static void count_result(struct writing *to, const struct store_result *result);
 static void count_verdict(struct tally *tally, uint32_t status, int64_t step);
 static void flush(struct writing *to);
@@ -40,10 +41,10 @@ static uint32_t *last_rounds(struct store_db *db, uint64_t build, uint32_t round
 static const char *take_text(const unsigned char **at);
 
 static void (*const writers[])(struct writing *to, const unsigned char *at) = {
-    [STORE_KIND_BUILD] = write_build,       [STORE_KIND_WORKER] = write_worker, [STORE_KIND_LIST] = write_list,
-    [STORE_KIND_RESULT] = write_result,     [STORE_KIND_ROUND] = write_round,   [STORE_KIND_STATE] = write_state,
-    [STORE_KIND_LEFT] = write_left,         [STORE_KIND_MUTE] = write_mute,     [STORE_KIND_IMPORT] = write_import,
-    [STORE_KIND_IDENTITY] = write_identity,
+    [STORE_KIND_BUILD] = write_build,       [STORE_KIND_WORKER] = write_worker,   [STORE_KIND_LIST] = write_list,
+    [STORE_KIND_RESULT] = write_result,     [STORE_KIND_ROUND] = write_round,     [STORE_KIND_STATE] = write_state,
+    [STORE_KIND_LEFT] = write_left,         [STORE_KIND_MUTE] = write_mute,       [STORE_KIND_IMPORT] = write_import,
+    [STORE_KIND_IDENTITY] = write_identity, [STORE_KIND_CLEARED] = write_cleared,
 };
 static_assert(COUNT_OF(writers) == STORE_KIND_COUNT, "one writer per kind of record");
 
@@ -110,7 +111,8 @@ static void write_worker(struct writing *to, const unsigned char *at) {
   const struct store_arg args[] = {
       store_int(w.build),     store_int(w.worker), store_text(w.node),
       store_text(w.attempt),  store_text(w.host),  store_blob(w.session, sizeof w.session),
-      store_int(w.joined_ms), store_int(w.brings),
+      store_int(w.joined_ms), store_int(w.brings), store_int(w.completed),
+      store_int(w.again),     store_int(w.opened),
   };
   store_sql_run(to->db, SQL_WORKER_UPDATE, args, COUNT_OF(args));
   if (to->db->rc != SQLITE_OK || sqlite3_changes(to->db->sqlite) > 0) return;
@@ -277,9 +279,15 @@ static void write_left(struct writing *to, const unsigned char *at) {
   memcpy(&l, at, sizeof l);
   at += sizeof l;
   const char *late = take_text(&at);
-  store_sql_run(
-      to->db, SQL_WORKER_LEFT,
-      STORE_ARGS(store_int(l.build), store_int(l.worker), store_int(l.at_ms), store_text(l.late ? late : NULL)));
+  store_sql_run(to->db, SQL_WORKER_LEFT,
+                STORE_ARGS(store_int(l.build), store_int(l.worker), store_int(l.at_ms),
+                           store_text(l.late ? late : NULL), store_int(l.fact)));
+}
+
+static void write_cleared(struct writing *to, const unsigned char *at) {
+  struct store_cleared_record c;
+  memcpy(&c, at, sizeof c);
+  store_sql_run(to->db, SQL_WORKER_CLEARED, STORE_ARGS(store_int(c.build), store_int(c.worker), store_int(c.round)));
 }
 
 static void write_mute(struct writing *to, const unsigned char *at) {

@@ -38,7 +38,12 @@ enum options_command {
 enum { OPTIONS_KEY_COUNT = 67, OPTIONS_WORKERS_MAX = 256 };
 
 // The numbers of OnRetry in shardd.proto (asserted in options_table.c).
-enum options_on_retry { OPTIONS_ON_RETRY_UNRESOLVED, OPTIONS_ON_RETRY_MINE, OPTIONS_ON_RETRY_ALL };
+enum options_on_retry {
+  OPTIONS_ON_RETRY_AUTO,
+  OPTIONS_ON_RETRY_MINE,
+  OPTIONS_ON_RETRY_ALL,
+  OPTIONS_ON_RETRY_UNRESOLVED
+};
 // The numbers of Retried in shardd.proto (asserted in options_table.c).
 enum options_retried { OPTIONS_RETRIED_AUTO, OPTIONS_RETRIED_NO, OPTIONS_RETRIED_YES };
 enum options_fallback { OPTIONS_FALLBACK_NONE, OPTIONS_FALLBACK_STATIC };

@@ -125,6 +125,7 @@ static void run_say_end(const struct run *run, const Shardd__Goodbye *goodbye, i
           run->identity.node[0] ? "node " : "", run->identity.node, run->identity.node[0] ? ": " : "",
           run->passed + run->failed + run->skipped, run->held.leases, run->passed, run->failed, run->skipped,
           goodbye->settled, goodbye->total, goodbye->failing);
+  if (goodbye->again.len) run_say_safe("run again: ", goodbye->again);
   for (size_t i = 0; i < goodbye->n_own; i++)
     run_say_safe("  failed here: ", goodbye->own[i]);
   if (goodbye->skips.len) run_say_safe("", goodbye->skips);

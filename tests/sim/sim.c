@@ -44,7 +44,7 @@ static void report(const struct arguments *a, const struct sim_counts *c, uint64
              {"aborted", c->aborted},     {"unsettled", c->unsettled},
              {"repeated", c->repeated},   {"contradicted", c->contradicted},
              {"fenced", c->fenced},       {"few", c->few},
-             {"brought", c->brought}};
+             {"brought", c->brought},     {"cleared", c->cleared}};
   for (size_t i = 0; i < COUNT_OF(row); i++)
     (void)printf("%s%s %" PRIu64, i ? ", " : "  ", row[i].name, row[i].n);
   (void)printf("\n");

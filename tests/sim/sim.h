@@ -92,14 +92,24 @@ static inline bool sim_starts_processes(uint32_t number) {
   return number % 4 == 3;
 }
 
-enum sim_record_kind { SIM_REC_WORKER, SIM_REC_LIST, SIM_REC_ROUND, SIM_REC_RESULT, SIM_REC_LEFT, SIM_REC_STATE };
+enum sim_record_kind {
+  SIM_REC_WORKER,
+  SIM_REC_LIST,
+  SIM_REC_ROUND,
+  SIM_REC_RESULT,
+  SIM_REC_LEFT,
+  SIM_REC_STATE,
+  SIM_REC_CLEARED
+};
 struct sim_record {
   enum sim_record_kind kind;
   uint32_t worker, node, attempt_token, round, test, attempt, state, count;
   enum queue_status status;
   uint32_t reason;
-  bool settles, lost, extra, late_errors, brings;
-  bool more;  // of the same message: they outlive a crash together, or not at all
+  bool settles, lost, extra, brings;
+  enum queue_leaving leaving;
+  struct queue_past past;  // WORKER
+  bool more;               // of the same message: they outlive a crash together, or not at all
   uint64_t seq, lease;
   uint8_t tests[SIM_TESTS];
   uint32_t previous;  // result of the same test, SIM_NOBODY: none
@@ -137,6 +147,15 @@ struct sim_server {
   uint64_t alone[SIM_TESTS];                                       // the lease in which it went out as a suspect
 };
 
+// Jobs of every eighth node have no name.
+static inline void sim_node_name(uint32_t node, char name[16]) {
+  if (node % 8 == 7) {
+    name[0] = '\0';
+  } else {
+    (void)snprintf(name, 16, "n%u", node);
+  }
+}
+
 // ---- workers
 
 enum sim_life { SIM_UNBORN, SIM_ALIVE, SIM_STALLED, SIM_DEAD, SIM_EXITED };
@@ -159,7 +178,7 @@ struct sim_worker {
   enum sim_life life;
   uint32_t node, attempt_token, number;
   enum queue_retried retried;
-  bool welcomed, list_agreed, offered, asked, drained, said_bye, leaves;
+  bool welcomed, list_agreed, offered, asked, drained, said_bye, leaves, late;
   uint32_t held_count, spooled, unsent;
   struct sim_held held[SIM_HELD];
   struct sim_spooled spool[SIM_SPOOL];
@@ -181,7 +200,7 @@ struct sim_rates {
 
 struct sim_counts {
   uint64_t builds, steps, grants, current, late, extra, duplicate, sealed, unknown, adopted, expired, recalls, released,
-      lost, restarts, forgotten, cuts, rounds, fenced, few, brought, with_tokens, poisoned, aborted, unsettled,
+      lost, restarts, forgotten, cuts, rounds, fenced, few, brought, cleared, with_tokens, poisoned, aborted, unsettled,
       repeated, contradicted;
 };
 
@@ -256,6 +275,14 @@ void sim_server_crash(struct sim *sim, uint32_t survive);   // so many of the re
 struct sim_record *sim_log(struct sim *sim, struct sim_record record);  // appends, and tells the truth of it
 void sim_recover(struct sim *sim, uint32_t kept);                       // a new queue from the first records
 void sim_set_list(struct sim *sim);
+
+// sim_fact.c
+bool sim_ran(const struct sim *sim, uint32_t worker);
+// Some worker that left a failing fact behind had run the test.
+bool sim_fact_evidence(const struct sim *sim, uint32_t test);
+bool sim_was_complete(const struct sim *sim);
+// A green build: what produced each fact has run again since.
+void sim_check_facts(const struct sim *sim);
 
 // sim_worker.c
 void sim_worker_start(struct sim *sim, uint32_t slot, uint32_t node, enum queue_retried retried);

@@ -80,6 +80,8 @@ static void build_policy(struct sim *sim) {
                                       .whole_units = sim_choose(sim, 6) == 5,
                                       .in_order = sim_choose(sim, 8) == 7};
   // Of choices that are made already, so that tapes which were kept go on to mean what they did.
+  if (sim->policy.on_retry == QUEUE_AGAIN && sim->policy.lease_ttl_us / SIM_SECOND % 3 == 0)
+    sim->policy.on_retry = QUEUE_UNRESOLVED;
   if (sim->policy.linger_us > 50 * (uint64_t)SIM_SECOND) sim->sick = 1 + sim->policy.retries % 2;
   if (sim->sick) {
     build_sound(sim);

@@ -75,10 +75,13 @@ static void sim_believe_round(struct sim *sim, const struct sim_record *record) 
   for (uint32_t i = 0; i < record->count; i++) {
     struct sim_truth *truth = &sim->server.truth[record->tests[i]];
     bool failing = truth->verdict == VERDICT_FAILED || truth->verdict == VERDICT_CRASHED;
+    failing |= sim_fact_evidence(sim, record->tests[i]);
     if (truth->verdict == VERDICT_NONE) sim_broken("I12", "test %u is run again before its verdict", record->tests[i]);
     bool skipped = truth->verdict == VERDICT_SKIPPED;
     if (!failing && !skipped && sim->policy.on_retry == QUEUE_UNRESOLVED)
       sim_broken("I12", "test %u is run again although it is resolved", record->tests[i]);
+    if (!failing && !skipped && sim->policy.on_retry == QUEUE_AGAIN && !sim_was_complete(sim))
+      sim_broken("I12", "test %u of a build that never was complete is run again", record->tests[i]);
     truth->verdict = VERDICT_NONE;
     memset(truth->could, 0, sizeof truth->could);
     truth->decided = SIM_NOBODY;
@@ -96,6 +99,7 @@ static void sim_believe(struct sim *sim, uint32_t index) {
     case SIM_REC_WORKER:
     case SIM_REC_LIST:
     case SIM_REC_LEFT:
+    case SIM_REC_CLEARED:
     case SIM_REC_STATE: break;
   }
 }
@@ -142,6 +146,20 @@ static const struct sim_record *sim_left(const struct sim *sim, uint32_t worker)
   return NULL;
 }
 
+// What the worker's row holds.
+static struct queue_past sim_past(const struct sim *sim, const struct sim_record *worker) {
+  struct queue_past past = worker->past;
+  for (uint32_t i = 0; i < sim->server.logged; i++) {
+    const struct sim_record *record = &sim->server.log[i];
+    if (record->worker != worker->worker) continue;
+    if (record->kind == SIM_REC_LEFT && record->leaving == LEAVING_LATE) past.fact = FACT_LATE;
+    if (record->kind == SIM_REC_LEFT && record->leaving == LEAVING_BROKEN && sim_ran(sim, record->worker))
+      past.fact = FACT_BROKEN;
+    if (record->kind == SIM_REC_CLEARED) past.cleared = record->round;
+  }
+  return past;
+}
+
 static void sim_recover_workers(struct sim *sim) {
   struct sim_server *server = &sim->server;
   for (uint32_t i = 0; i < server->logged; i++) {
@@ -149,10 +167,11 @@ static void sim_recover_workers(struct sim *sim) {
     if (record->kind != SIM_REC_WORKER) continue;
     const struct sim_record *left = sim_left(sim, record->worker);
     char node[16], attempt[16];
-    (void)snprintf(node, sizeof node, "n%u", record->node);
+    sim_node_name(record->node, node);
     (void)snprintf(attempt, sizeof attempt, "t%u", record->attempt_token);
     struct queue_join join = {.node = node, .attempt = attempt, .brings = record->brings};
-    uint32_t number = queue_restore_worker(server->queue, &join, left && left->late_errors);
+    struct queue_past past = sim_past(sim, record);
+    uint32_t number = queue_restore_worker(server->queue, &join, &past);
     if (number != server->sessions++) sim_broken("I12", "worker %u comes back as %u", record->worker, number);
     server->session[number] = (struct sim_session){.slot = SIM_NOBODY, .left = left != NULL, .heard_us = sim->now_us};
     server->session[number].node = record->node;

@@ -90,6 +90,11 @@ static void sim_effect(struct sim *sim, const struct effect *effect) {
     case EFFECT_DRAIN: sim_drain(sim, effect->worker, effect->reason); break;
     case EFFECT_STATE: sim_state(sim); break;
     case EFFECT_RESULT: sim_lost(sim, effect); break;
+    case EFFECT_CLEARED:
+      sim->counts->cleared++;
+      (void)sim_log(sim,
+                    (struct sim_record){.kind = SIM_REC_CLEARED, .worker = effect->worker, .round = effect->round});
+      break;
     case EFFECT_ROUND:
       *(sim->sick ? &sim->counts->fenced : &sim->counts->contradicted) += 1;
       sim_round(sim, effect->round, effect->tests, effect->count);
@@ -125,12 +130,14 @@ static uint32_t sim_enter(struct sim *sim, const struct sim_worker *worker, bool
   struct sim_server *server = &sim->server;
   char node[16], attempt[16];
   uint32_t *reopened, count;
-  (void)snprintf(node, sizeof node, "n%u", worker->node);
+  sim_node_name(worker->node, node);
   (void)snprintf(attempt, sizeof attempt, "t%u", worker->attempt_token);
   struct queue_join join = {.node = node, .attempt = attempt, .retried = worker->retried, .brings = brings};
   join.node_total = sim->declared;
   uint32_t number = queue_join(server->queue, sim->now_us, &join, &reopened, &count, &server->effects);
   if (number != server->sessions++) sim_broken("I12", "a worker joins as number %u", number);
+  struct queue_past past;
+  queue_past(server->queue, number, &past);
   if (count && brings) sim_broken("I12", "%u tests run again for worker %u, which only brings", count, number);
   server->session[number] =
       (struct sim_session){.slot = SIM_NOBODY, .node = worker->node, .brings = brings, .heard_us = sim->now_us};
@@ -138,6 +145,7 @@ static uint32_t sim_enter(struct sim *sim, const struct sim_worker *worker, bool
                                          .worker = number,
                                          .node = worker->node,
                                          .attempt_token = worker->attempt_token,
+                                         .past = past,
                                          .brings = brings});
   if (count) sim_round(sim, queue_round(server->queue), reopened, count);
   free(reopened);
@@ -197,6 +205,7 @@ static void sim_results(struct sim *sim, uint32_t number, const struct sim_messa
   }
   for (uint32_t i = 0; i < message->lease.count; i++) {
     struct sim_record record = sim_row(message, i, number);
+    record.status = queue_counts_as(sim->server.queue, record.test, record.status);
     struct queue_result result = {.worker = number, .test = record.test, .lease = record.lease};
     result.status = record.status = queue_counts_as(sim->server.queue, record.test, record.status);
     result.reason = record.status == QUEUE_SKIPPED ? record.reason : 0;
@@ -242,12 +251,12 @@ static void sim_list(struct sim *sim, uint32_t number) {
   sim_wait(sim, SIM_WAIT_LIST, number, 0);
 }
 
-static void sim_bye(struct sim *sim, uint32_t number, bool late_errors) {
+static void sim_bye(struct sim *sim, uint32_t number, enum queue_leaving how) {
   struct sim_session *session = &sim->server.session[number];
   if (!session->left) {
     session->left = true;
-    (void)sim_log(sim, (struct sim_record){.kind = SIM_REC_LEFT, .worker = number, .late_errors = late_errors});
-    queue_leave(sim->server.queue, sim->now_us, number, late_errors, &sim->server.effects);
+    (void)sim_log(sim, (struct sim_record){.kind = SIM_REC_LEFT, .worker = number, .leaving = how});
+    queue_leave(sim->server.queue, sim->now_us, number, how, &sim->server.effects);
   }
   if (!session->goodbye_due) sim_wait(sim, SIM_WAIT_GOODBYE, number, 0);
   session->goodbye_due = true;
@@ -289,7 +298,7 @@ void sim_server_bring(struct sim *sim, const struct sim_worker *worker, struct s
   sim_server_tick(sim);
   struct sim_message bye = {.kind = SIM_BYE};
   sim_check_before(sim, (struct sim_cause){SIM_ON_MESSAGE, number, &bye});
-  sim_bye(sim, number, false);
+  sim_bye(sim, number, number % 4 == 2 ? LEAVING_LATE : LEAVING_WELL);
   sim_server_effects(sim);
   sim_check_after(sim);
   sim_server_tick(sim);
@@ -309,7 +318,7 @@ static void sim_handle(struct sim *sim, uint32_t number, const struct sim_messag
     case SIM_HEARTBEAT: sim_started(sim, number, message); break;
     case SIM_RESULTS: sim_results(sim, number, message); break;
     case SIM_RELEASED: sim_released(sim, number, message); break;
-    case SIM_BYE: sim_bye(sim, number, message->reason != 0); break;
+    case SIM_BYE: sim_bye(sim, number, (enum queue_leaving)message->reason); break;
     case SIM_HELLO:
     case SIM_WELCOME:
     case SIM_LISTED:

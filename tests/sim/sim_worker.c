@@ -198,6 +198,13 @@ static void worker_disown(struct sim *sim, uint32_t slot, uint64_t seq) {
   }
 }
 
+static void worker_say_bye(struct sim *sim, uint32_t slot) {
+  const struct sim_worker *worker = &sim->worker[slot];
+  enum queue_leaving well = slot % 5 == 4 ? LEAVING_EARLY : LEAVING_WELL;
+  enum queue_leaving how = worker->late ? slot % 3 ? LEAVING_LATE : LEAVING_BROKEN : well;
+  sim_send_server(sim, slot, &(struct sim_message){.kind = SIM_BYE, .reason = how});
+}
+
 static void worker_welcome(struct sim *sim, uint32_t slot, const struct sim_message *message) {
   struct sim_worker *worker = &sim->worker[slot];
   worker->number = message->number;
@@ -207,7 +214,7 @@ static void worker_welcome(struct sim *sim, uint32_t slot, const struct sim_mess
   worker_disown(sim, slot, message->seq);
   worker_acked(worker, message->seq);
   worker_flush(sim, slot);
-  if (worker->said_bye && worker->welcomed) sim_send_server(sim, slot, &(struct sim_message){.kind = SIM_BYE});
+  if (worker->said_bye && worker->welcomed) worker_say_bye(sim, slot);
 }
 
 static void worker_lease(struct sim_worker *worker, const struct sim_message *message) {
@@ -290,9 +297,9 @@ static bool worker_idle(const struct sim_worker *worker) {
 
 static void worker_bye(struct sim *sim, uint32_t slot) {
   struct sim_worker *worker = &sim->worker[slot];
-  struct sim_message bye = {.kind = SIM_BYE, .reason = sim_fault(sim, 16)};
   worker->said_bye = true;
-  sim_send_server(sim, slot, &bye);
+  worker->late = sim_fault(sim, 16);
+  worker_say_bye(sim, slot);
 }
 
 static void worker_offer(struct sim *sim, uint32_t slot) {

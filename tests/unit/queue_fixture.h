@@ -121,10 +121,14 @@ static inline bool adopt(uint32_t worker, uint64_t lease, const uint32_t *tests,
   return adopted;
 }
 
-static inline void leave(uint32_t worker, bool late_errors) {
+static inline void leave_as(uint32_t worker, enum queue_leaving how) {
   begin();
-  queue_leave(queue, now, worker, late_errors, &fx);
+  queue_leave(queue, now, worker, how, &fx);
   end();
+}
+
+static inline void leave(uint32_t worker, bool late_errors) {
+  leave_as(worker, late_errors ? LEAVING_LATE : LEAVING_WELL);
 }
 
 // A stored result, as recovery gives it back.

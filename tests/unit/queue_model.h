@@ -47,10 +47,11 @@ struct model {
   uint32_t file_of[MODEL_TESTS], unit_of[MODEL_TESTS], attempts[MODEL_TESTS], holder[MODEL_TESTS];
   uint64_t expected_us[MODEL_TESTS], held[MODEL_TESTS];  // lease; 0: none
   enum queue_verdict verdict[MODEL_TESTS];
-  uint64_t need[MODEL_TESTS];  // tokens
+  uint32_t decided[MODEL_TESTS];  // by whom
+  uint64_t need[MODEL_TESTS];     // tokens
   uint32_t copies[MODEL_TOKENS], with_tokens;
   struct model_worker worker[MODEL_WORKERS];
-  uint64_t recalls, released;  // asked back, handed back
+  uint64_t recalls, released, cleared;  // asked back, handed back; late errors
   struct model_record *record;
   size_t record_count, record_room;
 };
@@ -126,6 +127,7 @@ static inline void model_lost(struct model *m, const struct effect *effect) {
   assert_int_equal(m->verdict[effect->test], VERDICT_NONE);
   model_attempt(m, effect->test, effect->attempt);
   m->verdict[effect->test] = VERDICT_CRASHED;
+  m->decided[effect->test] = effect->worker;
   struct model_record *record = model_keep(m, RECORD_LOST);
   record->worker = effect->worker;
   record->test = effect->test;
@@ -163,6 +165,15 @@ static inline void model_recalled(struct model *m, const struct effect *effect) 
   }
 }
 
+// Only with its tests: what the worker decided has no verdict any more.
+static inline void model_cleared(struct model *m, const struct effect *effect) {
+  assert_true(m->worker[effect->worker].late_errors);
+  m->worker[effect->worker].late_errors = false;
+  m->cleared++;
+  for (uint32_t i = 0; i < m->total; i++)
+    assert_false(m->verdict[i] != VERDICT_NONE && m->decided[i] == effect->worker);
+}
+
 static inline void model_take_effects(struct model *m, bool arrives) {
   for (size_t i = 0; i < m->fx.count; i++) {
     const struct effect *effect = &m->fx.item[i];
@@ -181,6 +192,7 @@ static inline void model_take_effects(struct model *m, bool arrives) {
       case EFFECT_STATE: break;
       case EFFECT_RESULT: model_lost(m, effect); break;
       case EFFECT_ROUND: model_round(m, effect->tests, effect->count, effect->round); break;
+      case EFFECT_CLEARED: model_cleared(m, effect); break;
     }
   }
   effects_clear(&m->fx);
@@ -288,10 +300,6 @@ static inline void model_join(struct model *m, uint32_t node, bool again) {
   m->worker_count++;
   if (node == m->node_count) m->node_count++;
   assert_int_equal(queue_join(m->queue, m->now, &join, &reopened, &count, &m->fx), w->number);
-  if (again) {
-    for (uint32_t i = 0; i < w->number; i++)
-      m->worker[i].late_errors &= m->worker[i].node != node;
-  }
   model_round(m, reopened, count, queue_round(m->queue));
   free(reopened);
   model_take_effects(m, true);
@@ -351,6 +359,7 @@ static inline void model_accepted(struct model *m, const struct queue_result *re
   if (accept == ACCEPT_EXTRA) return;
   m->held[result->test] = 0;
   if (settles) m->verdict[result->test] = queue_verdict(m->queue, result->test);
+  if (settles) m->decided[result->test] = result->worker;
   if (settles) assert_int_not_equal(m->verdict[result->test], VERDICT_NONE);
 }
 
@@ -420,11 +429,9 @@ static inline void model_leave(struct model *m, struct model_worker *w, bool lat
   }
   w->presence = GONE;
   w->asked = false;
-  for (uint32_t i = w->number + 1; i < m->worker_count; i++) {
-    if (m->worker[i].node == w->node) late_errors = false;  // a try that comes back over the next one: left out here
-  }
   w->late_errors = late_errors;
-  queue_leave(m->queue, m->now, w->number, late_errors, &m->fx);
+  enum queue_leaving well = w->number % 3 ? LEAVING_WELL : LEAVING_EARLY;
+  queue_leave(m->queue, m->now, w->number, late_errors ? LEAVING_LATE : well, &m->fx);
   model_take_effects(m, true);
 }
 

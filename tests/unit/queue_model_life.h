@@ -13,7 +13,7 @@ static struct model *model_new(uint64_t seed) {
                                     .linger_us = (1 + model_roll(m, 60)) * (uint64_t)SECOND,
                                     .lease_ttl_us = (2 + model_roll(m, 15)) * (uint64_t)SECOND,
                                     .idle_us = (5 + model_roll(m, 300)) * (uint64_t)SECOND,
-                                    .on_retry = (enum queue_on_retry)model_roll(m, 3),
+                                    .on_retry = (enum queue_on_retry)model_roll(m, 4),
                                     .whole_files = model_chance(m, 20)};
   uint32_t file = 0, unit = 0, needing = model_chance(m, 30) ? 30 : 0;
   for (uint32_t t = 0; t < MODEL_TOKENS; t++)
@@ -70,13 +70,13 @@ static inline void model_replay(struct model *m, const struct model_record *reco
   queue_restore_result(m->queue, &result, record->attempt, record->settles);
 }
 
-static inline void model_restore_workers(struct model *m) {
+static inline void model_restore_workers(struct model *m, const struct queue_past *past) {
   for (uint32_t i = 0; i < m->worker_count; i++) {
     struct model_worker *w = &m->worker[i];
     char node[16], token[16];
     model_names(w, node, token);
     struct queue_join join = {.node = node, .attempt = token};
-    assert_int_equal(queue_restore_worker(m->queue, &join, w->late_errors), i);
+    assert_int_equal(queue_restore_worker(m->queue, &join, &past[i]), i);
     if (w->presence == GONE) {
       queue_restore_left(m->queue, i);
       continue;
@@ -91,15 +91,16 @@ static inline void model_restore_workers(struct model *m) {
 static inline void model_restart(struct model *m) {
   struct queue_counts before, after;
   uint32_t own[MODEL_WORKERS] = {0};
+  struct queue_past past[MODEL_WORKERS];
   enum queue_state state = queue_state(m->queue);
   uint32_t round = queue_round(m->queue);
   queue_counts(m->queue, &before);
   for (uint32_t i = 0; i < m->worker_count; i++)
-    own[i] = queue_own_failing(m->queue, i);
+    own[i] = queue_own_failing(m->queue, i), queue_past(m->queue, i, &past[i]);
   queue_free(m->queue);
   memset(m->held, 0, sizeof m->held);
   m->queue = queue_new(&m->policy, ++m->epoch, m->now);
-  model_restore_workers(m);
+  model_restore_workers(m, past);
   if (m->has_list) model_set_list(m);
   for (size_t i = 0; i < m->record_count; i++)
     model_replay(m, &m->record[i]);

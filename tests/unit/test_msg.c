@@ -364,7 +364,7 @@ static void test_rules_know_all_enum_values(void **state) {
       {&shardd__status__descriptor, SHARDD__STATUS__STATUS_TIMED_OUT},
       {&shardd__bye_reason__descriptor, SHARDD__BYE_REASON__BYE_STOPPED},
       {&shardd__column_type__descriptor, SHARDD__COLUMN_TYPE__COLUMN_NUMBER},
-      {&shardd__on_retry__descriptor, SHARDD__ON_RETRY__ON_RETRY_ALL},
+      {&shardd__on_retry__descriptor, SHARDD__ON_RETRY__ON_RETRY_UNRESOLVED},
   };
   for (size_t i = 0; i < sizeof enums / sizeof enums[0]; i++) {
     const ProtobufCEnumDescriptor *e = enums[i].descriptor;
@@ -376,7 +376,7 @@ static void test_rules_know_all_enum_values(void **state) {
 static void test_policy_is_checked_inside_hello(void **state) {
   (void)state;
   make(SHARDD__FRAME__BODY_HELLO);
-  sample.policy.on_retry = (Shardd__OnRetry)3;
+  sample.policy.on_retry = (Shardd__OnRetry)4;
   const char *why = msg_check(&sample.frame);
   assert_non_null(why);
   assert_non_null(strstr(why, "on_retry"));

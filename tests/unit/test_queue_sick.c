@@ -371,9 +371,9 @@ static void test_too_few_after_a_restart(void **state) {
   (void)state;
   open_queue(&quorum, 1);
   struct queue_join join = {.node = "n", .attempt = "1"};
-  (void)queue_restore_worker(queue, &join, false);
+  (void)queue_restore_worker(queue, &join, &(struct queue_past){0});
   join.attempt = "2";
-  (void)queue_restore_worker(queue, &join, false);  // the same job once more
+  (void)queue_restore_worker(queue, &join, &(struct queue_past){0});  // the same job once more
   set_list(3, 0);
   begin();
   queue_restored(queue, now, QUEUE_INCOMPLETE, &fx);

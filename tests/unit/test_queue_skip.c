@@ -397,7 +397,8 @@ static void test_restart(void **state) {
   (void)state;
   open_queue(&usual, 2);
   struct queue_join lacking = {.node = "a", .attempt = "1"}, having = {.node = "b", .attempt = "1"};
-  uint32_t lacks = queue_restore_worker(queue, &lacking, false), has = queue_restore_worker(queue, &having, false);
+  uint32_t lacks = queue_restore_worker(queue, &lacking, &(struct queue_past){0}),
+           has = queue_restore_worker(queue, &having, &(struct queue_past){0});
   set_list(30, 10);
   for (uint32_t i = 0; i < 10; i++) {
     struct queue_result skip = {.worker = lacks, .test = i, .status = QUEUE_SKIPPED, .reason = DOCKER};

@@ -285,7 +285,7 @@ static void test_retries_come_behind_a_guess(void **state) {
 static void test_a_guess_is_replayed(void **state) {
   (void)state;
   open_build(&usual, 1);
-  queue_restore_worker(queue, &(struct queue_join){.node = "a", .attempt = "1"}, false);
+  queue_restore_worker(queue, &(struct queue_join){.node = "a", .attempt = "1"}, &(struct queue_past){0});
   restore_result(0, 0, QUEUE_TIMED_OUT, 1, false);
   queue_restored(queue, now, 0, &fx);
   assert_int_equal(queue_overruns(queue, 0), 1);

@@ -251,8 +251,8 @@ static void test_build_and_timeline(void **state) {
     r.call_us = (uint32_t)runs[i].ms * 1000;
     store_put_result(store, &r);
   }
-  store_put_left(store, 1, 0, from_ms + 8000, NULL);
-  store_put_left(store, 1, 1, from_ms + 8000, NULL);
+  store_put_left(store, 1, 0, from_ms + 8000, NULL, 0);
+  store_put_left(store, 1, 1, from_ms + 8000, NULL, 0);
   fx_wait(store, store_put_state(store, 1, FX_COMPLETE, from_ms + 8000, NULL));
   fx_learned(store);
   struct store_query query = query_of(1, 10);

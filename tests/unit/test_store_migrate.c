@@ -15,6 +15,14 @@ static const char filling[] =
     " timeout_per_test_us, started_ms, ended_ms, round, learned_round, tests, failed)"
     " VALUES(7, 1, 'seven', 'c0ffee', 'main', 3, 1, 0, 0, 0, 60, 0, 1000, 2000, 1, 1, 5000, 2);"
     "INSERT INTO worker VALUES(7, 0, 'n', 'a', 'h', zeroblob(16), 1000, 2000, 9, NULL, 5000, 2, 77);"
+    "INSERT INTO build(id, suite, ext, commit_sha, branch, state, retries, max_failures, on_retry, by_file, linger_us,"
+    " timeout_per_test_us, started_ms, ended_ms) VALUES(6, 1, 'six', '', '', 3, 0, 0, 0, 0, 60, 0, 900, 950);"
+    "INSERT INTO worker VALUES(6, 0, 'ran', '1', 'h', zeroblob(16), 900, 910, 0, 'rows left', 3, 0, 0),"
+    " (6, 1, 'ran', '2', 'h', zeroblob(16), 920, 930, 0, NULL, 1, 0, 0),"
+    " (6, 2, 'idle', '1', 'h', zeroblob(16), 900, 910, 0, 'rows left', 3, 0, 0),"
+    " (6, 3, 'idle', '2', 'h', zeroblob(16), 920, 930, 0, NULL, 0, 0, 0),"
+    " (6, 4, '', '1', 'h', zeroblob(16), 900, 910, 0, 'rows left', 3, 0, 0),"
+    " (6, 5, '', '2', 'h', zeroblob(16), 920, 930, 0, NULL, 9, 0, 0);"
     "INSERT INTO result SELECT 7, id, 1, 0, 1, 1, 1, 1500, 1, 2, 3 FROM test;"
     "INSERT INTO output VALUES(7, 3, 1, CAST('boom' AS BLOB));"
     "INSERT INTO dur_stat SELECT id, 1, 9, zeroblob(32), 4, 5, 6 FROM test;"
@@ -46,7 +54,7 @@ static void assert_kept(void) {
   assert_int_equal(fx_number("SELECT sum(n) FROM dur_stat"), 45000);
   assert_int_equal(fx_number("SELECT sum(est_us) FROM dur_stat"), 30000);
   assert_int_equal(fx_number("SELECT sum(runs) FROM flake_stat"), 200000);
-  assert_int_equal(fx_number("SELECT busy_us FROM worker"), 77);
+  assert_int_equal(fx_number("SELECT sum(busy_us) FROM worker"), 77);
   assert_int_equal(fx_number("SELECT failed FROM build WHERE ext='seven'"), 2);
   assert_int_equal(fx_number("SELECT setup_us FROM file_stat"), 5000);
 }
@@ -57,6 +65,10 @@ static void test_migrates(void **state) {
   struct store *store = fx_open();
   assert_int_equal(fx_number("PRAGMA user_version"), SCHEMA_VERSION);
   assert_kept();
+  // An error outside of tests is cleared if a later run of its job ran tests, and open if it ran none.
+  assert_int_equal(fx_number("SELECT count(*) FROM worker WHERE fact=1"), 3);
+  assert_int_equal(fx_number("SELECT sum(fact*cleared) FROM worker"), 1);
+  assert_int_equal(fx_number("SELECT cleared FROM worker WHERE node='ran' AND idx=0"), 1);
   // What was counted is where the memory begins: it neither flags nor forgets.
   assert_int_equal(fx_number("SELECT count(*) FROM flake_stat WHERE r<>builds OR f<>flips OR trials<>builds"), 0);
   assert_int_equal(fx_number("SELECT count(*) FROM flake_stat WHERE state<>(builds>=20)"), 0);

@@ -1,0 +1,87 @@
+// Failing facts outside of verdicts, by the records alone: which worker left one behind, what produced it, and whether
+// that has run again since. A build may be green only then. It must not look into the queue.
+#include "tests/sim/sim.h"
+
+static bool fact_ran(const struct sim *sim, uint32_t worker, uint32_t test) {
+  for (uint32_t i = 0; i < sim->server.logged; i++) {
+    const struct sim_record *record = &sim->server.log[i];
+    if (record->kind == SIM_REC_RESULT && record->worker == worker && record->test == test) return true;
+  }
+  return false;
+}
+
+bool sim_ran(const struct sim *sim, uint32_t worker) {
+  for (uint32_t i = 0; i < sim->server.logged; i++) {
+    const struct sim_record *record = &sim->server.log[i];
+    if (record->kind == SIM_REC_RESULT && record->worker == worker) return true;
+  }
+  return false;
+}
+
+static bool fact_left(const struct sim *sim, const struct sim_record *record) {
+  if (record->kind != SIM_REC_LEFT) return false;
+  return record->leaving == LEAVING_LATE || (record->leaving == LEAVING_BROKEN && sim_ran(sim, record->worker));
+}
+
+bool sim_fact_evidence(const struct sim *sim, uint32_t test) {
+  for (uint32_t i = 0; i < sim->server.logged; i++) {
+    const struct sim_record *record = &sim->server.log[i];
+    if (fact_left(sim, record) && fact_ran(sim, record->worker, test)) return true;
+  }
+  return false;
+}
+
+bool sim_was_complete(const struct sim *sim) {
+  for (uint32_t i = 0; i < sim->server.logged; i++) {
+    const struct sim_record *record = &sim->server.log[i];
+    if (record->kind == SIM_REC_STATE && record->state == QUEUE_COMPLETE) return true;
+  }
+  return false;
+}
+
+// Was the test's verdict settled behind the record, by more than a skip of what had run?
+static bool fact_ran_again(const struct sim *sim, uint32_t left, uint32_t test) {
+  bool skipped = false;
+  for (uint32_t i = 0; i < sim->server.logged; i++) {
+    const struct sim_record *record = &sim->server.log[i];
+    if (record->kind != SIM_REC_RESULT || record->test != test || !record->settles) continue;
+    if (i > left && (record->status != QUEUE_SKIPPED || skipped)) return true;
+    if (i < left) skipped = record->status == QUEUE_SKIPPED;
+  }
+  return false;
+}
+
+static uint32_t fact_node(const struct sim *sim, uint32_t worker) {
+  uint32_t i = 0;
+  while (sim->server.log[i].kind != SIM_REC_WORKER || sim->server.log[i].worker != worker)
+    i++;
+  return sim->server.log[i].node;
+}
+
+// A later run of its job went through its whole session.
+static bool fact_well_again(const struct sim *sim, uint32_t left) {
+  uint32_t worker = sim->server.log[left].worker, node = fact_node(sim, worker);
+  for (uint32_t i = left + 1; i < sim->server.logged; i++) {
+    const struct sim_record *record = &sim->server.log[i];
+    if (record->kind != SIM_REC_LEFT || record->leaving != LEAVING_WELL || record->worker <= worker) continue;
+    uint32_t other = fact_node(sim, record->worker);
+    if (other == node || (other % 8 == 7 && node % 8 == 7 && sim_ran(sim, record->worker))) return true;
+  }
+  return false;
+}
+
+void sim_check_facts(const struct sim *sim) {
+  for (uint32_t i = 0; i < sim->server.logged; i++) {
+    const struct sim_record *record = &sim->server.log[i];
+    bool evidence = false;
+    if (!fact_left(sim, record)) continue;
+    for (uint32_t test = 0; test < sim->total; test++) {
+      if (!fact_ran(sim, record->worker, test)) continue;
+      evidence = true;
+      if (!fact_ran_again(sim, i, test))
+        sim_broken("I3", "green, and test %u has not run since worker %u left with an error", test, record->worker);
+    }
+    if (!evidence && !fact_well_again(sim, i))
+      sim_broken("I3", "green, and no session has shown that worker %u's error is gone", record->worker);
+  }
+}
