@@ -46,7 +46,7 @@ struct runner {
   bool wants;                       // this interpreter has asked for tests, ever
   bool waits;                       // and has none to begin
   bool finishing, dropping, aborting, ended;
-  bool bye, stopped, any_failed;
+  bool bye, stopped, unexplained, any_ran, any_failed;
   int bye_code, restarts;
   uint32_t collected;
   int collection_errors;

@@ -253,6 +253,7 @@ static enum runner_status pytest_status(const char *name) {
 void pytest_report(struct runner *runner, size_t at, const struct runner_result *result) {
   enum runner_status status = result->status;
   if (status == RUNNER_FAILED || status == RUNNER_ERROR) runner->any_failed = true;
+  runner->any_ran = true;
   pytest_forget(runner, at);
   runner->spec->events.on_result(runner->spec->events.arg, result);
 }
@@ -330,6 +331,7 @@ static void on_bye(struct runner *runner, json_t *line) {
   runner->bye = true;
   runner->bye_code = (int)pytest_number(line, "rc");
   runner->stopped = json_is_true(json_object_get(line, "stopped"));
+  runner->unexplained = json_is_true(json_object_get(line, "unexplained"));
 }
 
 static const struct {

@@ -93,6 +93,12 @@ static void pytest_unexpected(struct runner *runner, int status) {
   pytest_end(runner, RUNNER_END_FAILED, -1, text);
 }
 
+// The exit status is what failed tests of this process make it, whatever becomes of them: 1, or 2 where an option
+// stopped the session behind one. A failure that no test had, as plugins count them, is not explained by another.
+static bool pytest_failed_so(const struct runner *runner, int code) {
+  return runner->any_failed && !runner->unexplained && (code == 1 || (code == 2 && runner->stopped));
+}
+
 // The last interpreter said bye: what its exit status means for the run.
 static void pytest_ended_well(struct runner *runner, int code) {
   char text[200];
@@ -113,13 +119,15 @@ static void pytest_ended_well(struct runner *runner, int code) {
   } else if (runner->begin < runner->end && !runner->stopped && !runner->dropping) {
     pytest_end(runner, RUNNER_END_FAILED, code, "pytest ended before it had run the tests given to it");
   } else {
-    bool explained = code == 0 || code == 5 || (code == 1 && runner->any_failed) || runner->late_count > 0;
+    bool explained =
+        code == 0 || (code == 5 && !runner->any_ran) || pytest_failed_so(runner, code) || runner->late_count;
     if (runner->collection_errors) {
       snprintf(text, sizeof text, "pytest could not collect all tests (%d errors, see its output)",
                runner->collection_errors);
       pytest_add_late(runner, text);
-    } else if (!explained && !runner->stopped) {
-      snprintf(text, sizeof text, "pytest ended with exit status %d, though no test it ran had failed", code);
+    } else if (!explained) {
+      snprintf(text, sizeof text, "pytest ended with exit status %d, which no failed test explains: see its output",
+               code);
       pytest_add_late(runner, text);
     }
     pytest_end(runner, runner->stopped ? RUNNER_END_STOPPED : RUNNER_END_OK, code, NULL);
@@ -221,7 +229,8 @@ static int pytest_spawn(struct runner *runner, char *why, size_t why_size) {
                            .base = spec->base,
                            .on_exit = on_exit_status,
                            .arg = runner};
-  runner->heard = runner->listed = runner->bye = runner->stopped = false;
+  runner->heard = runner->listed = runner->bye = runner->stopped = runner->unexplained = false;
+  runner->any_ran = runner->any_failed = false;  // its exit status tells of its own tests
   runner->sent = 0;
   runner->ahead_us = 0;
   runner->waits = false;

@@ -2,9 +2,10 @@
 explains, and jobs that are run again."""
 import itertools
 import signal
+import textwrap
 
 import pytest
-from shardlib import (BARRIER, SHARD, Process, Worker, barrier, clean_env, codes, eventually, make_suite,
+from shardlib import (BARRIER, SHARD, Process, Worker, attempts, barrier, clean_env, codes, eventually, make_suite,
                       outputs, verdicts)
 
 SERVICE = '''
@@ -183,6 +184,79 @@ def test_a_rerun_finds_what_broke_since(tmp_path, daemon):
     assert job(daemon, suite, github(1)).wait() == 0
     assert job(daemon, suite, github(2, BROKEN="1")).wait() == 1
     assert wait(daemon).returncode == 1
+
+
+# ---- exit statuses
+
+STATUS = '''
+    import os
+
+    def pytest_sessionfinish(session):
+        if os.environ.get("STATUS"):
+            session.exitstatus = int(os.environ["STATUS"])
+'''
+COUNTS = '''
+    import os
+    import pytest
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtestloop(session):
+        yield
+        session.testsfailed += "STATUS" in os.environ  # as pytest-cov does for --cov-fail-under
+'''
+
+
+@pytest.mark.parametrize("status, code, build", [(1, 1, 1), (2, 2, 16), (3, 16, 16), (4, 2, 16), (5, 1, 1), (6, 1, 1),
+                                                 (77, 1, 1)])
+def test_an_exit_status_without_a_failed_test_is_a_fact(tmp_path, daemon, status, code, build):
+    suite = make_suite(tmp_path, {"conftest.py": STATUS, "test_a.py": "def test_a(): pass\n"})
+    worker = job(daemon, suite, github(1, STATUS=str(status)))
+    assert worker.wait() == code, worker.output()
+    assert wait(daemon).returncode == build
+    again = job(daemon, suite, github(2, STATUS=str(status)))
+    assert again.wait() == code and again.ran() == ["test_a.py::test_a"], again.output()
+    assert wait(daemon).returncode == build
+    again = job(daemon, suite, github(3))
+    assert again.wait() == 0 and again.ran() == ["test_a.py::test_a"], again.output()
+    assert wait(daemon).returncode == 0
+
+
+ELSEWHERE = '''
+    import os
+
+    def test_a():
+        assert os.environ["SHARD_NODE"] != "0", "only here"
+'''
+
+
+@pytest.mark.parametrize("plugin", [STATUS, COUNTS], ids=["sets", "counts"])
+@pytest.mark.parametrize("status, code", [("1", 1), (None, 0)])
+def test_a_forgiven_failure_explains_no_more_than_itself(tmp_path, daemon, plugin, status, code):
+    """The failure passes on the other node. The exit status is 1 either way: with a plugin's word, or for it alone."""
+    suite = make_suite(tmp_path, {"conftest.py": BARRIER + textwrap.dedent(plugin),
+                                  "test_a.py": ELSEWHERE, "test_b.py": "def test_b(): pass\n"})
+    env = barrier(tmp_path, 2)
+    jobs = [job(daemon, suite, github(1, "0", 2, STATUS=status, **env), "--retries", "1"),
+            job(daemon, suite, github(1, "1", 2, **env), "--retries", "1")]
+    found = codes(jobs)
+    tried = attempts(daemon, "5/t", env={"SHARD_PROJECT": "o/r"})["test_a.py::test_a"]
+    if tried[0]["node"] == "0":
+        assert found == [code, 0], outputs(jobs)
+        assert wait(daemon).returncode == code
+    assert tried[-1]["status"] == "passed"
+
+
+def test_a_muted_failure_hides_no_exit_status(tmp_path, daemon):
+    suite = make_suite(tmp_path, {"conftest.py": COUNTS, "test_a.py": "def test_a(): assert 0\n",
+                                  "test_b.py": "def test_b(): pass\n"})
+    assert job(daemon, suite, github(1, SHARD_BUILD="first")).wait() == 1
+    daemon.shard("quarantine", "add", "test_a.py::test_a", "--reason", "known", env={"SHARD_PROJECT": "o/r"})
+    worker = job(daemon, suite, github(1))
+    assert worker.wait() == 0, worker.output()
+    assert wait(daemon).returncode == 0
+    worker = job(daemon, suite, github(1, SHARD_BUILD="third", STATUS="1"))
+    assert worker.wait() == 1, worker.output()
+    assert daemon.shard("wait", "--build", "third", "--project", "o/r", timeout=30).returncode == 1
 
 
 # ---- the end of a session

@@ -25,6 +25,7 @@ from shard_pytest_lib import (Link, Skipped, bounded, clocks, describe, digest_o
 CHUNK_BYTES = 256 * 1024  # of one line of the test list
 GRACE_S = 0.05  # how long a teardown waits to know the next test
 DUPLICATES_NAMED = 20
+FAILED = pytest.ExitCode.TESTS_FAILED
 RESULT = '{"t":"result","id":%s,"status":"%s","start":%d,"setup":%d,"call":%d,"teardown":%d,"first":%s%s}\n'
 
 
@@ -84,6 +85,10 @@ def pytest_configure(config):
         config.pluginmanager.register(adapter.lazy, "shard_lazy")
 
 
+class Explained(int):
+    """The exit status until somebody sets another one."""
+
+
 class NextItem:
     """Stands for the next test while nobody knows it, and asks only when touched: core does so in teardown alone."""
 
@@ -133,7 +138,8 @@ class Adapter:
         self.grace_end = None  # until when its teardown waits
         self.waited = 0.0  # inside the running phase
         self.item = None  # the last begun
-        self.stopped = self.forked = False
+        self.stopped = self.forked = self.unexplained = False
+        self.failures = 0  # reports that failed
         self.clock, self.wall = clocks()  # not as globals, which freezegun replaces
 
     # The session's life.
@@ -169,6 +175,7 @@ class Adapter:
 
     @pytest.hookimpl
     def pytest_collectreport(self, report):
+        self.failures += report.failed
         if report.skipped:
             self.skipped.append(Skipped(report, self.collector))
 
@@ -192,10 +199,24 @@ class Adapter:
             self.link.flush()
         return True
 
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session):
+        """Is the exit status what the failed tests make it? Some plugins count a failure that no test had, others set
+        the status, maybe to the one it has already."""
+        before = session.exitstatus
+        if before == FAILED:
+            session.exitstatus = Explained(before)
+        yield
+        self.unexplained = session.testsfailed > self.failures
+        if isinstance(session.exitstatus, Explained):
+            session.exitstatus = before
+        elif session.exitstatus == FAILED:
+            self.unexplained = True
+
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self):
         if self.link:
-            self.link.say("bye", rc=int(self.session.exitstatus), stopped=self.stopped)
+            self.link.say("bye", rc=int(self.session.exitstatus), stopped=self.stopped, unexplained=self.unexplained)
             self.link.close()
 
     def on_fork(self):
@@ -358,6 +379,7 @@ class Adapter:
     def pytest_runtest_logreport(self, report):
         if self.forked:  # a test's child that came back to us
             _exit(1 if report.failed else 0)
+        self.failures += report.failed and not hasattr(report, "wasxfail")
         if self.reports is not None:
             self.keep_report(report)
             if self.open_end and report.when == "call" and not (report.failed and self.maxfail):
