@@ -32,7 +32,7 @@ static void keep_fill_bye(const struct run *run, bool last, Shardd__Bye *bye) {
   run_fill_bye(run, bye);
   if (run->ended) return;
   if (!last) {
-    bye->reason = SHARDD__BYE_REASON__BYE_FAILED;
+    bye->reason = SHARDD__BYE_REASON__BYE_SIGNAL;  // its test process did not fail: nobody knows of it
     bye->text = msg_text("killed while the server was away");
   }
   bool ends = run->alone ? alone_done(run->alone, run) : run->finishing;

@@ -221,7 +221,7 @@ static void submission_give_up(struct submission *submission) {
   Shardd__Bye bye = SHARDD__BYE__INIT;
   const Shardd__Frame *reply;
   if (!submission->welcomed || !client_connected(submission->client)) return;
-  bye.reason = SHARDD__BYE_REASON__BYE_FAILED;
+  bye.reason = SHARDD__BYE_REASON__BYE_SIGNAL;  // not of the worker's test process, of which its own bye tells
   bye.text = msg_text("its results could not be handed over");
   frame.body_case = SHARDD__FRAME__BODY_BYE;
   frame.bye = &bye;

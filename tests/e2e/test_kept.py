@@ -412,7 +412,7 @@ def test_late_error_and_no_room_beside(away, tmp_path):
     assert worker.wait() == 1, worker.output()
     assert "1 results are kept" in worker.output()
     path, = kept(tmp_path)
-    assert b"test it ran had failed" in path.read_bytes()
+    assert b"no failed test explains" in path.read_bytes()
     away.start()
     assert submit(away, tmp_path).returncode == 0
     assert away.shard("wait").returncode == 1
