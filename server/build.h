@@ -73,9 +73,8 @@ struct session {
   uint64_t applied, acked;  // numbers of its Results: taken, on disk
   uint64_t refused;  // the first of its Results that a full disk refused; 0: none. Nothing behind it is taken before
   bool wants_names, left, goodbye_due;
-  bool told_commit;  // the worker knows its commit, and it is the build's
-  bool brings;       // results from a time without the server
-  bool offered;      // its list waits for the build's
+  bool brings;   // results from a time without the server
+  bool offered;  // its list waits for the build's
   uint32_t offer_count;
   uint8_t offer_digest[STORE_DIGEST_BYTES];
   uint8_t sources[STORE_DIGEST_BYTES];  // of its files of tests, when it has_sources

@@ -330,7 +330,6 @@ void deliver_welcome(const struct server *server, struct session *session, const
   welcome.list_count = build->ids.count;
   welcome.collecting = build->listing != LISTING_READY && build_collects(build, session->worker);
   welcome.acked = session->acked;
-  welcome.same_commit = build->commit[0] && session->told_commit;
   welcome.revoked = copy;
   welcome.n_revoked = revoked_count;
   frame.body_case = SHARDD__FRAME__BODY_WELCOME;

@@ -210,14 +210,6 @@ static struct session *session_record(struct server *server, struct build *build
   return session;
 }
 
-// Whether both commits are known, and the same.
-static bool session_of_commit(const struct build *build, const Shardd__Hello *hello) {
-  char *commit = session_text(&hello->commit);
-  bool same = commit[0] && same_commit(build->commit, commit);
-  free(commit);
-  return same;
-}
-
 static void session_join(struct server *server, struct build *build, struct conn *conn, const struct session_key *key,
                          const Shardd__Hello *hello) {
   uint32_t *reopened, count;
@@ -233,7 +225,6 @@ static void session_join(struct server *server, struct build *build, struct conn
     return;
   }
   struct session *session = session_record(server, build, worker, key, hello);
-  session->told_commit = session_of_commit(build, hello);
   if (count) deliver_round(server, build, queue_round(build->queue), reopened, count);
   free(reopened);
   session_bind(server, session, conn);
@@ -304,7 +295,6 @@ void session_hello(struct server *server, struct conn *conn, const Shardd__Hello
   if (build && !hello->brings && hello->session.len == STORE_SESSION_BYTES) {
     session = build_find_session(build, hello->session.data);
   }
-  if (session) session->told_commit = session_of_commit(build, hello);
   if (session) {  // also one that has left: it may not have heard its goodbye
     session_resume(server, session, conn, hello);
   } else if (build) {

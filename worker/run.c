@@ -230,7 +230,6 @@ static void on_hello(void *arg, Shardd__Hello *hello) {
 static void on_welcome(void *arg, const Shardd__Welcome *welcome, bool again) {
   struct run *run = arg;
   run->list_known = welcome->list_known;
-  run->same_commit = welcome->same_commit;
   run->collecting = welcome->collecting;
   run->asked = false;
   if (!again) return;

@@ -43,7 +43,6 @@ struct run {
   bool asked;  // the server was asked for them, on this connection
   bool heard_goodbye;
   bool list_known;                    // the server has the list already
-  bool same_commit;                   // of this worker's commit
   uint8_t sources[MSG_DIGEST_BYTES];  // of the files of tests, when it has_sources
   bool has_sources;
   bool collecting;  // or another worker is making it

@@ -17,12 +17,11 @@ void run_list_agreed(struct run *run) {
   }
 }
 
-// Runners by command list once for all, if nothing but the commit could make the lists differ that the server has not
-// compared. A list in a file costs nothing to compare; who has neither takes that of the others.
+// Only a worker that has no way to make a list takes the others' unseen: every other one is compared, since a checkout
+// that holds other tests would lose them.
 bool run_list_trusted(const struct run *run) {
   bool has_none = !run->options->list[0] && !run->options->list_file[0];
-  bool costs = run->options->list[0] && run->same_commit;
-  return run->list_known && (run->ops->lists_itself || has_none || costs);
+  return run->list_known && (run->ops->lists_itself || has_none);
 }
 
 static int run_list_digit(char c) {

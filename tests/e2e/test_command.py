@@ -121,17 +121,18 @@ def test_a_signal_ends_the_script(daemon, tmp_path):
 
 # ---- lists
 
-def test_the_list_is_asked_for_once(daemon, tmp_path):
-    """A worker that joins a build with a list does not collect, if it is of the build's commit."""
+def test_every_job_lists(daemon, tmp_path):
+    """The same commit may still hold other tests, which would be lost; a job without a list takes that of the others."""
     suite = scripts(tmp_path, a="test -e ../go || while ! test -e go; do sleep 0.05; done", b="exit 0")
     listing = ["--list", "echo listed >> listings; ls t/*.sh", "--commit", "4f1d2c3b"]
     first = Worker(daemon, suite, node="0", args=["--runner", "command", *listing], command=["sh", "{}"])
     eventually(lambda: daemon.json("status") and daemon.json("status")[0]["total"] == 2, what="the list")
     second = Worker(daemon, suite, node="1", args=["--runner", "command", *listing], command=["sh", "{}"])
     eventually(lambda: daemon.json("status")[0]["done"] == 1, what="the other test is done")
+    third = Worker(daemon, suite, node="2", args=["--runner", "command", *listing[2:]], command=["sh", "{}"])
     (suite / "go").touch()
-    assert codes([first, second]) == [0, 0], outputs([first, second])
-    assert (suite / "listings").read_text() == "listed\n"
+    assert codes([first, second, third]) == [0, 0, 0], outputs([first, second, third])
+    assert (suite / "listings").read_text() == "listed\n" * 2
 
 
 @pytest.mark.parametrize("listing, said", [
