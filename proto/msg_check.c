@@ -166,7 +166,6 @@ static const struct rule lease_rules[] = {
     IDS(Lease, name),
     SAME_OR_NONE(Lease, file, test),
     TEXTS(Lease, file, MSG_NAME_MAX_BYTES),
-    SAME_OR_NONE(Lease, final, test),
 };
 
 static const struct rule drained_rules[] = {

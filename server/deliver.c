@@ -30,7 +30,6 @@ static void deliver(struct build *build, uint32_t worker, const Shardd__Frame *f
 struct deliver_columns {
   uint32_t *test, *cap_ms, *est_ms;
   Shardd__CapFrom *cap_from;
-  protobuf_c_boolean *final;
   ProtobufCBinaryData *name, *file;
   char *text;  // of the names
 };
@@ -53,7 +52,6 @@ static void deliver_fill(const struct server *server, const struct build *build,
     columns->cap_ms[i] = build_cap(build, effect->worker, position, &from);
     columns->cap_from[i] = (Shardd__CapFrom)from;
     columns->est_ms[i] = est_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)est_ms;
-    columns->final[i] = queue_failure_is_final(build->queue, effect->worker, position);
     if (!columns->name) continue;
     columns->name[i] = msg_bytes(text, names_copy(&build->ids, position, text));
     text += columns->name[i].len;
@@ -76,7 +74,6 @@ static void deliver_lease(const struct server *server, struct build *build, cons
   columns.cap_ms = columns.test + n;
   columns.est_ms = columns.test + 2 * n;
   columns.cap_from = base_calloc(n, sizeof *columns.cap_from);
-  columns.final = base_calloc(n, sizeof *columns.final);
   if (session->wants_names) {
     columns.name = base_calloc(2 * n, sizeof *columns.name);
     columns.file = columns.name + n;
@@ -88,19 +85,17 @@ static void deliver_lease(const struct server *server, struct build *build, cons
   frame.body_case = SHARDD__FRAME__BODY_LEASE;
   frame.lease = &lease;
   lease.lease = effect->lease;
-  lease.n_test = lease.n_cap_ms = lease.n_est_ms = lease.n_cap_from = lease.n_final = n;
+  lease.n_test = lease.n_cap_ms = lease.n_est_ms = lease.n_cap_from = n;
   lease.test = columns.test;
   lease.cap_ms = columns.cap_ms;
   lease.est_ms = columns.est_ms;
   lease.cap_from = columns.cap_from;
-  lease.final = columns.final;
   lease.n_name = lease.n_file = session->wants_names ? n : 0;
   lease.name = columns.name;
   lease.file = columns.file;
   deliver(build, effect->worker, &frame);
   free(columns.test);
   free(columns.cap_from);
-  free(columns.final);
   free(columns.name);
   free(columns.text);
 }

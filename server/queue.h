@@ -172,9 +172,6 @@ struct queue_result {
 
 // Since when a worker has a lease; UINT64_MAX: it is not one that was granted since the server's start.
 uint64_t queue_lease_age_us(const struct queue *queue, uint64_t now_us, uint32_t worker, uint64_t lease);
-// Whether a failure of this test on this worker, as it stands now, would be its verdict: it is not muted, no retry is
-// left and the worker is not suspected. False also when that may change until the result comes.
-bool queue_failure_is_final(const struct queue *queue, uint32_t worker, uint32_t test);
 // What a result counts as: a skip does not undo a failure, of this round or an earlier one, elsewhere. A test that
 // failed where it can run must not turn green where it cannot.
 enum queue_status queue_counts_as(const struct queue *queue, uint32_t test, enum queue_status status);

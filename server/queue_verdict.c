@@ -72,23 +72,11 @@ void queue_puzzle(struct queue *queue, uint32_t number) {
 
 // ---- deciding
 
-static bool queue_has_retries(const struct queue *queue, const struct queue_test *test) {
-  uint32_t retries = queue->policy.retries;
-  if (retries > 0 && test->puzzles) retries++;
-  return test->failures < retries;
-}
-
 // Retries stop when the build is plainly broken: at most 10 % of the tests, but always ten, are tried again.
 static bool queue_may_retry(const struct queue *queue, const struct queue_test *test) {
-  uint32_t budget = queue->total / 10 > 10 ? queue->total / 10 : 10;
-  return queue_has_retries(queue, test) && queue->retried < budget + queue->probed;
-}
-
-// Whether retries are left in the budget may be otherwise by then, and does not count here.
-bool queue_failure_is_final(const struct queue *queue, uint32_t worker, uint32_t number) {
-  assert(worker < queue->worker_count && number < queue->total);
-  const struct queue_test *test = &queue->test[number];
-  return !test->muted && !queue_has_retries(queue, test) && !queue_suspects(queue, worker);
+  uint32_t budget = queue->total / 10 > 10 ? queue->total / 10 : 10, retries = queue->policy.retries;
+  if (retries > 0 && test->puzzles) retries++;
+  return test->failures < retries && queue->retried < budget + queue->probed;
 }
 
 // A cap that nobody asked for is a guess, and may have met a busy machine: the first time it settles nothing.

@@ -24,7 +24,7 @@ enum {
 enum phase { PHASE_LIST, PHASE_RUN, PHASE_ENDED };
 
 // What the process that runs is for: all tests of the batch; one that had no row in it; those that passed in it, once
-// more, because only failures that may be forgiven explain how it ended.
+// more without those that failed, since only these explain how it ended.
 enum pass { PASS_BATCH, PASS_ALONE, PASS_CONFIRM };
 
 enum slot_state { SLOT_OPEN, SLOT_MISSING, SLOT_HELD, SLOT_TOLD };

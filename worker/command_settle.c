@@ -1,8 +1,8 @@
 // Settles a batch of the command runner, process by process. Called by runner_command.c. Three kinds of process
 // (enum pass): the batch; a test that had no row in it, alone; and once more what passed, when the batch did not end
-// well and only failures that may be forgiven explain it. A test passes only by a row that is known to be its own and
-// whole, and a process that ends with an error needs a failing test that explains it, or is an error of its own. It
-// must not start processes.
+// well and failing tests explain it, since a failure may be cleared by a later run of that test alone. A test passes
+// only by a row that is known to be its own and whole, and a process that ends with an error needs a failing test that
+// explains it, or is an error of its own. It must not start processes.
 #include "worker/command_settle.h"
 
 #include <assert.h>
@@ -249,26 +249,22 @@ static bool next_confirm(struct runner *runner) {
 }
 
 // Whether a failing test explains how the batch's first process ended: any of them an exit status, only one that died
-// by itself a signal. *for_good: one that nothing will forgive.
-static bool explained(const struct runner *runner, bool *for_good) {
-  bool any = false;
+// by itself a signal.
+static bool explained(const struct runner *runner) {
   for (size_t i = 0; i < runner->running; i++) {
     const struct slot *slot = &runner->slot[i];
     if (!slot->failed) continue;
-    if (runner->open_signal && runner->running > 1 && slot->result.status != RUNNER_CRASHED) continue;
-    any = true;
-    *for_good = *for_good || (runner->tests[runner->done + i].final && slot->result.status != RUNNER_CRASHED);
+    if (!runner->open_signal || runner->running == 1 || slot->result.status == RUNNER_CRASHED) return true;
   }
-  return any;
+  return false;
 }
 
 // No test is missing any more: one more process confirms what passed, or all is told and the batch is over.
 static void conclude(struct runner *runner) {
-  bool for_good = false;
-  if (runner->open_end && !explained(runner, &for_good)) {
+  if (runner->open_end && !explained(runner)) {
     command_late(runner, runner->open_end);
     runner->open_end = NULL;
-  } else if (runner->open_end && !for_good && runner->pass != PASS_CONFIRM && next_confirm(runner)) {
+  } else if (runner->open_end && runner->pass != PASS_CONFIRM && next_confirm(runner)) {
     return;
   }
   tell_held(runner);

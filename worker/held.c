@@ -41,7 +41,6 @@ static bool held_fill(struct held_lease *lease, const Shardd__Lease *from, const
   out->cap_us = i < from->n_cap_ms ? (uint64_t)from->cap_ms[i] * 1000 : 0;
   out->cap_from = i < from->n_cap_from ? (enum runner_cap)from->cap_from[i] : RUNNER_CAP_UNKNOWN;
   out->est_us = i < from->n_est_ms ? (uint64_t)from->est_ms[i] * 1000 : 0;
-  out->final = i < from->n_final && from->final[i];
   return out->id != NULL;
 }
 

@@ -81,7 +81,6 @@ struct runner_test {
   uint64_t cap_us;   // longest it may take; 0: no cap
   enum runner_cap cap_from;
   uint64_t est_us;  // expected
-  bool final;       // a failure here is its verdict; false: it may be forgiven (tried again, muted)
 };
 
 // What it points at lives as long as the runner.

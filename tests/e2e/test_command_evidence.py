@@ -112,19 +112,41 @@ def test_a_muted_failure_does_not_hide_an_exit_status(daemon, tmp_path, hidden, 
     assert code == [expected], printed
 
 
-def test_a_failure_that_stands_costs_no_second_run(daemon, tmp_path):
-    suite = make_suite(tmp_path, {"list": "a\nbad\nb\n", "run.sh": """
-        echo run >> ../processes
-        echo 1..$#
-        for t; do if test "$t" = bad; then echo "not ok $t"; else echo "ok $t"; fi; done
-        exit 1
-        """})
-    code, printed = run(daemon, suite, "--list-file", "list", "--results", "tap", "--linger", "0s",
-                        command=["sh", "run.sh", "{}"])
+RERUN = {"CMakeLists.txt": """
+    cmake_minimum_required(VERSION 3.10)
+    project(p NONE)
+    enable_testing()
+    add_test(NAME a COMMAND true)
+    add_test(NAME bad COMMAND test -e ${CMAKE_SOURCE_DIR}/good)
+    add_test(NAME b COMMAND true)
+    """, "run.sh": """
+    echo run >> ../processes
+    ctest --test-dir build --output-junit "$1" -R "^($(paste -sd"|" "$2"))\\$"
+    code=$?
+    if grep -q b$ "$2" && test -e hidden; then exit 3; fi
+    exit $code
+    """}
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_rerun_clears_a_failure_and_no_exit_status(daemon, tmp_path, hidden):
+    """A test fails for good in the first attempt, and passes in the second one. The status that its batch ended with is
+    the failure's, or hides that of something else."""
+    suite = make_suite(tmp_path, dict(RERUN, **({"hidden": ""} if hidden else {})))
+    subprocess.run(["cmake", "-S", ".", "-B", "build"], cwd=str(suite), env=clean_env(), check=True,
+                   stdout=subprocess.DEVNULL)
+    (suite / "list").write_text("a\nbad\nb\n")
+    options = ["--list-file", "list", "--results", "junit:{tmp}/r.xml", "--order", "collection"]
+    command = ["sh", "run.sh", "{tmp}/r.xml", "{file}"]
+    code, printed = run(daemon, suite, *options, command=command, env={"SHARD_ATTEMPT": "1"})
     assert code == [1], printed
-    ran = (suite.parent / "processes").read_text().count("run")
-    assert ran == printed.count("1..") and ran <= 3, printed  # as many as leases
-    assert statuses(daemon) == {"a": ["passed"], "b": ["passed"], "bad": ["failed"]}
+    assert (suite.parent / "processes").read_text() == "run\nrun\n"
+    late = "exit status 3 when the tests that had passed ran again without those that failed; its tests: 'a', 'b'"
+    assert (late in printed) == hidden, printed
+    (suite / "good").touch()
+    code, printed = run(daemon, suite, *options, command=command, env={"SHARD_ATTEMPT": "2"})
+    assert code == [1 if hidden else 0], printed
+    assert daemon.shard("wait", "--build", "b1").returncode == (1 if hidden else 0)
 
 
 # ---- rows without names

@@ -36,7 +36,7 @@ struct fixture {
   struct testlist *list;
   size_t next, batch;  // batch: tests per give; 0: all at once
   uint64_t cap_us;
-  bool abort_on_start, forgiving;  // forgiving: no failure is final
+  bool abort_on_start;
   struct told told[TESTS];
   size_t order[TESTS], told_count, needs;
   bool ended;
@@ -81,8 +81,8 @@ static void on_need(void *arg) {
   size_t n = 0, count = testlist_count(f->list), most = f->batch ? f->batch : count;
   f->needs++;
   for (; f->next < count && n < most; f->next++)
-    tests[n++] = (struct runner_test){
-        .id = testlist_id(f->list, f->next), .tag = (uint32_t)f->next, .cap_us = f->cap_us, .final = !f->forgiving};
+    tests[n++] =
+        (struct runner_test){.id = testlist_id(f->list, f->next), .tag = (uint32_t)f->next, .cap_us = f->cap_us};
   if (n)
     runner_command.give(f->runner, tests, n);
   else

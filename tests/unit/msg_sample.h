@@ -158,8 +158,6 @@ static void fill_to_worker(struct sample *s) {
   s->lease = (Shardd__Lease)SHARDD__LEASE__INIT;
   s->lease.lease = 77;
   s->lease.n_test = s->lease.n_cap_ms = s->lease.n_est_ms = s->lease.n_name = s->lease.n_file = 2;
-  s->lease.n_final = 2;
-  s->lease.final = s->flags;
   s->lease.test = s->a;
   s->lease.cap_ms = s->c;
   s->lease.est_ms = s->d;

@@ -11,7 +11,7 @@ static size_t processes(void) {
   return n;
 }
 
-// A test without a row runs again by itself; what has a row in its batch does not.
+// A test without a row runs again by itself. It does not explain the failure of a stranger beside the others.
 static void test_missing_result(void **state) {
   struct fixture *f = *state;
   run(f, "a\ndrop\nb\n", "junit:{tmp}/r.xml", ARGV("sh", "-c", junit_script, "sh", "{tmp}/r.xml", "{}"));
@@ -21,7 +21,9 @@ static void test_missing_result(void **state) {
   assert_int_equal(f->told[2].status, RUNNER_PASSED);
   assert_int_equal(f->told[1].status, RUNNER_ERROR);
   assert_int_equal(f->told[1].starts, 2);
-  assert_int_equal(f->told[0].starts, 1);
+  assert_int_equal(f->told[0].starts, 2);
+  assert_int_equal(f->late_count, 1);
+  has(f->late, "failed outside of them: 'stranger'");
   has(f->told[1].text, "nothing shows that this test ran");
   has(f->told[1].text, "the first: 'stranger'");
 }
@@ -90,10 +92,9 @@ static void run_rows(struct fixture *f, const char *ids, const char *results, co
 
 #define BAD_FAILS "case $t in bad*) echo \"not ok $t\"; ;; *) echo \"ok $t\";; esac"
 
-// The exit status is explained by a failure that may be forgiven: what passed runs once more without it.
-static void test_forgiven_failure_explains_nothing(void **state) {
+// A failing test explains the exit status until it passes alone: what passed runs once more without it.
+static void test_failure_explains_for_now(void **state) {
   struct fixture *f = *state;
-  f->forgiving = true;
   run_rows(f, "a\nbad\nb\n", "tap:{tmp}/t", BAD_FAILS, "exit 1");
   assert_int_equal(f->kind, RUNNER_END_OK);
   assert_int_equal(processes(), 2);
@@ -105,9 +106,8 @@ static void test_forgiven_failure_explains_nothing(void **state) {
   has(f->late, "its tests: 'a', 'b'");
 }
 
-static void test_forgiven_failure_confirmed(void **state) {
+static void test_failure_confirmed(void **state) {
   struct fixture *f = *state;
-  f->forgiving = true;
   run_rows(f, "a\nbad\nb\n", "tap:{tmp}/t", BAD_FAILS, "case \"$*\" in *bad*) exit 1;; esac");
   assert_int_equal(processes(), 2);
   assert_int_equal(f->told[0].starts, 2);
@@ -117,9 +117,8 @@ static void test_forgiven_failure_confirmed(void **state) {
 }
 
 // A failure in the run that confirms is that test's result.
-static void test_forgiven_failure_and_another(void **state) {
+static void test_failure_and_another(void **state) {
   struct fixture *f = *state;
-  f->forgiving = true;
   run_rows(f, "a\nbad\nb\n", "tap:{tmp}/t", "case $t/$# in bad/*|b/2) echo \"not ok $t\";; *) echo \"ok $t\";; esac",
            "exit 1");
   assert_int_equal(processes(), 2);
@@ -128,18 +127,9 @@ static void test_forgiven_failure_and_another(void **state) {
   assert_int_equal(f->late_count, 0);
 }
 
-// One failure that stands explains the exit status; nothing runs again. Nor is there anything to confirm when all fail.
-static void test_failure_for_good(void **state) {
+// There is nothing to confirm when all fail.
+static void test_all_fail(void **state) {
   struct fixture *f = *state;
-  run_rows(f, "a\nbad\nb\n", "tap:{tmp}/t", BAD_FAILS, "exit 1");
-  assert_int_equal(processes(), 1);
-  assert_int_equal(f->late_count, 0);
-  assert_int_equal(f->told_count, 3);
-}
-
-static void test_all_fail_and_are_forgiven(void **state) {
-  struct fixture *f = *state;
-  f->forgiving = true;
   run_rows(f, "bad1\nbad2\n", "tap:{tmp}/t", BAD_FAILS, "exit 1");
   assert_int_equal(processes(), 1);
   assert_int_equal(f->late_count, 0);
@@ -226,7 +216,7 @@ static void test_tap_cut(void **state) {
       ARGV("sh", "-c", "echo 1..$#; for t; do test $t != b || kill -KILL $$; echo ok $t; done", "sh", "{}"));
   assert_int_equal(f->kind, RUNNER_END_OK);
   assert_int_equal(f->told[0].status, RUNNER_PASSED);
-  assert_int_equal(f->told[0].starts, 2);  // a crash is tried again and may be forgiven: what passed is confirmed
+  assert_int_equal(f->told[0].starts, 2);  // what passed is confirmed without the crash
   assert_int_equal(f->told[1].status, RUNNER_CRASHED);
   has(f->told[1].text, "killed by SIGKILL");
   assert_int_equal(f->told[2].status, RUNNER_PASSED);
@@ -314,11 +304,10 @@ int main(void) {
                                      TEST(test_broken_results_file),
                                      TEST(test_cut_report_of_a_file),
                                      TEST(test_failing_command_without_failing_test),
-                                     TEST(test_forgiven_failure_explains_nothing),
-                                     TEST(test_forgiven_failure_confirmed),
-                                     TEST(test_forgiven_failure_and_another),
-                                     TEST(test_failure_for_good),
-                                     TEST(test_all_fail_and_are_forgiven),
+                                     TEST(test_failure_explains_for_now),
+                                     TEST(test_failure_confirmed),
+                                     TEST(test_failure_and_another),
+                                     TEST(test_all_fail),
                                      TEST(test_skips_do_not_explain),
                                      TEST(test_signal_behind_the_rows),
                                      TEST(test_stray_failures),

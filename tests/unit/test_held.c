@@ -88,18 +88,16 @@ static void test_disowned_once(void **state) {
 static void test_names_of_the_lease(void **state) {
   (void)state;
   uint32_t numbers[] = {100, 200}, cap[] = {2000, 0}, est[] = {7, 8};
-  protobuf_c_boolean final[] = {false, true};
   Shardd__Lease lease = SHARDD__LEASE__INIT;
   ProtobufCBinaryData names[] = {msg_text("x"), msg_text("y")}, files[] = {msg_text("fx"), msg_text(NULL)};
   lease.lease = 9;
-  lease.n_test = lease.n_name = lease.n_file = lease.n_cap_ms = lease.n_est_ms = lease.n_final = 2;
+  lease.n_test = lease.n_name = lease.n_file = lease.n_cap_ms = lease.n_est_ms = 2;
   lease.test = numbers;
   lease.cap_ms = cap;
   lease.est_ms = est;
   Shardd__CapFrom from[] = {SHARDD__CAP_FROM__CAP_FROM_LONGER, SHARDD__CAP_FROM__CAP_FROM_ASKED};
   lease.n_cap_from = 2;
   lease.cap_from = from;
-  lease.final = final;
   lease.name = names;
   lease.file = files;
   struct runner_test *tests = held_take(&held, &lease, NULL);
@@ -110,7 +108,6 @@ static void test_names_of_the_lease(void **state) {
   assert_int_equal(tests[0].cap_us, 2000000);
   assert_int_equal(tests[0].cap_from, RUNNER_CAP_LONGER);
   assert_int_equal(tests[1].est_us, 8000);
-  assert_true(!tests[0].final && tests[1].final);
   free(tests);
 }
 

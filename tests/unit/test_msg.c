@@ -216,8 +216,6 @@ static const struct breakage breakages[] = {
     COLUMN(LEASE, Lease, cap_from),
     COLUMN(LEASE, Lease, name),
     COLUMN(LEASE, Lease, file),
-    COLUMN(LEASE, Lease, final),
-    IN(LEASE, Lease, n_final, SET_COUNT, 0, NULL),
     ITEMS(LEASE, Lease, name, MSG_ID_MAX_BYTES),
     ITEMS(LEASE, Lease, file, MSG_NAME_MAX_BYTES),
     ENUM(DRAINED, Drained, reason, 1, 6),

@@ -441,28 +441,6 @@ static void test_attempts_end(void **state) {
   }
 }
 
-// What a lease says of a failure: it stands unless it is tried again or muted. The budget does not count.
-static void test_which_failures_are_final(void **state) {
-  (void)state;
-  struct queue_policy policy = with_retries(1);
-  open_build(&policy, 3);
-  uint32_t a = join_new();
-  queue_mute(queue, 2);
-  struct grant grant = lease(a);
-  assert_int_equal(grant.test[0], 0);
-  assert_false(queue_failure_is_final(queue, a, 0));
-  assert_int_equal(report(a, grant.id, 0, QUEUE_FAILED), ACCEPT_CURRENT);
-  assert_true(queue_failure_is_final(queue, a, 0));
-  assert_false(queue_failure_is_final(queue, a, 1));
-  close_queue(NULL);
-  open_build(&usual, 2);
-  a = join_new();
-  queue_mute(queue, 1);
-  assert_true(queue_failure_is_final(queue, a, 0));
-  assert_false(queue_failure_is_final(queue, a, 1));
-  close_queue(NULL);
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(test_statuses),
@@ -488,7 +466,6 @@ int main(void) {
       TEST(test_bound_of_a_runner),
       TEST(test_lost_verdict_aborts),
       TEST(test_attempts_end),
-      TEST(test_which_failures_are_final),
   };
   return cmocka_run_group_tests_name("queue_verdict", tests, NULL, NULL);
 }
