@@ -128,12 +128,8 @@ bool build_collects(const struct build *build, uint32_t before) {
 
 uint32_t build_reason(struct build *build, const char *text, size_t n) {
   bool added;
-  const char *end = n ? memchr(text, '\n', n) : NULL;
-  if (end) n = (size_t)(end - text);
-  while (n && (text[n - 1] == ' ' || text[n - 1] == '\r'))
-    n--;
+  n = store_reason_bytes(text, n);
   if (n == 0) return 0;
-  if (n > LIMIT_SKIP_REASON_BYTES) n = LIMIT_SKIP_REASON_BYTES;
   uint32_t number = map_find(&build->reasons, text, n);
   if (number == MAP_NONE && build->reasons.count < LIMIT_SKIP_REASONS)
     number = map_add(&build->reasons, text, n, &added);

@@ -380,6 +380,7 @@ static void query_run(const struct query_call *call, Shardd__QueryKind kind) {
     case SHARDD__QUERY_KIND__QUERY_SLOWER: query_store(call, store_query_slower, false); return;
     case SHARDD__QUERY_KIND__QUERY_BUILD: query_store(call, store_query_build, true); return;
     case SHARDD__QUERY_KIND__QUERY_TIMELINE: query_store(call, store_query_timeline, true); return;
+    case SHARDD__QUERY_KIND__QUERY_SKIPS: query_store(call, store_query_skips, true); return;
     case SHARDD__QUERY_KIND__QUERY_QUARANTINE: query_store(call, store_query_quarantine, false); return;
     case SHARDD__QUERY_KIND__QUERY_MUTE: query_mute(call, true); return;
     case SHARDD__QUERY_KIND__QUERY_UNMUTE: query_mute(call, false); return;

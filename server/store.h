@@ -266,6 +266,9 @@ struct store_sizes {
 };
 void store_sizes(struct store *store, struct store_sizes *sizes);
 
+// Of a skip's text, the bytes that are its reason: the first line, at most LIMIT_SKIP_REASON_BYTES.
+size_t store_reason_bytes(const char *text, size_t n);
+
 // Admin tables. rows is initialised by the call and released by the caller. 0; -1 and *error.
 struct store_query {
   const char *project, *suite;  // suite "": all of the project
@@ -311,6 +314,10 @@ int store_query_build(struct store *store, const struct store_query *query, stru
 enum { STORE_BAR = 60 };
 int store_query_timeline(struct store *store, const struct store_query *query, struct rows *rows,
                          struct store_error *error);
+// The workers of a build that skipped tests which ran elsewhere, a row for each reason, those with most tests first. Before
+// them, without a worker, how many tests were skipped that ran in the trunk's last builds before, and on which branches.
+int store_query_skips(struct store *store, const struct store_query *query, struct rows *rows,
+                      struct store_error *error);
 // The tables above end early where the answer would not fit a frame: rows->next is then the number of rows to skip, as
 // `after`, for what follows.
 //

@@ -409,6 +409,22 @@ const char *store_query_state(uint64_t state);
 // False, and the answer's error: the query names a branch, and its build is of another.
 bool store_query_of_branch(struct store_asking *ask);
 
+// ---- store_skips.c: by worker and reason, the tests that it skipped and that ran on another one.
+struct store_skip {
+  uint32_t worker, next;  // next: of the worker, UINT32_MAX: none
+  uint64_t tests;
+  char *reason;  // "": none was given, or there are too many (LIMIT_SKIP_LACKS of a worker)
+};
+struct store_skips {
+  struct store_skip *item;
+  uint32_t *head;  // per worker; until item is sorted
+  uint32_t count, room;
+};
+void store_skips_read(struct store_db *db, uint64_t build, struct store_skips *skips);
+void store_skips_release(struct store_skips *skips);
+// How many tests of a worker, and the reason of most of them; *reason is left alone when there are none.
+uint64_t store_skips_of(const struct store_skips *skips, uint32_t worker, const char **reason);
+
 // ---- store_report.c
 void store_report_release(struct store_report *report);
 

@@ -14,9 +14,9 @@ static const struct rows_column build_columns[] = {
     {"passed", ROWS_INT}, {"failed", ROWS_INT},      {"workers", ROWS_INT},          {"text", ROWS_TEXT},
 };
 static const struct rows_column worker_columns[] = {
-    {"worker", ROWS_INT},         {"node", ROWS_TEXT}, {"host", ROWS_TEXT},  {"joined", ROWS_TIME_MS},
-    {"left", ROWS_TIME_MS},       {"tests", ROWS_INT}, {"failed", ROWS_INT}, {"busy", ROWS_DURATION_US},
-    {"slowness", ROWS_RATIO_PPM}, {"sick", ROWS_TEXT},
+    {"worker", ROWS_INT},         {"node", ROWS_TEXT}, {"host", ROWS_TEXT},         {"joined", ROWS_TIME_MS},
+    {"left", ROWS_TIME_MS},       {"tests", ROWS_INT}, {"failed", ROWS_INT},        {"busy", ROWS_DURATION_US},
+    {"slowness", ROWS_RATIO_PPM}, {"sick", ROWS_TEXT}, {"ran_elsewhere", ROWS_INT}, {"skip_reason", ROWS_TEXT},
 };
 static const struct rows_column test_columns[] = {
     {"build", ROWS_TEXT},        {"commit", ROWS_TEXT},      {"branch", ROWS_TEXT},          {"when", ROWS_TIME_MS},
@@ -84,11 +84,18 @@ static void ask_workers(struct store_asking *ask) {
     return;
   }
   if (!store_query_of_branch(ask)) return;
+  struct store_skips skips;
+  store_skips_read(ask->db, query->build, &skips);
   sqlite3_stmt *stmt = store_sql_start(ask->db, SQL_QUERY_WORKERS,
                                        STORE_ARGS(store_int(query->build), store_int(query->limit),
                                                   store_int(query->after), store_int(query->since_ms)));
-  while (!store_query_full(ask) && store_sql_row(ask->db, SQL_QUERY_WORKERS))
-    store_query_cells(ask->rows, stmt, 0, COUNT_OF(worker_columns));
+  while (!store_query_full(ask) && store_sql_row(ask->db, SQL_QUERY_WORKERS)) {
+    const char *reason = "";
+    store_query_cells(ask->rows, stmt, 0, COUNT_OF(worker_columns) - 2);
+    rows_int(ask->rows, (int64_t)store_skips_of(&skips, store_sql_u32(stmt, 0), &reason));
+    rows_string(ask->rows, reason);
+  }
+  store_skips_release(&skips);
 }
 
 size_t store_query_places(struct store_asking *ask, struct store_place *place) {

@@ -142,6 +142,10 @@ enum store_sql {
   SQL_REPORT_TEST,
   SQL_REPORT_NODE,
   SQL_REPORT_BYTES,
+  // store_skips.c
+  SQL_QUERY_SKIPS,
+  SQL_QUERY_LOST,
+  SQL_QUERY_WORKER,
   // store_forecast.c
   SQL_FORECAST_BUILD,
   SQL_FORECAST_TIMES,

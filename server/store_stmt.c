@@ -116,7 +116,7 @@ static const char *const texts[] = {
         "SELECT k.test FROM build b CROSS JOIN flake_stat k INDEXED BY flake_stat_state WHERE b.id=?1"
         " AND k.suite=b.suite AND k.state>=2 AND k.state IN (2, 3) AND k.kind=0",
     [SQL_TRUNK_BUILDS] =
-        "SELECT b.id, b.skipped FROM build own CROSS JOIN build b INDEXED BY build_suite ON b.suite=own.suite"
+        "SELECT b.id, b.skipped, b.branch FROM build own CROSS JOIN build b INDEXED BY build_suite ON b.suite=own.suite"
         " WHERE own.id=?1 AND b.id<?1 AND b.trunk<>0 AND b.trusted<>0 AND b.state=3 AND b.tests>0 AND b.purged=0"
         " ORDER BY b.id DESC LIMIT ?2",
     [SQL_SKIPPED_OF_BUILD] =
@@ -361,6 +361,19 @@ static const char *const texts[] = {
         " WHERE r.build=?1 AND r.test=?2 ORDER BY r.attempt",
     [SQL_REPORT_NODE] = "SELECT t.node, f.path FROM test t LEFT JOIN file_stat f ON f.id=?2 WHERE t.id=?1",
     [SQL_REPORT_BYTES] = "SELECT coalesce(sum(length(text)), 0) FROM output WHERE build=?1 AND test=?2",
+
+    [SQL_QUERY_SKIPS] =
+        "SELECT r.worker, r.test, o.text FROM result r"
+        " LEFT JOIN output o ON o.build=r.build AND o.test=r.test AND o.attempt=r.attempt"
+        " WHERE r.build=?1 AND r.status=4 AND (SELECT v.status<>4 AND v.worker<>r.worker FROM result v"
+        " WHERE v.build=r.build AND v.test=r.test AND v.flags&1<>0 ORDER BY v.attempt DESC LIMIT 1)"
+        " ORDER BY r.test, r.attempt",
+    [SQL_QUERY_LOST] =
+        "SELECT count(*) FROM result r WHERE r.build=?1 AND r.status=4 AND r.flags&1<>0 AND NOT EXISTS"
+        " (SELECT 1 FROM result l WHERE l.build=r.build AND l.test=r.test AND l.attempt>r.attempt AND l.flags&1<>0)"
+        " AND EXISTS (SELECT 1 FROM result t WHERE t.build IN (?2, ?3, ?4) AND t.test=r.test AND t.flags&1<>0"
+        " AND t.status<>4)",
+    [SQL_QUERY_WORKER] = "SELECT node, host FROM worker WHERE build=?1 AND idx=?2",
 
     [SQL_FORECAST_BUILD] =
         "SELECT id FROM build INDEXED BY build_suite WHERE suite=?1 AND list IS NOT NULL ORDER BY id DESC LIMIT 1",

@@ -89,6 +89,9 @@ void cases_release(struct cases *cases) {
     free(item->file);
   }
   free(cases->item);
+  for (size_t i = 0; i < cases->note_count; i++)
+    free(cases->note[i]);
+  free(cases->note);
   cases_init(cases);
 }
 
@@ -110,6 +113,11 @@ int cases_add(struct cases *cases, const struct answer *page, const char **why) 
     if (add_attempt(case_of(cases, &row), &row, why) != 0) return -1;
   }
   return 0;
+}
+
+void cases_note(struct cases *cases, char *line) {
+  cases->note = base_realloc(cases->note, cases->note_count + 1, sizeof *cases->note);
+  cases->note[cases->note_count++] = line;
 }
 
 const struct cases_attempt *cases_final(const struct cases_case *item) {

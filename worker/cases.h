@@ -31,6 +31,8 @@ struct cases_case {
 struct cases {
   struct cases_case *item;  // collection order
   size_t count, room;
+  char **note;  // lines about the build as a whole, as they came: whoever shows them makes them safe
+  size_t note_count;
 };
 
 void cases_init(struct cases *cases);
@@ -39,6 +41,9 @@ void cases_release(struct cases *cases);
 // Appends a page. The rows of a test stand together, its attempts in order. 0; -1 and *why (constant text) when columns
 // are missing or a cell is no such thing.
 int cases_add(struct cases *cases, const struct answer *page, const char **why) MUST_CHECK;
+
+// Appends a line, which it owns from then on.
+void cases_note(struct cases *cases, char *line);
 
 // The attempt that settled the verdict; NULL: missing.
 const struct cases_attempt *cases_final(const struct cases_case *item);

@@ -9,6 +9,7 @@
 #include "worker/history.h"
 #include "worker/human.h"
 #include "worker/show.h"
+#include "worker/skips.h"
 #include "worker/table.h"
 
 enum { WORKERS_MAX = 20000, WHY_BYTES = 512 };
@@ -16,7 +17,7 @@ enum { WORKERS_MAX = 20000, WHY_BYTES = 512 };
 struct building {
   const struct options *options;
   struct gate gate;  // over the build's row
-  struct json_t *build, *workers;
+  struct json_t *build, *workers, *skips;
   char *key;
   Shardd__Rows *row;  // the build's, kept for CSV, whose header needs the workers' columns too
   bool runs;          // it is not over
@@ -24,6 +25,7 @@ struct building {
 };
 
 static int ask_both(struct ask *ask, struct building *building, const char *key);
+static void ask_skips(struct ask *ask, const struct building *building);
 static const char *rule_of(const struct options *options);
 static int judge(const struct building *building);
 static int print_json(struct building *building, int code);
@@ -53,6 +55,7 @@ int history_build(struct options *options, char **words, size_t count, char **co
   if (options->json) {
     building.build = table_json_new();
     building.workers = table_json_new();
+    building.skips = table_json_new();
   }
   code = ask_both(ask, &building, count > 0 ? words[0] : NULL);
   ask_close(ask);
@@ -84,16 +87,45 @@ static int ask_both(struct ask *ask, struct building *building, const char *key)
   show.on_page = on_timeline;
   show.build = building->key;
   if (options_source(options, "limit") == CONF_FROM_DEFAULT) show.limit = WORKERS_MAX;
-  return code == EXIT_OK ? show_ask(ask, options, &show) : code;
+  if (code == EXIT_OK) code = show_ask(ask, options, &show);
+  if (code == EXIT_OK && !options->csv) ask_skips(ask, building);
+  return code;
+}
+
+static void on_line(void *arg, char *line) {
+  (void)arg;
+  char *safe = human_safe(line, strlen(line), ESCAPE_LINE);
+  printf("%s\n", safe);
+  free(safe);
+  free(line);
+}
+
+// Asked last: an older server does not know the question, and may close the connection.
+static void ask_skips(struct ask *ask, const struct building *building) {
+  const struct options *options = building->options;
+  Shardd__Query query = SHARDD__QUERY__INIT;
+  struct show show = {.kind = SHARDD__QUERY_KIND__QUERY_SKIPS, .build = building->key, .limit = SKIPS_ROWS};
+  struct ask_error error;
+  struct answer answer;
+  show_fill(options, &show, &query);
+  if (ask_wait(ask, &query, (unsigned)(options->connect_timeout_us / 1000), &answer, &error) != 0)
+    fprintf(stderr, "shard: nothing is told of skips: %s\n", error.text);
+  else if (building->skips != NULL)
+    table_json_add(building->skips, &answer);
+  else
+    skips_tell(&answer, on_line, NULL);
 }
 
 static int print_json(struct building *building, int code) {
   if (code == EXIT_OK) {
-    int rc = table_json_pair(stdout, "build", building->build, "workers", building->workers);
+    const struct table_member members[] = {
+        {"build", building->build}, {"workers", building->workers}, {"skips", building->skips}};
+    int rc = table_json_members(stdout, members, COUNT_OF(members));
     return rc == 0 ? EXIT_OK : admin_fail_output();
   }
   table_json_drop(building->build);
   table_json_drop(building->workers);
+  table_json_drop(building->skips);
   return code;
 }
 

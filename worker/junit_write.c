@@ -20,6 +20,8 @@ struct junit_write {
   uint64_t tests, failures, errors, skipped, time_us;
   uint64_t *seen;  // hashes of classname and name; 0 is free; at most half full
   size_t seen_count, seen_room;
+  const char *note[JUNIT_WRITE_NOTES];
+  size_t note_count;
 };
 
 // How a status is written as the final one and, for failing ones, as an earlier attempt of a test that passed in the
@@ -58,6 +60,7 @@ static size_t escape_bytes(const char *text, size_t n);
 static size_t decode(const char *text, size_t n, uint32_t *character);
 static void write_character(FILE *out, const char *bytes, size_t n, uint32_t character, bool attribute);
 static void write_head(const struct junit_write *writer);
+static void write_notes(const struct junit_write *writer);
 static void write_seconds(FILE *out, uint64_t time_us);
 static bool copy_body(struct junit_write *writer);
 
@@ -89,6 +92,10 @@ void junit_write_case(struct junit_write *writer, const struct junit_write_case 
   write_outcome(writer->body, testcase);
   (void)fputs("    </testcase>\n", writer->body);
   count_case(writer, testcase, time_us);
+}
+
+void junit_write_note(struct junit_write *writer, const char *line) {
+  if (writer->note_count < JUNIT_WRITE_NOTES) writer->note[writer->note_count++] = line;
 }
 
 int junit_write_finish(struct junit_write *writer, char *why, size_t why_size) {
@@ -371,6 +378,18 @@ static void write_head(const struct junit_write *writer) {
   (void)fprintf(writer->out, "\" timestamp=\"%s\"", stamp);
   write_attribute(writer->out, "hostname", writer->hostname);
   (void)fputs(">\n", writer->out);
+  write_notes(writer);
+}
+
+static void write_notes(const struct junit_write *writer) {
+  if (writer->note_count == 0) return;
+  (void)fputs("    <properties>\n", writer->out);
+  for (size_t i = 0; i < writer->note_count; i++) {
+    (void)fputs("      <property name=\"shardd.note\"", writer->out);
+    write_attribute(writer->out, "value", writer->note[i]);
+    (void)fputs("/>\n", writer->out);
+  }
+  (void)fputs("    </properties>\n", writer->out);
 }
 
 static void write_seconds(FILE *out, uint64_t time_us) {

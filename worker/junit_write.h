@@ -8,7 +8,10 @@
 
 #include "worker/runner.h"
 
-enum { JUNIT_WRITE_TEXT_MAX_BYTES = 64 * 1024 };  // of all attempts of a test together
+enum {
+  JUNIT_WRITE_TEXT_MAX_BYTES = 64 * 1024,  // of all attempts of a test together
+  JUNIT_WRITE_NOTES = 16,
+};
 
 struct junit_write_attempt {
   enum runner_status status;
@@ -33,6 +36,9 @@ struct junit_write;
 struct junit_write *junit_write_new(FILE *out, const char *suite, const char *hostname, uint64_t start_us, char *why,
                                     size_t why_size);
 void junit_write_case(struct junit_write *writer, const struct junit_write_case *testcase);
+// A line about the build as a whole: the property "shardd.note" of the suite. `line` lives until the document is
+// written. Of more than JUNIT_WRITE_NOTES the rest is left out.
+void junit_write_note(struct junit_write *writer, const char *line);
 // Writes the document and frees the writer. 0; -1 and a message when writing failed (out is incomplete).
 int junit_write_finish(struct junit_write *writer, char *why, size_t why_size) MUST_CHECK;
 // Ends without a document.

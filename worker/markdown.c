@@ -13,6 +13,7 @@ static size_t print_failures(FILE *out, const struct cases *cases);
 static char *failure(const struct cases_case *item);
 static void print_names(FILE *out, const struct cases *cases, enum cases_verdict verdict, const char *title,
                         size_t count);
+static void print_notes(FILE *out, const struct cases *cases);
 static void print_slowest(FILE *out, const struct cases *cases);
 static int slower_first(const void *a, const void *b);
 static char *escaped(const char *text, size_t n, enum escape_form form);
@@ -27,6 +28,7 @@ int markdown_print(FILE *out, const struct cases *cases, const struct summary *s
   print_names(out, cases, CASES_FLAKY, "flaky, passed after failing", summary->flaky);
   print_names(out, cases, CASES_MUTED, "muted, failed and did not count", summary->muted);
   print_names(out, cases, CASES_MISSING, "missing, without a verdict", summary->missing);
+  print_notes(out, cases);
   print_slowest(out, cases);
   return ferror(out) ? -1 : 0;
 }
@@ -79,6 +81,14 @@ static void print_names(FILE *out, const struct cases *cases, enum cases_verdict
   }
   if (count > shown) fprintf(out, "- … and %zu more\n", count - shown);
   fputc('\n', out);
+}
+
+static void print_notes(FILE *out, const struct cases *cases) {
+  for (size_t i = 0; i < cases->note_count; i++) {
+    char *line = escaped(cases->note[i], strlen(cases->note[i]), ESCAPE_LINE);
+    fprintf(out, "%s- %.4000s\n%s", i == 0 ? "**skips**\n" : "", line, i + 1 == cases->note_count ? "\n" : "");
+    free(line);
+  }
 }
 
 static int slower_first(const void *a, const void *b) {

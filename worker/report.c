@@ -15,12 +15,14 @@
 #include "worker/junit_write.h"
 #include "worker/markdown.h"
 #include "worker/replace.h"
+#include "worker/skips.h"
 #include "worker/summary.h"
 
 enum { PAGE_TESTS = 1000, PAGES_MAX = 1000000, WHY_BYTES = 512, SHORT_BYTES = 256 };
 
 static int next_page(struct ask *ask, Shardd__Query *query, unsigned timeout_ms, struct answer *page,
                      struct ask_error *error);
+static void fetch_skips(struct ask *ask, const Shardd__Query *report, unsigned timeout_ms, struct cases *cases);
 static int write_cases(const struct cases *cases, const char *suite, FILE *out, char *why, size_t why_size);
 static void write_case(struct junit_write *writer, const struct cases_case *item);
 static int print(const struct options *options, const struct cases *cases, struct json_t *json);
@@ -46,7 +48,10 @@ int report_fetch(struct ask *ask, const struct report_of *of, unsigned timeout_m
     }
     if (json != NULL) table_json_add(json, &page);
     query.after = page.rows->next;
-    if (query.after == 0) return 0;
+    if (query.after == 0) {
+      fetch_skips(ask, &query, timeout_ms, cases);
+      return 0;
+    }
   }
   *error = (struct ask_error){.failure = ASK_REFUSED, .exit_code = EXIT_INFRA, .text = "the report has no end"};
   return -1;
@@ -94,6 +99,23 @@ static int next_page(struct ask *ask, Shardd__Query *query, unsigned timeout_ms,
   return -1;
 }
 
+static void on_skips(void *arg, char *line) {
+  cases_note(arg, line);
+}
+
+// Asked last: an older server does not know the question, and may close the connection.
+static void fetch_skips(struct ask *ask, const Shardd__Query *report, unsigned timeout_ms, struct cases *cases) {
+  struct answer answer;
+  struct ask_error error;
+  Shardd__Query query = *report;
+  query.kind = SHARDD__QUERY_KIND__QUERY_SKIPS;
+  query.limit = SKIPS_ROWS;
+  if (ask_wait(ask, &query, timeout_ms, &answer, &error) == 0)
+    skips_tell(&answer, on_skips, cases);
+  else
+    fprintf(stderr, "shard: the report says nothing of skips: %s\n", error.text);
+}
+
 static int write_cases(const struct cases *cases, const char *suite, FILE *out, char *why, size_t why_size) {
   const char *host = "";
   struct summary summary;
@@ -102,6 +124,8 @@ static int write_cases(const struct cases *cases, const char *suite, FILE *out, 
     if (cases->item[i].attempt_count > 0) host = cases->item[i].attempt[0].host;
   struct junit_write *writer = junit_write_new(out, suite, host, summary.first_start_ms * 1000, why, why_size);
   if (writer == NULL) return -1;
+  for (size_t i = 0; i < cases->note_count; i++)
+    junit_write_note(writer, cases->note[i]);
   for (size_t i = 0; i < cases->count; i++)
     write_case(writer, &cases->item[i]);
   return junit_write_finish(writer, why, why_size);

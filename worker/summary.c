@@ -28,6 +28,7 @@ static void print_lines(FILE *out, const char *text, bool plain_heads);
 static void print_names(FILE *out, const struct cases *cases, enum cases_verdict verdict, const char *title,
                         size_t count);
 static void print_history(FILE *out, const struct cases_case *item);
+static void print_notes(FILE *out, const struct cases *cases);
 static void print_schedule(FILE *out, const struct summary *summary);
 static void print_slowest(FILE *out, const struct cases *cases);
 static int slower_first(const void *a, const void *b);
@@ -60,6 +61,7 @@ void summary_print(FILE *out, const struct cases *cases, const struct summary *s
   if (summary->flaky > 0) print_names(out, cases, CASES_FLAKY, "flaky, passed after failing", summary->flaky);
   if (summary->muted > 0) print_names(out, cases, CASES_MUTED, "muted, failed and did not count", summary->muted);
   if (summary->missing > 0) print_names(out, cases, CASES_MISSING, "missing, without a verdict", summary->missing);
+  print_notes(out, cases);
   if (!look->failures_only && summary->makespan_us > 0) {
     print_slowest(out, cases);
     print_schedule(out, summary);
@@ -217,6 +219,14 @@ static void print_history(FILE *out, const struct cases_case *item) {
     fprintf(out, "%s%s%s%s", i == 0 ? ": " : ", ", cases_status_name(item->attempt[i].status),
             node[0] != '\0' ? " on " : "", node);
     free(node);
+  }
+}
+
+static void print_notes(FILE *out, const struct cases *cases) {
+  for (size_t i = 0; i < cases->note_count; i++) {
+    char *safe = human_safe(cases->note[i], strlen(cases->note[i]), ESCAPE_LINE);
+    fprintf(out, "%s\n", safe);
+    free(safe);
   }
 }
 

@@ -34,7 +34,7 @@ struct summary_look {
   summary_fold *fold;  // NULL: nothing around outputs
 };
 
-// Prints all of it, the line of counts last. Names and outputs are made safe to show.
+// Prints all of it, the notes among it, the line of counts last. Names and outputs are made safe to show.
 void summary_print(FILE *out, const struct cases *cases, const struct summary *summary,
                    const struct summary_look *look);
 

@@ -132,11 +132,12 @@ void table_json_drop(struct json_t *array) {
   json_decref(array);
 }
 
-int table_json_pair(FILE *out, const char *one, struct json_t *first, const char *two, struct json_t *second) {
-  json_t *pair = checked(json_object());
-  if (json_object_set_new(pair, one, first) != 0 || json_object_set_new(pair, two, second) != 0)
-    base_die(EXIT_INFRA, "out of memory (JSON)");
-  return table_json_finish(out, pair);
+int table_json_members(FILE *out, const struct table_member *members, size_t count) {
+  json_t *object = checked(json_object());
+  for (size_t i = 0; i < count; i++)
+    if (json_object_set_new(object, members[i].name, members[i].array) != 0)
+      base_die(EXIT_INFRA, "out of memory (JSON)");
+  return table_json_finish(out, object);
 }
 
 int table_csv(FILE *out, const struct answer *answer, bool head) {

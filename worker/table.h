@@ -29,9 +29,12 @@ int table_print_record(FILE *out, const struct answer *answer) MUST_CHECK;
 struct json_t;
 struct json_t *table_json_new(void);
 void table_json_add(struct json_t *array, const struct answer *answer);
-// {"build": first, "workers": second}, of two arrays, which it frees. 0; -1 when out failed.
-int table_json_pair(FILE *out, const char *one, struct json_t *first, const char *two,
-                    struct json_t *second) MUST_CHECK;
+// {"build": [...], "workers": [...]}, of arrays, which it frees. 0; -1 when out failed.
+struct table_member {
+  const char *name;
+  struct json_t *array;
+};
+int table_json_members(FILE *out, const struct table_member *members, size_t count) MUST_CHECK;
 int table_json_finish(FILE *out, struct json_t *array) MUST_CHECK;  // writes and frees
 void table_json_drop(struct json_t *array);                         // frees
 

@@ -1,8 +1,12 @@
 """Machines that lack something: what they skip, others run; what everybody skips is skipped."""
+import json
+import re
+import subprocess
+
 import pytest
 
-from shardlib import (BARRIER, attempts, barrier, codes, eventually, make_suite, outputs, run_workers, start_workers,
-                      verdicts)
+from shardlib import (BARRIER, PYTEST, SHARD, attempts, barrier, clean_env, codes, eventually, junit, make_suite, outputs,
+                      run_workers, start_workers, verdicts)
 
 # As BARRIER, for tests that are skipped before their fixtures are set up.
 START = BARRIER.replace('@pytest.fixture(scope="session", autouse=True)\ndef barrier():', 'def pytest_sessionstart():')
@@ -60,6 +64,63 @@ def test_one_of_two_lacks_it(tmp_path, daemon, declared):
     assert daemon.shard("wait").returncode == 0
     for worker in workers:
         assert "node 0 skipped" in worker.output() and "that ran elsewhere: needs docker" in worker.output()
+
+
+NAMED = re.compile(r"node 0 skipped (\d+) tests that ran elsewhere(?::|&#58;) needs docker")
+
+
+def test_it_is_named_ever_after(tmp_path, daemon):
+    """By the report in each form and the tables, of a build that has ended, and after a restart."""
+    workers = run_workers(2, daemon, make_suite(tmp_path, SUITE), env=lacking(0, **total(tmp_path, 2)))
+    assert codes(workers) == [0, 0], outputs(workers)
+    skipped = len({row["id"] for row in skipped_by(daemon, "0")})
+    daemon.restart()
+    for options in (["report"], ["report", "--markdown"], ["build"]):
+        said = daemon.shard(*options).stdout
+        assert [int(n) for n in NAMED.findall(said)] == [skipped], said
+        assert "were skipped that ran on" not in said
+    assert set(junit(daemon, tmp_path / "junit.xml").values()) == {"passed"}
+    assert [int(n) for n in NAMED.findall((tmp_path / "junit.xml").read_text())] == [skipped]
+    told = json.loads(daemon.shard("build", "--json").stdout)["skips"]
+    assert [(row["node"], row["tests"], row["reason"]) for row in told] == [("0", skipped, "needs docker")]
+    rows = {row["node"]: row for row in json.loads(daemon.shard("workers", "--json").stdout)}
+    assert (rows["0"]["ran_elsewhere"], rows["0"]["skip_reason"]) == (skipped, "needs docker")
+    assert (rows["1"]["ran_elsewhere"], rows["1"]["skip_reason"]) == (0, None)
+
+
+def test_alone_it_is_compared_with_the_trunk(tmp_path, daemon):
+    """Without another node the skips stand, and the report says what they are worth."""
+    suite = make_suite(tmp_path, SUITE)
+    trunk, pull = {"SHARD_BRANCH": "main"}, {"SHARD_BRANCH": "topic"}
+    assert codes(run_workers(1, daemon, suite, env=dict(trunk, **total(tmp_path, 1)), build="1")) == [0]
+    first = daemon.shard("report", "--build", "1").stdout
+    env = dict(pull, NO_DOCKER="1", **total(tmp_path, 1))
+    workers = run_workers(1, daemon, suite, env=env, build="2")
+    assert codes(workers) == [0], outputs(workers)
+    assert set(verdicts(daemon, "2").values()) == {"skipped"}
+    for options in (["report"], ["report", "--markdown"], ["build"]):
+        said = daemon.shard(*options, env={"SHARD_BUILD": "2"}).stdout
+        assert said.count("80 tests were skipped that ran on main") == 1, said
+    assert "skipped that ran on" not in first
+
+
+def test_local_names_it(tmp_path):
+    """`shard local` is one machine: a worker that lacks something is told by its number."""
+    files = {"conftest.py": SUITE["conftest.py"], "test_a.py": '''
+        import os
+        import pytest
+
+        pytestmark = pytest.mark.skipif(os.environ["SHARD_NODE"] == "0", reason="port taken")
+
+        @pytest.mark.parametrize("n", range(20))
+        def test_it(n):
+            pass
+    '''}
+    command = [SHARD, "local", "-n", "2", "--", *PYTEST]
+    ran = subprocess.run(command, cwd=make_suite(tmp_path, files), env=clean_env(**barrier(tmp_path, 2)), timeout=300,
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    assert ran.returncode == 0 and "20 passed" in ran.stdout, ran.stdout
+    assert re.search(r"^node 0 skipped \d+ tests? that ran elsewhere: port taken$", ran.stdout, re.MULTILINE), ran.stdout
 
 
 def test_two_of_three_lack_it(tmp_path, daemon):

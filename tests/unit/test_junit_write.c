@@ -74,6 +74,29 @@ static void test_muted(void **state) {
   free(text);
 }
 
+// What is to be said of the build stands before its tests, and is no part of any.
+static void test_notes(void **state) {
+  char *text = NULL, why[256] = "";
+  size_t n = 0;
+  struct seen seen = {.count = 0};
+  (void)state;
+  FILE *out = open_memstream(&text, &n);
+  struct junit_write *writer = junit_write_new(out, "unit", "host", 0, why, sizeof(why));
+  const struct junit_write_case testcase = {"t", NULL, ATTEMPT(.status = RUNNER_PASSED), 1, false};
+  junit_write_case(writer, &testcase);
+  for (int i = 0; i < JUNIT_WRITE_NOTES + 1; i++)
+    junit_write_note(writer, i == 0 ? "node \"1\" skipped <2>" : "more");
+  assert_int_equal(junit_write_finish(writer, why, sizeof(why)), 0);
+  assert_int_equal(fclose(out), 0);
+  has(text, "<properties>\n      <property name=\"shardd.note\" value=\"node &quot;1&quot; skipped &lt;2&gt;\"/>\n");
+  assert_true(strstr(text, "</properties>\n    <testcase") != NULL);
+  struct junit *reader = junit_new(on_case, &seen);
+  assert_int_equal(junit_feed(reader, text, n, true), 0);
+  assert_string_equal(seen.names[0], "t");
+  junit_free(reader);
+  free(text);
+}
+
 static void test_shape(void **state) {
   (void)state;
   struct seen seen;
@@ -234,15 +257,11 @@ static void test_many_and_full_disk(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_muted),
-      cmocka_unit_test(test_shape),
-      cmocka_unit_test(test_module),
-      cmocka_unit_test(test_attempts),
-      cmocka_unit_test(test_colliding_names),
-      cmocka_unit_test(test_hostile_text),
-      cmocka_unit_test(test_every_byte),
-      cmocka_unit_test(test_cap),
-      cmocka_unit_test(test_many_and_full_disk),
+      cmocka_unit_test(test_muted),        cmocka_unit_test(test_notes),
+      cmocka_unit_test(test_shape),        cmocka_unit_test(test_module),
+      cmocka_unit_test(test_attempts),     cmocka_unit_test(test_colliding_names),
+      cmocka_unit_test(test_hostile_text), cmocka_unit_test(test_every_byte),
+      cmocka_unit_test(test_cap),          cmocka_unit_test(test_many_and_full_disk),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

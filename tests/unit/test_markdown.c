@@ -66,6 +66,19 @@ static void test_all_parts(void **state) {
   free(text);
 }
 
+// Lines about the build come from strangers, too.
+static void test_notes(void **state) {
+  struct cases cases;
+  (void)state;
+  cases_init(&cases);
+  add(&cases, "one", CASES_PASSED, RUNNER_PASSED, NULL);
+  cases_note(&cases, base_strdup("node <b> skipped 2 tests"));
+  cases_note(&cases, base_strdup("second"));
+  char *text = print(&cases);
+  if (strstr(text, "**skips**\n- node &#60;b&#62; skipped 2 tests\n- second\n\n") == NULL) fail_msg("%s", text);
+  free(text);
+}
+
 static void test_all_is_well(void **state) {
   struct cases cases;
   (void)state;
@@ -116,9 +129,8 @@ static void test_bound(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_all_parts),
-      cmocka_unit_test(test_all_is_well),
-      cmocka_unit_test(test_no_markup_of_strangers),
+      cmocka_unit_test(test_all_parts),   cmocka_unit_test(test_notes),
+      cmocka_unit_test(test_all_is_well), cmocka_unit_test(test_no_markup_of_strangers),
       cmocka_unit_test(test_bound),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -156,8 +156,8 @@ static void test_workers(void **state) {
   struct store_query query = query_of("unit", 1, 10);
   struct rows rows = ask(store, store_query_workers, &query);
   assert_int_equal(rows_count(&rows), 2);
-  assert_row(&rows, 0, "0|1/2|runner-3|2000000|2000500|2|1|4400||");
-  assert_row(&rows, 1, "1|2/2|runner-3|2000001||2|1|11400||");
+  assert_row(&rows, 0, "0|1/2|runner-3|2000000|2000500|2|1|4400|||0|");
+  assert_row(&rows, 1, "1|2/2|runner-3|2000001||2|1|11400|||0|");
   rows_release(&rows);
   query.branch = "other";
   refuse(store, store_query_workers, &query, "is not of branch \"other\"");

@@ -186,6 +186,20 @@ static void test_prints(void **state) {
   cases_release(&cases);
 }
 
+static void test_notes_stand_before_the_counts(void **state) {
+  (void)state;
+  struct cases cases;
+  cases_init(&cases);
+  fold(&cases, mixed, COUNT_OF(mixed));
+  cases_note(&cases, base_strdup("node 1 skipped 79 tests that ran elsewhere: needs\033[2J docker"));
+  char *text = printed(&cases, 2, false);
+  const char *note = strstr(text, "\nnode 1 skipped 79 tests that ran elsewhere: needs\\x1b[2J docker\n");
+  assert_non_null(note);
+  assert_true(note < strstr(text, "2 passed (1 flaky)"));
+  free(text);
+  cases_release(&cases);
+}
+
 static void test_many_failures_are_bounded(void **state) {
   (void)state;
   struct cases cases;
@@ -276,6 +290,7 @@ int main(void) {
       cmocka_unit_test(test_refuses_nonsense),
       cmocka_unit_test(test_counts),
       cmocka_unit_test(test_prints),
+      cmocka_unit_test(test_notes_stand_before_the_counts),
       cmocka_unit_test(test_many_failures_are_bounded),
       cmocka_unit_test(test_nothing),
       cmocka_unit_test(test_never_falsely_green),
