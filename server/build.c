@@ -12,6 +12,7 @@
 #include "server/same.h"
 #include "server/scope.h"
 #include "server/server.h"
+#include "server/upload.h"
 
 struct build *build_new(struct server *server, const struct store_build *from, const struct queue_policy *policy) {
   struct build *build = base_calloc(1, sizeof *build);

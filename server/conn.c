@@ -29,12 +29,18 @@ struct conn {
   struct conn *next_dirty;
   struct event read, write;
   struct conn_bytes in, out;
+  struct budget_share share;
   uint64_t heard_us;
+  uint64_t begun_us;  // since when there is something in `in`
+  uint64_t wrote_us;  // since when nothing of `out` went
+  uint64_t due_us;    // ends then; 0: no
+  const char *due_why;
   int fd;
   int user_kind;
   void *user;
   int64_t uid;
   bool dirty, let_in, closing, dead;
+  bool lingers;  // closing, its error is sent, and read on, since unread bytes would take the error with them
   char peer[64];
 };
 
@@ -44,6 +50,7 @@ struct conns {
   struct conn *dirty;
   struct msg_arena *arena;
   struct conn_handler handler;
+  struct budget *budget;
   uint32_t count, max;
   uint64_t hello_timeout_us;
   uint64_t next_tick_us;  // nobody is due before
@@ -58,17 +65,22 @@ static size_t conn_bytes_used(const struct conn_bytes *bytes) {
   return bytes->end - bytes->begin;
 }
 
+// What conn_bytes_reserve makes of its room.
+static size_t conn_bytes_room(const struct conn_bytes *bytes, size_t n) {
+  size_t used = conn_bytes_used(bytes);
+  if (used + n <= bytes->room) return bytes->room;
+  return bytes->room * 2 > used + n ? bytes->room * 2 : used + n;
+}
+
 static uint8_t *conn_bytes_reserve(struct conn_bytes *bytes, size_t n) {
+  size_t room = conn_bytes_room(bytes, n);
   if (bytes->begin && bytes->end + n > bytes->room) {
     memmove(bytes->at, bytes->at + bytes->begin, conn_bytes_used(bytes));
     bytes->end -= bytes->begin;
     bytes->begin = 0;
   }
-  if (bytes->end + n > bytes->room) {
-    size_t room = bytes->room * 2 > bytes->end + n ? bytes->room * 2 : bytes->end + n;
-    bytes->at = base_realloc(bytes->at, room, 1);
-    bytes->room = room;
-  }
+  if (room > bytes->room) bytes->at = base_realloc(bytes->at, room, 1);
+  bytes->room = room;
   return bytes->at + bytes->end;
 }
 
@@ -78,6 +90,22 @@ static void conn_bytes_drop(struct conn_bytes *bytes, size_t n) {
   if (bytes->begin < bytes->end) return;
   free(bytes->at);
   *bytes = (struct conn_bytes){0};
+}
+
+// Room for n more bytes in one of the buffers; NULL: the buffers of all take too much.
+static uint8_t *conn_reserve(struct conn *conn, struct conn_bytes *bytes, size_t n) {
+  size_t all = conn->in.room + conn->out.room - bytes->room + conn_bytes_room(bytes, n);
+  if (all <= LIMIT_BUFFER_LEAST) {
+    budget_count(&conn->share, all);
+  } else if (budget_hold(&conn->share, all) != BUDGET_GRANTED) {
+    return NULL;
+  }
+  return conn_bytes_reserve(bytes, n);
+}
+
+static void conn_drop(struct conn *conn, struct conn_bytes *bytes, size_t n) {
+  conn_bytes_drop(bytes, n);
+  budget_count(&conn->share, conn->in.room + conn->out.room);
 }
 
 // ---- life
@@ -110,8 +138,15 @@ static void conn_free(struct conn *conn) {
   if (conn->next) conn->next->prev = conn->prev;
   free(conn->in.at);
   free(conn->out.at);
+  budget_release(&conn->share);
   free(conn);
   conns->count--;
+}
+
+void conn_set_due(struct conn *conn, uint64_t due_us, const char *why) {
+  conn->due_us = due_us;
+  conn->due_why = why;
+  if (due_us && due_us < conn->conns->next_tick_us) conn->conns->next_tick_us = due_us;
 }
 
 // ---- reading
@@ -136,7 +171,8 @@ static bool conn_frame(struct conn *conn) {
     case FRAME_PARTIAL: return false;
     case FRAME_COMPLETE:
       conn_message(conn, bytes + FRAME_HEADER_BYTES, body);
-      conn_bytes_drop(&conn->in, FRAME_HEADER_BYTES + body);
+      conn_drop(conn, &conn->in, FRAME_HEADER_BYTES + body);
+      conn->begun_us = conn->heard_us;
       return true;
     case FRAME_TOO_LARGE:
       conn_error(conn, SHARDD__ERROR_CODE__ERROR_TOO_LARGE, 0, true, "a frame is larger than %zu bytes", max);
@@ -154,6 +190,23 @@ static void conn_frames(struct conn *conn) {
   if (n == LIMIT_FRAMES_A_TURN && conn_bytes_used(&conn->in)) event_active(&conn->read, EV_TIMEOUT, 1);
 }
 
+static void conn_no_room(struct conn *conn, uint64_t seq) {
+  conn_error(conn, SHARDD__ERROR_CODE__ERROR_BUSY, seq, true,
+             "messages of other clients fill the server's buffers (%d MiB)", LIMIT_BUFFER_BYTES >> 20);
+}
+
+static void conn_take_in(struct conn *conn, const uint8_t *bytes, size_t n) {
+  if (conn_bytes_used(&conn->in) == 0) conn->begun_us = base_now_us();
+  uint8_t *at = conn_reserve(conn, &conn->in, n);
+  if (at) {
+    memcpy(at, bytes, n);
+    conn->in.end += n;
+  } else {
+    conn_drop(conn, &conn->in, conn_bytes_used(&conn->in));
+    conn_no_room(conn, 0);
+  }
+}
+
 static void on_readable(evutil_socket_t fd, short events, void *arg) {
   struct conn *conn = arg;
   if (conn->dead) return;
@@ -164,10 +217,7 @@ static void on_readable(evutil_socket_t fd, short events, void *arg) {
       conn_die(conn);
       return;
     }
-    if (n > 0 && !conn->closing) {
-      memcpy(conn_bytes_reserve(&conn->in, (size_t)n), scratch, (size_t)n);
-      conn->in.end += (size_t)n;
-    }
+    if (n > 0 && !conn->closing) conn_take_in(conn, scratch, (size_t)n);
   }
   conn_frames(conn);
 }
@@ -186,9 +236,11 @@ static void conn_flush(struct conn *conn) {
       conn_die(conn);
       return;
     }
-    conn_bytes_drop(&conn->out, (size_t)n);
+    conn_drop(conn, &conn->out, (size_t)n);
+    conn->wrote_us = base_now_us();
   }
-  if (conn->closing) conn_die(conn);
+  if (conn->closing && !conn->lingers) conn_die(conn);
+  if (conn->lingers) (void)shutdown(conn->fd, SHUT_WR);
 }
 
 static void on_writable(evutil_socket_t fd, short events, void *arg) {
@@ -207,9 +259,16 @@ void conn_send(struct conn *conn, const Shardd__Frame *frame) {
     conn_die(conn);
     return;
   }
-  uint8_t *at = conn_bytes_reserve(&conn->out, n);
-  conn->out.end += msg_pack(frame, at);
-  conn_mark(conn);
+  if (conn_bytes_used(&conn->out) == 0) conn->wrote_us = base_now_us();
+  uint8_t *at = conn_reserve(conn, &conn->out, n);
+  if (at) {
+    conn->out.end += msg_pack(frame, at);
+    conn_mark(conn);
+  } else if (frame->body_case == SHARDD__FRAME__BODY_ERROR) {
+    conn_die(conn);
+  } else {
+    conn_no_room(conn, frame->seq);
+  }
 }
 
 void conn_error(struct conn *conn, Shardd__ErrorCode code, uint64_t seq, bool closes, const char *fmt, ...) {
@@ -232,6 +291,10 @@ void conn_error(struct conn *conn, Shardd__ErrorCode code, uint64_t seq, bool cl
              base_quote(quoted, sizeof quoted, text, strlen(text)));
   }
   conn_send(conn, &frame);
+  if (closes && code == SHARDD__ERROR_CODE__ERROR_BUSY && !conn->lingers) {
+    conn->lingers = true;
+    conn_set_due(conn, base_now_us() + LIMIT_CLOSE_US, "");
+  }
   if (closes) conn_close(conn);
 }
 
@@ -293,6 +356,7 @@ void conn_open(struct conns *conns, int fd, const char *peer, int64_t uid) {
   conn->conns = conns;
   conn->fd = fd;
   conn->uid = uid;
+  conn->share = (struct budget_share){.budget = conns->budget, .kind = BUDGET_BUFFERS};
   conn->heard_us = base_now_us();
   snprintf(conn->peer, sizeof conn->peer, "%s", peer);
   event_assign(&conn->read, conns->base, fd, EV_READ | EV_PERSIST, on_readable, conn);
@@ -310,8 +374,9 @@ void conn_open(struct conns *conns, int fd, const char *peer, int64_t uid) {
 // ---- all of them
 
 struct conns *conns_new(struct event_base *base, uint32_t max_connections, uint64_t hello_timeout_us,
-                        const struct conn_handler *handler) {
+                        struct budget *budget, const struct conn_handler *handler) {
   struct conns *conns = base_calloc(1, sizeof *conns);
+  conns->budget = budget;
   conns->base = base;
   conns->max = max_connections;
   conns->hello_timeout_us = hello_timeout_us;
@@ -348,17 +413,36 @@ void conns_end_turn(struct conns *conns) {
   }
 }
 
+// When it has been silent for too long, or idle in the middle of something; and what to tell it then.
+static uint64_t conn_deadline(const struct conn *conn, uint64_t silence_us, const char **why) {
+  bool reads = conn_bytes_used(&conn->in) > 0, writes = conn_bytes_used(&conn->out) > 0;
+  bool may_wait = conn->let_in && !conn->user && !conn->closing;  // for an answer
+  uint64_t due_us = !may_wait ? conn->heard_us + (conn->let_in ? silence_us : conn->conns->hello_timeout_us)
+                    : reads   ? conn->begun_us + silence_us
+                              : UINT64_MAX;
+  *why = "nothing was said for too long";
+  if (writes && conn->wrote_us + silence_us < due_us) {
+    due_us = conn->wrote_us + silence_us;
+    *why = "nothing was read for too long";
+  }
+  if (conn->due_us && conn->due_us < due_us) {
+    due_us = conn->due_us;
+    *why = conn->due_why;
+  }
+  return due_us;
+}
+
 uint64_t conns_tick(struct conns *conns, uint64_t now_us, uint64_t silence_us) {
   uint64_t next = now_us + silence_us;
   if (now_us < conns->next_tick_us) return conns->next_tick_us;
   for (struct conn *conn = conns->first; conn; conn = conn->next) {
-    uint64_t due = conn->heard_us + (conn->let_in ? silence_us : conns->hello_timeout_us);
-    if (conn->dead || (conn->let_in && !conn->user && !conn->closing))
-      continue;  // who waits for an answer may be silent
-    if (due <= now_us && conn->closing) {
+    const char *why;
+    uint64_t due = conn_deadline(conn, silence_us, &why);
+    if (conn->dead) continue;
+    if (due <= now_us && (conn->closing || conn_bytes_used(&conn->out) > 0)) {
       conn_die(conn);  // it does not even read why
     } else if (due <= now_us) {
-      conn_error(conn, SHARDD__ERROR_CODE__ERROR_TIMEOUT, 0, true, "nothing was said for too long");
+      conn_error(conn, SHARDD__ERROR_CODE__ERROR_TIMEOUT, 0, true, "%s", why);
     } else if (due < next) {
       next = due;
     }

@@ -6,17 +6,6 @@
 
 #include "server/server.h"
 
-// A list while it arrives in chunks.
-struct upload;
-struct upload *upload_new(uint64_t hash_seed);
-void upload_free(struct upload *upload);
-// Appends a chunk. 0; -1 and *why (a constant text) when it breaks a rule: an id twice, too many tests, a file that was
-// not named.
-int upload_add(struct upload *upload, const Shardd__ListChunk *chunk, const char **why) MUST_CHECK;
-uint32_t upload_count(const struct upload *upload);
-// The list as the store takes it; pointers live as long as the upload is not changed.
-const struct store_list *upload_list(struct upload *upload, uint64_t build);
-
 void listing_offer(struct server *server, struct session *session, const Shardd__ListOffer *offer);
 void listing_chunk(struct server *server, struct session *session, const Shardd__ListChunk *chunk);
 // The store has a list on disk.

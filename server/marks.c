@@ -12,6 +12,7 @@ int64_t marks_name(struct marks *marks, enum marks_kind kind, const void *name, 
     marks->mark = base_realloc(marks->mark, marks->room, sizeof *marks->mark);
   }
   marks->mark[marks->count] = (struct mark){.kind = kind, .name = base_memdup0(name, n)};
+  marks->bytes += sizeof *marks->mark + n + 1;
   return marks->count++;
 }
 
@@ -24,6 +25,7 @@ int marks_add(struct marks *marks, uint32_t number, uint32_t test) {
   if (mark->count == mark->room) {
     mark->room = mark->room ? mark->room * 2 : 8;
     mark->test = base_realloc(mark->test, mark->room, sizeof *mark->test);
+    marks->bytes += (mark->room - mark->count) * sizeof *mark->test;
   }
   mark->test[mark->count++] = test;
   marks->tests++;
@@ -48,6 +50,10 @@ static size_t marks_room(const struct marks *marks) {
   for (uint32_t i = 0; i < marks->count; i++)
     bytes += strlen(marks->mark[i].name) + 3 + (size_t)marks->mark[i].count * MARKS_DIGITS;
   return bytes;
+}
+
+size_t marks_text_bytes(const struct marks *marks) {
+  return marks->bytes + marks->count * (size_t)3 + marks->tests * (size_t)MARKS_DIGITS;
 }
 
 static char *marks_put_number(char *at, uint32_t number) {

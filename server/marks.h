@@ -27,6 +27,7 @@ struct mark {
 struct marks {
   struct mark *mark;
   uint32_t count, room, tests;
+  size_t bytes;  // taken for names and tests
 };
 
 // A new name, or -1 when there are too many. Names are the caller's promise: no newline, no NUL.
@@ -34,6 +35,8 @@ int64_t marks_name(struct marks *marks, enum marks_kind kind, const void *name, 
 // The test carries mark number `mark`. 0; -1 when there are too many, or the test comes before one that was added.
 int marks_add(struct marks *marks, uint32_t mark, uint32_t test) MUST_CHECK;
 void marks_release(struct marks *marks);
+// What marks_text would take, at most.
+size_t marks_text_bytes(const struct marks *marks);
 
 // As text, a line for each mark: kind, name, newline, then its tests in decimal on a line of their own. "" when there
 // are none. The caller frees it.

@@ -39,7 +39,7 @@ void plan_open(struct server *server, struct conn *conn, const Shardd__Hello *he
   struct plan *plan = base_calloc(1, sizeof *plan);
   plan->server = server;
   plan->conn = conn;
-  plan->upload = upload_new(server->hash_seed);
+  plan->upload = upload_new(&server->budget, BUDGET_PLANS, server->hash_seed);
   plan->project = base_memdup0(hello->project.data, hello->project.len);
   plan->suite = base_memdup0(hello->suite.data, hello->suite.len);
   conn_set_user(conn, plan, PLAN_USER);
@@ -60,15 +60,23 @@ static int plan_keep_durations(struct plan *plan, const Shardd__ListChunk *chunk
   return 0;
 }
 
-void plan_chunk(struct conn *conn, const Shardd__ListChunk *chunk) {
-  const char *why;
-  struct plan *plan = conn_user(conn, PLAN_USER);
+Shardd__ErrorCode plan_hold(struct plan *plan, bool simulates, const char **why) {
+  uint64_t busy = simulates ? upload_count(plan->upload) * (uint64_t)LIMIT_SIMULATED_TEST_BYTES : 0;
+  return upload_hold(plan->upload, plan->durations_room * sizeof *plan->durations + busy, why);
+}
+
+void plan_listed(struct plan *plan) {
+  if (plan->listed || upload_count(plan->upload) == 0) return;
+  plan->listed = true;
+  conn_set_due(plan->conn, base_now_us() + LIMIT_PLAN_US, "a list to plan with is not kept for longer");
+}
+
+static Shardd__ErrorCode plan_take(struct plan *plan, const Shardd__ListChunk *chunk, const char **why) {
   uint32_t before = upload_count(plan->upload);
-  if (plan->sealed) {
-    conn_error(conn, SHARDD__ERROR_CODE__ERROR_STATE, 0, true, "the list is being simulated already");
-  } else if (upload_add(plan->upload, chunk, &why) < 0 || plan_keep_durations(plan, chunk, before, &why) < 0) {
-    conn_error(conn, SHARDD__ERROR_CODE__ERROR_MALFORMED, 0, true, "%s", why);
-  }
+  Shardd__ErrorCode code = upload_add(plan->upload, chunk, why);
+  if (code != SHARDD__ERROR_CODE__ERROR_UNSET) return code;
+  if (plan_keep_durations(plan, chunk, before, why) < 0) return SHARDD__ERROR_CODE__ERROR_MALFORMED;
+  return plan_hold(plan, false, why);
 }
 
 void plan_close(struct conn *conn) {
@@ -82,6 +90,19 @@ void plan_close(struct conn *conn) {
   free(plan->project);
   free(plan->suite);
   free(plan);
+}
+
+void plan_chunk(struct conn *conn, const Shardd__ListChunk *chunk) {
+  const char *why = "the list is being simulated already";
+  struct plan *plan = conn_user(conn, PLAN_USER);
+  Shardd__ErrorCode code = plan->sealed ? SHARDD__ERROR_CODE__ERROR_STATE : plan_take(plan, chunk, &why);
+  if (code != SHARDD__ERROR_CODE__ERROR_UNSET) {
+    conn_error(conn, code, 0, true, "%s", why);
+    plan_close(conn);
+  } else if (!plan->listed) {
+    conn_set_due(conn, upload_due_us(plan->upload, base_now_us(), server_silence_us(plan->server)),
+                 "the list came too slowly, or not at all");
+  }
 }
 
 // ---- the dry run
@@ -166,6 +187,7 @@ int plan_rows(struct conn *conn, uint32_t workers, struct rows *rows, const char
   if (!plan || workers < 1 || workers > PLAN_WORKERS_MAX) return -1;
   *why = "a simulation is in progress";
   if (plan->simulation) return -1;
+  plan_listed(plan);
   struct plan_run run = {.list = upload_list(plan->upload, 0), .rows = rows, .workers = workers};
   struct store_listed *listed = store_lookup(plan->server->store, plan->project, plan->suite, run.list);
   *why = "the history cannot be read";

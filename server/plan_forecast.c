@@ -153,6 +153,7 @@ Shardd__ErrorCode plan_forecast(struct conn *conn, const Shardd__Query *query, s
     return SHARDD__ERROR_CODE__ERROR_STATE;
   }
   plan_forget_outlook(plan);
+  plan_listed(plan);
   Shardd__ErrorCode code =
       upload_count(plan->upload) ? plan_from_list(plan, query, error) : plan_from_history(plan, query, error);
   if (code != SHARDD__ERROR_CODE__ERROR_UNSET) return code;

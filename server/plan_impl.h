@@ -6,6 +6,7 @@
 #include "server/listing.h"
 #include "server/plan.h"
 #include "server/simulation.h"
+#include "server/upload.h"
 
 enum plan_boot { PLAN_BOOT_DEFAULT, PLAN_BOOT_TOLD, PLAN_BOOT_HISTORY };
 
@@ -32,12 +33,17 @@ struct plan {
   struct simulation *simulation;
   uint32_t workers;
   uint64_t seq;
+  bool listed;                  // a question was asked about the list
   bool sealed, whole_files;     // a simulation was asked for: the list stays as it is
   struct forecast_curve curve;  // simulated, without start-up
   struct plan_outlook outlook;
 };
 
 void plan_forget_simulation(struct plan *plan);  // takes it out of server->simulations
+// The list is asked about: from now on it is kept for LIMIT_PLAN_US.
+void plan_listed(struct plan *plan);
+// Counts what the plan holds because of its list, with a simulation of it or without: as upload_hold.
+Shardd__ErrorCode plan_hold(struct plan *plan, bool simulates, const char **why) MUST_CHECK;
 void plan_forget_outlook(struct plan *plan);
 
 #endif

@@ -33,6 +33,9 @@ void plan_forget_simulation(struct plan *plan) {
   plan->next = NULL;
   simulation_free(plan->simulation);
   plan->simulation = NULL;
+  const char *why;
+  Shardd__ErrorCode code = plan_hold(plan, false, &why);
+  assert(code == SHARDD__ERROR_CODE__ERROR_UNSET);  // it is less than before
 }
 
 // ERROR_UNSET when the question can be begun on.
@@ -53,7 +56,9 @@ static Shardd__ErrorCode plan_may_simulate(const struct plan *plan, const Shardd
 Shardd__ErrorCode plan_simulate(struct conn *conn, uint64_t seq, const Shardd__Query *query, const char **why) {
   struct plan *plan = conn_user(conn, PLAN_USER);
   Shardd__ErrorCode code = plan_may_simulate(plan, query, why);
+  if (code == SHARDD__ERROR_CODE__ERROR_UNSET) code = plan_hold(plan, true, why);
   if (code != SHARDD__ERROR_CODE__ERROR_UNSET) return code;
+  plan_listed(plan);
   const struct store_list *list = upload_list(plan->upload, 0);
   struct simulation_suite suite = {.count = list->count,
                                    .file_count = list->file_count,

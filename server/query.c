@@ -281,6 +281,8 @@ static void query_server(const struct query_call *call) {
   query_pair(&rows, "connections", conns_count(call->server->conns));
   query_pair(&rows, "builds in memory", call->server->build_count);
   query_pair(&rows, "records not yet on disk", store_pending(call->server->store));
+  query_pair(&rows, "held_bytes", budget_used(&call->server->budget));
+  query_pair(&rows, "held_bytes_most", call->server->budget.most);
   query_sizes(call->server->store, &rows);
   rows_string(&rows, "disk");
   rows_string(&rows, store_full(call->server->store) ? "full: results are refused" : "ok");

@@ -29,6 +29,7 @@ static void query_when_durable(const struct query_call *call, uint64_t ticket) {
 static const char *query_change_refuses(const struct query_call *call, Shardd__ErrorCode *code) {
   *code = SHARDD__ERROR_CODE__ERROR_BUSY;
   if (query_waits_of(call) >= LIMIT_WAITS) return "too many questions wait on this connection";
+  if (store_behind(call->server->store)) return "too much waits for the server's disk";
   *code = SHARDD__ERROR_CODE__ERROR_DISK;
   return store_full(call->server->store) ? query_disk_full : NULL;
 }

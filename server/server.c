@@ -6,6 +6,7 @@
 // minute does not take its workers for dead.
 #include "server/server.h"
 
+#include <assert.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 
 #include "server/deliver.h"
 #include "server/dispatch.h"
+#include "server/limits.h"
 #include "server/listing.h"
 #include "server/patience.h"
 #include "server/query.h"
@@ -31,6 +33,10 @@ enum {
 
 uint64_t server_wall_ms(void) {
   return base_wall_us() / 1000;
+}
+
+uint64_t server_silence_us(const struct server *server) {
+  return SERVER_SILENCE_TTLS * server->settings.lease_ttl_us;
 }
 
 // ---- time
@@ -112,7 +118,7 @@ static void server_end_turn(struct server *server) {
   next = server_earliest(next, build_evict(server, server->now_us));
   if (query_simulations(server)) next = server->now_us;
   uint64_t mono = base_now_us();
-  uint64_t conns = conns_tick(server->conns, mono, SERVER_SILENCE_TTLS * server->settings.lease_ttl_us);
+  uint64_t conns = conns_tick(server->conns, mono, server_silence_us(server));
   if (conns != UINT64_MAX) next = server_earliest(next, conns - server->gaps_us);
   conns_end_turn(server->conns);
   server_arm(server, next);
@@ -250,8 +256,10 @@ static int server_open(struct server *server) {
   if (server_watch_parent(server) < 0 || server_open_store(server) < 0) return EXIT_INFRA;
   struct conn_handler handler = dispatch_handler;
   handler.arg = server;
-  server->conns =
-      conns_new(server->base, (uint32_t)server->settings.max_connections, server->settings.hello_timeout_us, &handler);
+  server->budget =
+      (struct budget){.list_bytes = server->settings.list_memory_bytes, .buffer_bytes = LIMIT_BUFFER_BYTES};
+  server->conns = conns_new(server->base, (uint32_t)server->settings.max_connections, server->settings.hello_timeout_us,
+                            &server->budget, &handler);
   server->now_us = base_now_us();
   return recover_all(server) < 0 ? EXIT_INFRA : server_listen(server);
 }
@@ -274,6 +282,7 @@ static void server_close(struct server *server) {
   query_release(server);
   while (server->builds)
     build_free(server, server->builds);
+  assert(budget_used(&server->budget) == 0);
   store_close(server->store);
   auth_free(server->auth);
   effects_release(&server->effects);

@@ -9,6 +9,7 @@
 
 #include "config/base.h"
 #include "server/auth.h"
+#include "server/budget.h"
 #include "server/build.h"
 #include "server/conn.h"
 #include "server/effect.h"
@@ -54,6 +55,7 @@ struct server {
   uint64_t last_ticket;          // of the last record handed to the store
   struct query_waiter *waiters;  // who wait for a build to end
   struct plan *simulations;      // in progress, oldest first
+  struct budget budget;          // of what clients make it hold
   bool stopping, in_turn;
 };
 
@@ -66,6 +68,9 @@ void server_begin_turn(struct server *server);
 // Ends a turn: how long the loop may sleep, in µs, when the next thing is due at next_us of the core's time. Sets
 // wake_us.
 uint64_t server_plan_wait(struct server *server, uint64_t next_us) MUST_CHECK;
+
+// A connection that has said nothing for so long, or has not got on, is closed.
+uint64_t server_silence_us(const struct server *server);
 
 // Wall-clock milliseconds since the epoch: for display only.
 uint64_t server_wall_ms(void);

@@ -169,17 +169,20 @@ static bool session_valid(const struct session *session, const Shardd__Results *
   return true;
 }
 
-// A full disk takes nothing, and then nothing behind the first that was refused: an acknowledgement speaks for all
-// before it.
+// A full disk takes nothing, nor does one that lags far behind, and then nothing behind the first that was refused: an
+// acknowledgement speaks for all before it.
 static bool session_refuses(struct server *server, struct session *session, uint64_t seq) {
   bool behind = session->refused && seq > session->refused;
-  if (!behind && !store_full(server->store)) {
+  bool full = store_full(server->store);
+  if (!behind && !full && !store_behind(server->store)) {
     session->refused = 0;
     return false;
   }
   if (!behind) session->refused = seq;
   conn_error(session->conn, SHARDD__ERROR_CODE__ERROR_DISK, seq, false, "%s",
-             behind ? "the disk was full: send the results before these first" : "the server's disk is full");
+             behind ? "the disk was full: send the results before these first"
+             : full ? "the server's disk is full"
+                    : "the server's disk is too slow");
   return true;
 }
 

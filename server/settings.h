@@ -12,7 +12,7 @@
 #define SETTINGS_FILE "/etc/shardd/shardd.yml"
 
 enum {
-  SETTINGS_KEY_COUNT = 18,
+  SETTINGS_KEY_COUNT = 19,
   SETTINGS_LISTEN_MAX = 8,
   SETTINGS_PORT = 4270,  // of tcp://host without a port
   SETTINGS_HOST_BYTES = 256,
@@ -30,6 +30,7 @@ struct settings {
   uint64_t idle_timeout_us;   // a build without workers becomes incomplete
   uint64_t hello_timeout_us;  // a connection without a Hello is closed
   uint64_t max_connections, max_builds;
+  uint64_t list_memory_bytes;  // of lists until they are on disk, and of plans
   uint64_t ballast_bytes;
   uint64_t keep_results_us;         // 0: for ever
   int quarantine;                   // enum store_quarantine

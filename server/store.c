@@ -83,6 +83,13 @@ bool store_full(const struct store *store) {
   return since != 0 && base_now_us() - since > STORE_STALL_US;
 }
 
+bool store_behind(struct store *store) {
+  pthread_mutex_lock(&store->mutex);
+  bool behind = store->incoming.n > LIMIT_BATCH_BYTES;
+  pthread_mutex_unlock(&store->mutex);
+  return behind;
+}
+
 size_t store_pending(const struct store *store) {
   return atomic_load(&store->pending);
 }

@@ -172,6 +172,8 @@ uint64_t store_put_import(struct store *store, const struct store_import *import
 // new results with ERROR_DISK. The eventfd tells of both edges of a full disk. Pending records are kept and tried again
 // each second, after giving up the ballast and running retention.
 bool store_full(const struct store *store);
+// Whether so much waits for the disk (LIMIT_BATCH_BYTES) that nothing more is to be put that can be sent again.
+bool store_behind(struct store *store);
 size_t store_pending(const struct store *store);  // records not yet durable
 
 // A copy of the database under a plain name in its folder, in one moment's state, checked; or a check of the database

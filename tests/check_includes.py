@@ -27,7 +27,7 @@ RANKS = [
     {"server.h"},  # the context that handlers share; it knows the parts below
     {"unrun"},
     {"net", "build.h"},
-    {"scope"},
+    {"scope", "upload"},
     {"conn", "store", "auth", "settings", "patience"},
     {"schema"},
     {"marks"},
@@ -35,10 +35,10 @@ RANKS = [
     {"queue"},
     {"sched", "tokens", "effect"},
     {"names"},
-    {"estimate", "forecast", "flaky", "heap", "map", "rows", "limits"},
+    {"estimate", "forecast", "flaky", "heap", "map", "rows", "limits", "budget"},
 ]
-PURE = {"simulation", "queue", "sched", "tokens", "marks", "estimate", "forecast", "flaky", "heap", "map", "names",
-        "effect", "limits"}
+PURE = {"budget", "simulation", "queue", "sched", "tokens", "marks", "estimate", "forecast", "flaky", "heap", "map",
+        "names", "effect", "limits"}
 PURE_PROJECT = {f"server/{name}.h" for name in PURE | {"queue_impl"}} | {"config/base.h"}
 PURE_SYSTEM = {"assert.h", "inttypes.h", "limits.h", "math.h", "stdbool.h", "stddef.h", "stdint.h", "stdlib.h",
                "string.h"}

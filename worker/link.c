@@ -102,13 +102,19 @@ static void link_turned_away(struct link *link, const Shardd__Error *error) {
   free(why);
 }
 
+// Whether the server has room for this worker again: an answer that asks for the list promises nothing.
+static bool link_has_room(const Shardd__Frame *frame) {
+  if (frame->body_case == SHARDD__FRAME__BODY_ACK) return false;
+  return frame->body_case != SHARDD__FRAME__BODY_LIST_REPLY || frame->list_reply->want != SHARDD__LIST_WANT__LIST_SEND;
+}
+
 static void link_frame(struct link *link, const Shardd__Frame *frame) {
   link->heard_us = base_now_us();
   if (frame->body_case == SHARDD__FRAME__BODY_ERROR && frame->error->code == SHARDD__ERROR_CODE__ERROR_BUSY) {
     link_turned_away(link, frame->error);
     return;
   }
-  if (frame->body_case != SHARDD__FRAME__BODY_ACK) link->busy_since_us = 0;
+  if (link_has_room(frame)) link->busy_since_us = 0;
   if (frame->body_case == SHARDD__FRAME__BODY_ERROR && link_failure_of(frame->error) != LINK_LOST) {
     char *why = human_safe(frame->error->text.data, frame->error->text.len, ESCAPE_LINE);
     link_fail(link, link_failure_of(frame->error), why);

@@ -25,6 +25,8 @@ struct proc *local_server_start(const struct local_place *place, struct event_ba
                                "5s",
                                "--ballast",
                                "0",
+                               "--list-memory",
+                               "1G",
                                "--exit-with-parent",
                                NULL};
   char **env = server_env(), *argv[COUNT_OF(words)];

@@ -85,7 +85,7 @@ def entries(name):
 
 
 def test_help_is_understood():
-    assert len(shardd_options()) == 20 and len(shard_options()) >= 37
+    assert len(shardd_options()) == 21 and len(shard_options()) >= 37
     assert shardd_options()["lease-ttl"] == (None, "15s", "SHARDD_LEASE_TTL")
     assert shard_options()["workers"] == ("n", "auto", "SHARD_WORKERS")
 

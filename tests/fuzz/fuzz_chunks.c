@@ -1,8 +1,11 @@
 // A list that comes in chunks: a stream of frames, of which the list chunks are put together. What is accepted holds
 // each id once, and each test's file is one of the list's.
 #include "proto/frame.h"
-#include "server/listing.h"
+#include "server/upload.h"
 #include "tests/fuzz/fuzz.h"
+
+// Small, so that lists come to their bound.
+static struct budget budget = {.list_bytes = 64 << 10};
 
 static void check(struct upload *upload) {
   const struct store_list *list = upload_list(upload, 7);
@@ -25,18 +28,19 @@ static bool add(struct upload *upload, const uint8_t *body, size_t n) {
   if (arena == NULL) arena = msg_arena_new(MSG_ARENA_MAX_BYTES);
   const Shardd__Frame *frame = msg_unpack(arena, body, n, &why);
   if (frame == NULL || frame->body_case != SHARDD__FRAME__BODY_LIST_CHUNK) return frame != NULL;
-  int rc = upload_add(upload, frame->list_chunk, &why);
-  FUZZ_CHECK(rc == 0 || why != NULL);
-  return rc == 0;
+  Shardd__ErrorCode code = upload_add(upload, frame->list_chunk, &why);
+  FUZZ_CHECK(code == SHARDD__ERROR_CODE__ERROR_UNSET || why != NULL);
+  return code == SHARDD__ERROR_CODE__ERROR_UNSET;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
-  struct upload *upload = upload_new(3);
+  struct upload *upload = upload_new(&budget, BUDGET_LISTS, 3);
   size_t at = 0, body = 0;
   while (frame_find(bytes + at, n - at, FRAME_MAX_BYTES, &body) == FRAME_COMPLETE &&
          add(upload, bytes + at + FRAME_HEADER_BYTES, body))
     at += FRAME_HEADER_BYTES + body;
   check(upload);
   upload_free(upload);
+  FUZZ_CHECK(budget_used(&budget) == 0);
   return 0;
 }

@@ -20,6 +20,7 @@ enum { PATIENCE_US = 20000000, SEEN_MAX = 500 };
 
 static struct event_base *base;
 static struct conns *conns;
+static struct budget budget;
 static struct msg_arena *arena;
 static struct conn *last;
 static int peer = -1;
@@ -56,9 +57,10 @@ static int set_up(void **state) {
   seen = closed = 0;
   last = NULL;
   closes_at_once = false;
+  budget = (struct budget){.buffer_bytes = LIMIT_BUFFER_BYTES};
   base = event_base_new();
   arena = msg_arena_new(MSG_ARENA_MAX_BYTES);
-  conns = conns_new(base, 3, 1000000, &handler);
+  conns = conns_new(base, 3, 1000000, &budget, &handler);
   peer = connect_one();
   return 0;
 }
@@ -66,6 +68,7 @@ static int set_up(void **state) {
 static int tear_down(void **state) {
   (void)state;
   conns_free(conns);
+  assert_int_equal(budget_used(&budget), 0);
   msg_arena_free(arena);
   event_base_free(base);
   if (peer >= 0) close(peer);
@@ -352,6 +355,55 @@ static void test_no_hello_of_a_later_one(void **state) {
   assert_true(end > said && end <= said + 1000000);
 }
 
+// Who waits for an answer may be silent, but not in the middle of a message.
+static void test_half_a_message(void **state) {
+  (void)state;
+  put_message(1);
+  turn_until(&seen, 1);
+  conn_let_in(last);
+  uint64_t said = base_now_us();
+  assert_int_equal(ends_at(said, 5000000), UINT64_MAX);
+  assert_int_equal(send(peer, "\0\0\1", 3, 0), 3);
+  while (budget_used(&budget) == 0)
+    turn();
+  uint64_t end = ends_at(said + 60000000, 5000000);
+  assert_true(end < UINT64_MAX);
+  expect_error(SHARDD__ERROR_CODE__ERROR_TIMEOUT);
+  expect_end();
+}
+
+static void test_deadline_of_its_own(void **state) {
+  (void)state;
+  put_message(1);
+  turn_until(&seen, 1);
+  conn_let_in(last);
+  uint64_t now = base_now_us();
+  assert_int_equal(ends_at(now, 5000000), UINT64_MAX);
+  conn_set_due(last, now + 70000000, "the list came too slowly");
+  assert_int_equal(ends_at(now + 60000000, 5000000), now + 70000000);
+  expect_error(SHARDD__ERROR_CODE__ERROR_TIMEOUT);
+  expect_end();
+}
+
+// What others hold refuses large messages; a small one is heard all the same.
+static void test_no_room(void **state) {
+  (void)state;
+  enum { LARGE = LIMIT_BUFFER_LEAST + 20000 };
+  static const char zeros[LARGE];
+  struct budget_share others = {.budget = &budget, .kind = BUDGET_BUFFERS};
+  assert_int_equal(budget_hold(&others, LIMIT_BUFFER_BYTES), BUDGET_GRANTED);
+  put_message(1);
+  turn_until(&seen, 1);
+  conn_let_in(last);
+  assert_int_equal(send(peer, "\0\1\0\0", 4, 0), 4);
+  assert_int_equal(send(peer, zeros, LARGE, 0), LARGE);
+  while (!conn_closing(last))
+    turn();
+  expect_error(SHARDD__ERROR_CODE__ERROR_BUSY);
+  assert_true(budget_used(&budget) <= LIMIT_BUFFER_BYTES + LIMIT_BUFFER_LEAST);
+  budget_release(&others);
+}
+
 static void test_error_keeps_the_connection(void **state) {
   (void)state;
   put_message(1);
@@ -384,6 +436,9 @@ int main(void) {
       TEST(test_silence_is_measured),
       TEST(test_no_hello),
       TEST(test_no_hello_of_a_later_one),
+      TEST(test_half_a_message),
+      TEST(test_deadline_of_its_own),
+      TEST(test_no_room),
       TEST(test_error_keeps_the_connection),
   };
   return cmocka_run_group_tests_name("conn", tests, NULL, NULL);
