@@ -39,14 +39,24 @@ bool sim_was_complete(const struct sim *sim) {
   return false;
 }
 
+// It did not run the test, but skip it: a skip is what there is to repeat.
+static bool fact_only_skipped(const struct sim *sim, uint32_t worker, uint32_t test) {
+  for (uint32_t i = 0; i < sim->server.logged; i++) {
+    const struct sim_record *record = &sim->server.log[i];
+    bool own = record->kind == SIM_REC_RESULT && record->worker == worker && record->test == test;
+    if (own && record->status != QUEUE_SKIPPED) return false;
+  }
+  return true;
+}
+
 // Was the test's verdict settled behind the record, by more than a skip of what had run?
 static bool fact_ran_again(const struct sim *sim, uint32_t left, uint32_t test) {
-  bool skipped = false;
+  bool never_ran = fact_only_skipped(sim, sim->server.log[left].worker, test), skipped = never_ran;
   for (uint32_t i = 0; i < sim->server.logged; i++) {
     const struct sim_record *record = &sim->server.log[i];
     if (record->kind != SIM_REC_RESULT || record->test != test || !record->settles) continue;
     if (i > left && (record->status != QUEUE_SKIPPED || skipped)) return true;
-    if (i < left) skipped = record->status == QUEUE_SKIPPED;
+    if (i < left) skipped = never_ran || record->status == QUEUE_SKIPPED;
   }
   return false;
 }
