@@ -4,6 +4,7 @@
 #define WORKER_COMMAND_IMPL_H
 
 #include "worker/command_batch.h"
+#include "worker/command_limit.h"
 #include "worker/command_list.h"
 #include "worker/command_ran.h"
 #include "worker/command_share.h"
@@ -54,7 +55,9 @@ struct runner {
   size_t inside_count;
   char *open_end;    // how the batch's first process ended, when that has to be explained by a failing test; or NULL
   bool open_signal;  // it died of a signal
-  int status;        // of the process that is gone, while its report is read
+  bool open_guess;   // it was ended by a default limit, with nothing left to run: that has to happen twice
+  struct command_limit limit;  // of the process that runs
+  int status;                  // of the process that is gone, while its report is read
   uint64_t wall_us;
   bool reading;
 

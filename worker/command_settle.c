@@ -6,7 +6,6 @@
 #include "worker/command_settle.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,6 +54,7 @@ void command_settle_release(struct runner *runner) {
   runner->inside = NULL;
   runner->inside_count = 0;
   runner->open_end = NULL;
+  runner->open_guess = false;
 }
 
 // ---- telling
@@ -71,7 +71,7 @@ static void tell(struct runner *runner, struct slot *slot) {
 static void tell_rowless(struct runner *runner, size_t inside, const char *problem) {
   struct slot *slot = slot_of(runner, inside);
   const struct runner_test *test = command_test(runner, inside);
-  char how[64], rows[512], *said;
+  char how[RUNNER_CAP_TEXT_BYTES], rows[512], *said;
   size_t n;
   slot->result = (struct runner_result){.tag = test->tag,
                                         .status = runner->timed_out           ? RUNNER_TIMED_OUT
@@ -85,7 +85,8 @@ static void tell_rowless(struct runner *runner, size_t inside, const char *probl
   said = excerpt_text(&runner->output, &n);
   forget_text(slot);
   if (runner->timed_out) {
-    slot->text = base_printf("%s%sstopped: over its time of %" PRIu64 " ms", said, n ? "\n" : "", test->cap_us / 1000);
+    runner_cap_text(test, how);
+    slot->text = base_printf("%s%s%s", said, n ? "\n" : "", how);
   } else if (WIFSIGNALED(runner->status) || !first) {
     const char *name = sigabbrev_np(signal_of(runner->status));
     slot->text = base_printf("%s%s%s%s%s", said, n ? "\n" : "", proc_describe(runner->status, how, sizeof(how)),
@@ -179,14 +180,16 @@ static char *bad_end(struct runner *runner, bool whole, const char *problem, siz
   bool lacks = (!whole && missing == 0) || (confirm && missing > 0);
   if (runner->status == 0 && !stray && !lacks) return NULL;
   if (runner->timed_out && missing > 0 && !stray && !confirm) return NULL;
-  char how[64], rows[512], *names = names_of(runner);
+  char how[64], rows[512], limit[COMMAND_LIMIT_TEXT_BYTES] = "", *names = names_of(runner);
   size_t n;
   char *said = excerpt_text(&runner->output, &n);
-  char *text = base_printf("test command '%s' ended with %s%s%s; its tests: %s%s; %s%s%s%s%s%s\n%s",
+  if (runner->timed_out) command_limit_text(&runner->limit, limit);
+  char *text = base_printf("test command '%s' ended with %s%s%s%s%s; its tests: %s%s; %s%s%s%s%s%s\n%s",
                            runner->spec.argv[0], proc_describe(runner->status, how, sizeof(how)),
-                           runner->timed_out ? " (stopped: over the time of its tests)" : "",
-                           confirm ? " when the tests that had passed ran again without those that failed"
-                                   : " though no test of its batch failed",
+                           runner->timed_out ? " (stopped: " : "", limit, runner->timed_out ? ")" : "",
+                           !confirm             ? " though no test of its batch failed"
+                           : runner->open_guess ? " when its tests ran once more with a longer limit"
+                                                : " when the tests that had passed ran again without those that failed",
                            names, runner->inside_count > NAMED_MAX ? ", ..." : "",
                            command_results_describe(runner->batch.results, rows, sizeof(rows)),
                            stray ? "; failed outside of them: '" : "", stray ? stray : "", stray ? "'" : "",
@@ -261,7 +264,7 @@ static bool explained(const struct runner *runner) {
 
 // No test is missing any more: one more process confirms what passed, or all is told and the batch is over.
 static void conclude(struct runner *runner) {
-  if (runner->open_end && !explained(runner)) {
+  if (runner->open_end && !runner->open_guess && !explained(runner)) {
     command_late(runner, runner->open_end);
     runner->open_end = NULL;
   } else if (runner->open_end && runner->pass != PASS_CONFIRM && next_confirm(runner)) {
@@ -302,6 +305,7 @@ bool command_settle_process(struct runner *runner, bool whole, const char *probl
   if (batch) {
     runner->open_end = end;
     runner->open_signal = died(runner, failed);
+    runner->open_guess = end && runner->timed_out && runner->limit.guessed && missing == 0;
   } else if (end && !alone_without_row && (failed == 0 || (confirm && (died(runner, failed) || missing > 0)))) {
     command_late(runner, end);
   } else {

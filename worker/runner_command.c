@@ -4,7 +4,6 @@
 // they leave open (command_settle.c) → more wanted. It must not know the server, and never takes silence for success.
 // With results "exit" each test is a process of its own, so that the exit status is the test's.
 #include <assert.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +26,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg);
 
 static void start_batch(struct runner *runner);
 static void start_process(struct runner *runner);
+static struct command_limit limit_of(const struct runner *runner);
 static bool spawn_batch(struct runner *runner, const char *const *ids, char *why, size_t why_size);
 static void on_output(void *arg, int which, const char *bytes, size_t n);
 static void on_exit_batch(void *arg, int status);
@@ -203,6 +203,13 @@ static void start_process(struct runner *runner) {
   if (!ok) command_fail(runner, -1, "test command: %s", why);
 }
 
+// What a default limit has ended runs once more with a longer one.
+static struct command_limit limit_of(const struct runner *runner) {
+  struct command_limit limit = command_limit_of(runner->tests + runner->done, runner->inside, runner->inside_count);
+  if (runner->open_guess && limit.us < UINT64_MAX / COMMAND_LIMIT_LONGER) limit.us *= COMMAND_LIMIT_LONGER;
+  return limit;
+}
+
 static bool spawn_batch(struct runner *runner, const char *const *ids, char *why, size_t why_size) {
   struct command_words words = command_batch_words(&runner->batch);
   char **argv = command_argv_expand(runner->spec.argv, &words, ids, runner->inside_count);
@@ -224,6 +231,7 @@ static bool spawn_batch(struct runner *runner, const char *const *ids, char *why
                            .on_exit = on_exit_batch,
                            .arg = runner};
   runner->timed_out = false;
+  runner->limit = limit_of(runner);
   excerpt_clear(&runner->output);
   command_ran_clear(&runner->ran);
   runner->start_us = base_now_us();
@@ -232,13 +240,7 @@ static bool spawn_batch(struct runner *runner, const char *const *ids, char *why
   command_argv_free(argv);
   for (size_t i = 2; env[i]; i++)
     free(env[i]);
-  uint64_t cap_us = 0;
-  bool capped = true;
-  for (size_t i = 0; i < runner->inside_count; i++) {
-    capped = capped && command_test(runner, i)->cap_us > 0;
-    cap_us += command_test(runner, i)->cap_us;
-  }
-  if (runner->proc && capped) command_arm(runner, cap_us);
+  if (runner->proc && runner->limit.us) command_arm(runner, runner->limit.us);
   if (runner->proc && runner->aborting) proc_stop(runner->proc, STOP_GRACE_US);
   return runner->proc != NULL;
 }
@@ -283,11 +285,11 @@ static void tell_exit(struct runner *runner, int status, uint64_t wall_us) {
   const char *nothing = NULL;
   struct runner_result result = {
       .tag = test->tag, .start_us = runner->start_wall_us, .call_us = wall_us, .first = true};
-  char how[COMMAND_RAN_LINE_BYTES + 64], *text = NULL;
+  char how[COMMAND_RAN_LINE_BYTES + RUNNER_CAP_TEXT_BYTES], *text = NULL;
   result.status = exit_status(runner, status, &nothing);
   if (result.status != RUNNER_PASSED) {
     if (runner->timed_out)
-      (void)snprintf(how, sizeof(how), "stopped: over its time of %" PRIu64 " ms", test->cap_us / 1000);
+      runner_cap_text(test, how);
     else if (nothing)
       (void)snprintf(how, sizeof(how), "nothing ran: the test command ended with 0 and said '%s'", nothing);
     else

@@ -36,6 +36,7 @@ struct fixture {
   struct testlist *list;
   size_t next, batch;  // batch: tests per give; 0: all at once
   uint64_t cap_us;
+  enum runner_cap cap_from;
   bool abort_on_start;
   struct told told[TESTS];
   size_t order[TESTS], told_count, needs;
@@ -81,8 +82,8 @@ static void on_need(void *arg) {
   size_t n = 0, count = testlist_count(f->list), most = f->batch ? f->batch : count;
   f->needs++;
   for (; f->next < count && n < most; f->next++)
-    tests[n++] =
-        (struct runner_test){.id = testlist_id(f->list, f->next), .tag = (uint32_t)f->next, .cap_us = f->cap_us};
+    tests[n++] = (struct runner_test){
+        .id = testlist_id(f->list, f->next), .tag = (uint32_t)f->next, .cap_us = f->cap_us, .cap_from = f->cap_from};
   if (n)
     runner_command.give(f->runner, tests, n);
   else

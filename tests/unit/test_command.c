@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "worker/command_argv.h"
+#include "worker/command_limit.h"
 #include "worker/command_list.h"
 #include "worker/command_ran.h"
 #include "worker/command_results.h"
@@ -245,6 +246,40 @@ static void test_long_lines_and_both_streams(void **state) {
 }
 
 // 60 files whose rows say 10 ms: a process of n takes 400 ms a file, or what it takes to start.
+// A hundred default limits of 5 minutes each are no reason to wait for a hang for 8 hours; limits of the user's are.
+static void test_limit_of_a_process(void **state) {
+  (void)state;
+  enum { COUNT = 100 };
+  const uint64_t minute_us = UINT64_C(60000000), second_us = UINT64_C(1000000);
+  struct runner_test tests[COUNT];
+  size_t at[COUNT];
+  char text[COMMAND_LIMIT_TEXT_BYTES];
+  for (size_t i = 0; i < COUNT; i++) {
+    tests[i] = (struct runner_test){.cap_us = 5 * minute_us, .cap_from = RUNNER_CAP_HISTORY, .est_us = second_us / 10};
+    at[i] = COUNT - 1 - i;
+  }
+  tests[7].cap_us = 30 * minute_us;
+  tests[7].cap_from = RUNNER_CAP_UNSEEN;
+  struct command_limit limit = command_limit_of(tests, at, COUNT);
+  assert_true(limit.us == 30 * minute_us + 200 * second_us && limit.guessed && !limit.summed);
+  command_limit_text(&limit, text);
+  assert_string_equal(text,
+                      "it ran longer than its limit of 2000 s (the longest limit of its tests plus 20 times what "
+                      "they were expected to take; set --timeout-per-test to change it)");
+  limit = command_limit_of(tests, &(size_t){7}, 1);  // alone it has its own
+  assert_true(limit.us == 30 * minute_us && limit.guessed && limit.summed);
+  tests[3].est_us = UINT64_MAX;  // never more than the sum
+  assert_true(command_limit_of(tests, at, COUNT).us == 525 * minute_us);
+  for (size_t i = 0; i < COUNT; i++)
+    tests[i].cap_from = RUNNER_CAP_ASKED;
+  limit = command_limit_of(tests, at, COUNT);
+  assert_true(limit.us == 525 * minute_us && !limit.guessed && limit.summed);
+  command_limit_text(&limit, text);
+  assert_non_null(strstr(text, "31500 s (the limits of its tests added up; --timeout-per-test)"));
+  tests[99].cap_us = 0;
+  assert_true(command_limit_of(tests, at, COUNT).us == 0);
+}
+
 static void test_time_is_shared_out(void **state) {
   (void)state;
   struct command_share files = {0}, start = {0};
@@ -279,6 +314,7 @@ int main(void) {
       cmocka_unit_test(test_usage),
       cmocka_unit_test(test_what_tools_say_ran),
       cmocka_unit_test(test_long_lines_and_both_streams),
+      cmocka_unit_test(test_limit_of_a_process),
       cmocka_unit_test(test_time_is_shared_out),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -255,10 +255,44 @@ static void test_tap_over_time(void **state) {
   assert_int_equal(f->kind, RUNNER_END_OK);
   assert_int_equal(f->told[0].status, RUNNER_PASSED);
   assert_int_equal(f->told[1].status, RUNNER_TIMED_OUT);
-  has(f->told[1].text, "over its time of 500 ms");
+  has(f->told[1].text, "timed out: it ran longer than its limit of 0.5 s");
   assert_int_equal(f->told[2].status, RUNNER_PASSED);
   assert_true(f->told[0].call_us < 500 * 1000 && f->told[2].call_us < 500 * 1000);
   assert_int_equal(f->late_count, 0);
+}
+
+// All rows are there and the process does not end. A limit of the user's makes that an error at once; a default one
+// when it happens again, with a longer limit.
+static void test_over_a_limit_with_all_rows(void **state) {
+  struct fixture *f = *state;
+  f->cap_us = 200 * 1000;
+  f->cap_from = RUNNER_CAP_HISTORY;
+  run_rows(f, "a\nb\n", "tap:{tmp}/t", "echo \"ok $t\"", "exec sleep 1000");
+  assert_int_equal(processes(), 2);
+  assert_int_equal(f->told[0].status, RUNNER_PASSED);
+  assert_int_equal(f->late_count, 1);
+  has(f->late, "it ran longer than its limit of 0.6 s (the longest limit of its tests plus 20 times");
+  has(f->late, "when its tests ran once more with a longer limit");
+}
+
+static void test_over_a_default_limit_once(void **state) {
+  struct fixture *f = *state;
+  f->cap_us = 500 * 1000;
+  f->cap_from = RUNNER_CAP_HISTORY;
+  run_rows(f, "a\nb\n", "tap:{tmp}/t", "echo \"ok $t\"", "mkdir seen 2>/dev/null && exec sleep 1000; exit 0");
+  assert_int_equal(processes(), 2);
+  assert_int_equal(f->told_count, 2);
+  assert_int_equal(f->late_count, 0);
+}
+
+static void test_over_a_limit_of_the_users(void **state) {
+  struct fixture *f = *state;
+  f->cap_us = 200 * 1000;
+  f->cap_from = RUNNER_CAP_ASKED;
+  run_rows(f, "a\nb\n", "tap:{tmp}/t", "echo \"ok $t\"", "exec sleep 1000");
+  assert_int_equal(processes(), 1);
+  assert_int_equal(f->late_count, 1);
+  has(f->late, "it ran longer than its limit of 0.4 s (the limits of its tests added up; --timeout-per-test)");
 }
 
 // A tool that finds nothing to run ends well; a test that it was to run did not pass.
@@ -318,6 +352,9 @@ int main(void) {
                                      TEST(test_crash_below_a_shell),
                                      TEST(test_crash_of_nobody),
                                      TEST(test_tap_over_time),
+                                     TEST(test_over_a_limit_with_all_rows),
+                                     TEST(test_over_a_default_limit_once),
+                                     TEST(test_over_a_limit_of_the_users),
                                      TEST(test_exit_nothing_ran),
                                      TEST(test_ctest_not_run)};
   return cmocka_run_group_tests(tests, NULL, NULL);
