@@ -232,9 +232,9 @@ bool alone_done(const struct alone *alone, const struct run *run) {
 static int alone_code(const struct alone *alone, const struct run *run, size_t missing) {
   if (run->signo) return 128 + run->signo;
   if (run->end_kind == RUNNER_END_USAGE) return EXIT_USAGE;
+  if (alone->failing_count || run->late_count) return EXIT_TESTS_FAILED;  // whatever became of the runner
   if (run->end_kind == RUNNER_END_FAILED) return EXIT_INFRA;
   if (run->end_kind == RUNNER_END_EMPTY) return run->options->allow_empty ? EXIT_OK : EXIT_EMPTY;
-  if (alone->failing_count || run->late_count) return EXIT_TESTS_FAILED;
   return missing || !run->list ? EXIT_INFRA : EXIT_OK;  // without a list nothing is known to have passed
 }
 

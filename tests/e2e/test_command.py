@@ -334,6 +334,21 @@ def test_results_that_do_not_come(daemon, tmp_path, script, results, said):
     assert found["two"][-1]["status"] == "error" and said in found["two"][-1]["text"]
 
 
+@pytest.mark.parametrize("away", [False, True])
+def test_a_broken_command_and_failures_of_its_own(daemon, tmp_path, away):
+    """The runner gives up after three tests without a row. They failed, which no automatic retry shall forgive."""
+    suite = make_suite(tmp_path, {"list": "".join("t%d\n" % i for i in range(6)), "run.sh": "exit 0\n"})
+    args = ["--runner", "command", "--list-file", "list", "--results", "junit:{tmp}/r.xml"]
+    env = {}
+    if away:
+        args += ["--fallback", "static", "--retried", "no", "--connect-timeout", "300ms"]
+        env = {"SHARD_SERVER": "unix:%s/nobody" % tmp_path, "SHARD_TOTAL": "1"}
+    workers = start_workers(1, daemon, suite, env=env, args=args, command=["sh", "run.sh"])
+    codes(workers)
+    assert code_of(workers) == [1], outputs(workers)
+    assert "3 tests given to 'sh', each alone, have no result" in outputs(workers)
+
+
 def test_a_report_of_an_earlier_run_is_not_taken(daemon, tmp_path):
     suite = make_suite(tmp_path, {"list": "one\n", "run.sh": "exit 0\n",
                                   "r.xml": '<testsuite><testcase name="one"/></testsuite>'})
