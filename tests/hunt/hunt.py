@@ -192,7 +192,10 @@ def parse(argv):
     parser.add_argument("--progress", action="store_true")
     options = parser.parse_args(argv)
     options.build = os.path.abspath(options.build)
-    options.themes = draw.themes_of(options.only) if options.only else None
+    try:
+        options.themes = draw.themes_of(options.only) if options.only else None
+    except ValueError as error:
+        parser.error(str(error))
     return options
 
 

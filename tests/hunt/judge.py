@@ -2,7 +2,8 @@
 
 - A test is good once an execution of its body passed after the last one that failed, on this commit and in this
   environment; a skip changes nothing about a failure.
-- What goes wrong outside of tests (a late error, an odd status of a process) stands until every test that ran there has
+- What goes wrong outside of tests (a late error, an odd status of a process, a failing row that could be of several
+  tests and that none of them repeats alone) stands until every test that ran there has
   been executed again by something that ended well.
 - Nothing is green while a test is not good, unless it was muted, or skipped where nobody could have run it; and nothing
   is red when everything is good.
@@ -27,7 +28,7 @@ BAD = {"fail", "error", "crash", "exit0", "hang", "silent"}
 NOTHING_RUNS = ("--setup-only", "--setup-plan")
 
 Execution = collections.namedtuple("Execution", "job test what step at")
-Late = collections.namedtuple("Late", "job tests at")
+Late = collections.namedtuple("Late", "job tests at stray")
 
 
 class Build:
@@ -58,10 +59,17 @@ class Build:
 
     def open_late(self):
         """What went wrong outside of tests and was not verified since."""
-        return [late for late in self.late if not all(self.verified(test, late) for test in late.tests)]
+        return [late for late in self.late if not (late.stray and self.repeated(late))
+                and not all(self.verified(test, late) for test in late.tests)]
+
+    def repeated(self, late):
+        """Did a test of the process fail by itself, which explains the row that could be of any of them?"""
+        return any(run.job == late.job and run.test in late.tests and run.at > late.at and run.what in BAD
+                   for run in self.runs)
 
     def verified(self, test, late):
-        later = [run for run in self.runs if run.test == test and run.at > late.at and run.what in ("pass", "skip")]
+        later = [run for run in self.runs if run.test == test and run.at > late.at and run.what in ("pass", "skip")
+                 and not (late.stray and run.job == late.job)]  # that it passes alone is why it is nobody's
         return any(not any(other.job == run.job and test in other.tests and other.at > run.at for other in self.late)
                    for run in later)
 
@@ -133,7 +141,7 @@ class Judge:
             job, test, what = words[:3]
             if test == "-":
                 covers = words[3:] or {run.test for run in owners[job].runs if run.job == job}
-                owners[job].late.append(Late(job, tuple(covers), next(self.at)))
+                owners[job].late.append(Late(job, tuple(covers), next(self.at), what == "stray"))
             elif what == "begin":
                 begun[job, test] = True
             elif what in OUTCOMES:

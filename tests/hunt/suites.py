@@ -76,7 +76,7 @@ def shell_files(form, tests):
     if form in ("tap", "junit"):
         return {"acts.sh": "".join("act_%s=%s\n" % pair for pair in tests.items()),
                 "list": "".join(name + "\n" for name in tests)}
-    last = {"exit": "single %s\n", "order": "rows %s %d\n"}[form]
+    last = {"exit": "single %s\n", "order": "rows %s %d \"$@\"\n"}[form]
     return {case_id(form, name): '. "$HUNT_LIB"\nact_%s=%s\n' % (name, act)
             + last % ((name, len(tests) - place) if form == "order" else name)
             for place, (name, act) in enumerate(tests.items())}

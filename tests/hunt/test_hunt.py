@@ -82,6 +82,9 @@ def test_every_case_has_a_theme():
         assert set(draw.themes_of(case)) <= set(draw.THEMES)
     with pytest.raises(ValueError):
         draw.themes_of("v99")
+    with pytest.raises(SystemExit) as ended:
+        hunt.parse(["--only", "v6"])
+    assert ended.value.code == 2
 
 
 # ---- the judge on made-up records

@@ -54,6 +54,14 @@ act() {
   note "$1 $did"
 }
 
+# What fails in a row without a name, in a process that was given more tests than $1, is nobody's until one of them fails
+# alone.
+nameless() {
+  names=''
+  for name; do names="$names ${name%.t}"; done
+  if [ "$did" = fail ] && [ "$#" -gt 1 ]; then note "- stray$names"; fi
+}
+
 # A program that is one test.
 single() {
   bad=
@@ -61,7 +69,7 @@ single() {
   [ "$did" != fail ]
 }
 
-# A TAP program of $2 rows whose names say nothing.
+# A TAP program of $2 rows whose names say nothing; what follows are the other tests that the shell was given.
 rows() {
   act "$1"
   echo "1..$2"
@@ -76,6 +84,9 @@ rows() {
     fi
     row=$((row + 1))
   done
+  lone=$1
+  shift 2
+  nameless "$lone" "$@"
   [ "$did" != fail ]
 }
 
