@@ -35,6 +35,9 @@ enum {
   LIMIT_FACTS = 64,                  // of a build: names that its workers are compared by
   LIMIT_LATE_BYTES = 64 * 1024,      // text of a worker's late errors
   LIMIT_WAITS = 16,                  // questions of one connection that wait for a build
+  LIMIT_QUESTIONS = 64,              // of one connection that wait for their turn
+  LIMIT_QUESTIONS_ALL = 4096,        // of all
+  LIMIT_QUESTION_BYTES = 16384,      // of such a question, packed
   LIMIT_SIMULATIONS = 8,             // in progress at a time, one a connection
   LIMIT_SIMULATED_TEST_BYTES = 128,  // that a simulation is taken to hold of a test
   LIMIT_PLAN_US = 600000000,         // a list to plan with is kept for so long after the first question

@@ -2,6 +2,7 @@
 // by the store. The answer is one Rows message, whatever the question.
 #include "server/query.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -211,6 +212,7 @@ void query_waiters(struct server *server) {
 }
 
 void query_forget(struct server *server, struct conn *conn) {
+  query_drop(server, conn);
   for (struct query_waiter **at = &server->waiters; *at;) {
     struct query_waiter *waiter = *at;
     if (waiter->conn != conn) {
@@ -223,6 +225,7 @@ void query_forget(struct server *server, struct conn *conn) {
 }
 
 void query_release(struct server *server) {
+  assert(!server->questions);  // they went with their connections
   while (server->waiters)
     query_forget(server, server->waiters->conn);
 }
@@ -281,6 +284,7 @@ static void query_server(const struct query_call *call) {
   query_pair(&rows, "connections", conns_count(call->server->conns));
   query_pair(&rows, "builds in memory", call->server->build_count);
   query_pair(&rows, "records not yet on disk", store_pending(call->server->store));
+  query_pair(&rows, "questions_answered", call->server->answered);
   query_pair(&rows, "held_bytes", budget_used(&call->server->budget));
   query_pair(&rows, "held_bytes_most", call->server->budget.most);
   query_sizes(call->server->store, &rows);
@@ -398,7 +402,7 @@ static void query_run(const struct query_call *call, Shardd__QueryKind kind) {
   conn_error(call->conn, SHARDD__ERROR_CODE__ERROR_UNKNOWN, call->seq, false, "no such query");
 }
 
-void query_answer(struct server *server, struct conn *conn, uint64_t seq, const Shardd__Query *query) {
+void query_now(struct server *server, struct conn *conn, uint64_t seq, const Shardd__Query *query) {
   uint32_t limit = query->limit ? query->limit : LIMIT_ROWS;
   struct query_call call = {.server = server,
                             .conn = conn,
@@ -419,4 +423,21 @@ void query_answer(struct server *server, struct conn *conn, uint64_t seq, const 
   free(call.build);
   free(call.test);
   free(call.branch);
+}
+
+// Whether the question is taken at once: it costs next to nothing, its answer waits for the disk anyway, or it has a
+// bound and turns of its own (plan_simulate.c).
+static bool query_at_once(Shardd__QueryKind kind) {
+  return kind == SHARDD__QUERY_KIND__QUERY_SERVER || kind == SHARDD__QUERY_KIND__QUERY_MUTE ||
+         kind == SHARDD__QUERY_KIND__QUERY_UNMUTE || kind == SHARDD__QUERY_KIND__QUERY_IMPORT ||
+         kind == SHARDD__QUERY_KIND__QUERY_BACKUP || kind == SHARDD__QUERY_KIND__QUERY_CHECK ||
+         kind == SHARDD__QUERY_KIND__QUERY_SIMULATE;
+}
+
+void query_answer(struct server *server, struct conn *conn, uint64_t seq, const Shardd__Query *query) {
+  if (query_at_once(query->kind)) {
+    query_now(server, conn, seq, query);
+  } else {
+    query_put_off(server, conn, seq, query);
+  }
 }

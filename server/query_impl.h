@@ -1,4 +1,5 @@
-// Shared by query.c and query_change.c alone: a question in hand, and who waits for an answer that takes time.
+// Shared by query.c, query_change.c and query_later.c alone: a question in hand, and who waits for an answer that takes
+// time.
 #ifndef SERVER_QUERY_IMPL_H
 #define SERVER_QUERY_IMPL_H
 
@@ -24,9 +25,14 @@ struct query_call {
 };
 
 // ---- query.c
+void query_now(struct server *server, struct conn *conn, uint64_t seq, const Shardd__Query *query);
 void query_send(struct conn *conn, uint64_t seq, const struct rows *rows);
 uint32_t query_waits_of(const struct query_call *call);           // questions of this connection that wait
 struct query_waiter *query_waits(const struct query_call *call);  // one more
+
+// ---- query_later.c: questions that wait for their turn
+void query_put_off(struct server *server, struct conn *conn, uint64_t seq, const Shardd__Query *query);
+void query_drop(struct server *server, const struct conn *conn);  // those of a connection
 
 // ---- query_change.c: what changes something, or takes long
 void query_mute(const struct query_call *call, bool mutes);

@@ -116,6 +116,7 @@ static void server_end_turn(struct server *server) {
   uint64_t next = server_tick_builds(server);
   query_waiters(server);
   next = server_earliest(next, build_evict(server, server->now_us));
+  if (query_next(server)) next = server->now_us;
   if (query_simulations(server)) next = server->now_us;
   uint64_t mono = base_now_us();
   uint64_t conns = conns_tick(server->conns, mono, server_silence_us(server));

@@ -20,6 +20,7 @@
 enum { SERVER_LISTENERS_MAX = 8 };
 
 struct plan;
+struct query_later;
 struct query_waiter;
 
 // What a worker hears of when it is on disk: its results, that it joined, that there is no more for it, that it left.
@@ -52,10 +53,12 @@ struct server {
   struct net_listener *listener[SERVER_LISTENERS_MAX];
   size_t listener_count;
   struct event *timer, *store_ready, *on_term, *on_int, *on_hup;
-  uint64_t last_ticket;          // of the last record handed to the store
-  struct query_waiter *waiters;  // who wait for a build to end
-  struct plan *simulations;      // in progress, oldest first
-  struct budget budget;          // of what clients make it hold
+  uint64_t last_ticket;           // of the last record handed to the store
+  struct query_waiter *waiters;   // who wait for a build to end
+  struct query_later *questions;  // that wait for their turn, the next one first
+  uint64_t answered;              // of those, ever
+  struct plan *simulations;       // in progress, oldest first
+  struct budget budget;           // of what clients make it hold
   bool stopping, in_turn;
 };
 

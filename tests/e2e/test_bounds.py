@@ -1,12 +1,14 @@
 """What clients make a daemon hold is bounded, for each and for all: lists that never end, plans, answers that nobody
 reads. A build beside them goes its way; who is turned away comes again."""
 import contextlib
+import os
 import random
+import signal
 import threading
 
 import pytest
 from shardlib import Worker, eventually, make_suite
-from wire import Wire, WireClosed, message, pb
+from wire import Wire, WireClosed, frame, message, pack, pb
 
 MIB = 1 << 20
 ROWS, ID_BYTES, CHUNKS = 20, 2000, 9  # of an upload that stops: 360 KB of ids, which are held twice
@@ -158,3 +160,45 @@ def test_answers_that_nobody_reads(make_daemon):
             return "nothing was read for too long" in daemon.log() or int(server(daemon)["connections"]) == 2
         eventually(ended, what="the connection that does not read is ended")
         eventually(lambda: held(daemon) < 128 * 1024, what="its answers are given back")
+
+
+def test_many_questions_hold_up_nobody(daemon, tmp_path):
+    """Questions that come all at once are answered one a turn, and connections take turns: a worker's request waits
+    for one at most. What was answered is counted by the daemon, at the moment that it takes the request."""
+    done = list_worker(daemon, tmp_path)
+    assert done.wait() == 0, done.output()
+    with contextlib.ExitStack() as stack:
+        askers = [stack.enter_context(Wire(daemon.address)) for _ in range(15)]
+        for wire in askers:
+            wire.hello(role=pb.ROLE_PLAN, project="project", suite="default")
+        worker, looker = (stack.enter_context(Wire(daemon.address)) for _ in range(2))
+        worker.hello(project="project", build="other", node="0")
+        looker.hello(role=pb.ROLE_ADMIN)
+        answered = int(server(daemon)["questions_answered"])
+        os.kill(daemon.pid, signal.SIGSTOP)
+        for wire in askers:
+            for seq in range(1, 5):
+                wire.send(seq=seq, query=message(pb.Query, kind=pb.QUERY_FORECAST))
+        worker.send(heartbeat={})
+        looker.send(seq=1, query=message(pb.Query, kind=pb.QUERY_SERVER))
+        os.kill(daemon.pid, signal.SIGCONT)
+        cells = [cell.decode() for cell in looker.expect("rows").rows.cell]
+        assert int(dict(zip(cells[::2], cells[1::2]))["questions_answered"]) - answered <= 2, "what begins a turn late"
+        worker.expect("ack")
+        for wire in askers:
+            assert [wire.expect("rows").seq for _ in range(4)] == [1, 2, 3, 4]
+        assert int(server(daemon)["questions_answered"]) - answered == 60
+
+
+def test_too_many_questions(daemon):
+    """What waits is bounded; the rest is refused, and the connection stays."""
+    with Wire(daemon.address) as wire:
+        wire.hello(role=pb.ROLE_ADMIN)
+        wire.send_raw(b"".join(pack(frame(seq, query=message(pb.Query, kind=pb.QUERY_STATUS)))
+                               for seq in range(1, 1001)))
+        answers = [wire.expect("rows", "error") for _ in range(1000)]
+        assert sorted(made.seq for made in answers) == list(range(1, 1001))
+        refused = {made.error.code for made in answers if made.HasField("error")}
+        assert refused <= {pb.ERROR_BUSY} and sum(made.HasField("rows") for made in answers) >= 64
+        wire.send(seq=1001, query=message(pb.Query, kind=pb.QUERY_STATUS))
+        assert wire.expect("rows").seq == 1001
