@@ -62,10 +62,10 @@ static const char *query_state_name(enum queue_state state) {
 // ---- status
 
 static const struct rows_column query_status_columns[] = {
-    {"build", ROWS_TEXT},          {"project", ROWS_TEXT},    {"suite", ROWS_TEXT},
-    {"state", ROWS_TEXT},          {"total", ROWS_INT},       {"done", ROWS_INT},
-    {"failing", ROWS_INT},         {"leased", ROWS_INT},      {"workers", ROWS_INT},
-    {"elapsed", ROWS_DURATION_US}, {"eta", ROWS_DURATION_US}, {"running", ROWS_TEXT},
+    {"build", ROWS_TEXT},   {"project", ROWS_TEXT},     {"suite", ROWS_TEXT},          {"state", ROWS_TEXT},
+    {"total", ROWS_INT},    {"done", ROWS_INT},         {"failing", ROWS_INT},         {"leased", ROWS_INT},
+    {"workers", ROWS_INT},  {"wall", ROWS_DURATION_US}, {"elapsed", ROWS_DURATION_US}, {"eta", ROWS_DURATION_US},
+    {"running", ROWS_TEXT},
 };
 
 enum { QUERY_RUNNING_SHOWN = 8 };
@@ -83,12 +83,18 @@ static void query_running(struct rows *rows, const struct build *build) {
   free(text);
 }
 
-static void query_status_row(struct rows *rows, const struct build *build) {
+// The same number as everywhere; until the build is on disk, the time since it began.
+static int64_t query_wall_us(const struct server *server, const struct build *build) {
+  uint64_t us, now_ms = server_wall_ms();
+  if (store_wall_us(server->store, build->id, &us) == 0) return (int64_t)us;
+  return now_ms > build->started_ms ? (int64_t)(now_ms - build->started_ms) * 1000 : 0;
+}
+
+static void query_status_row(struct rows *rows, const struct server *server, const struct build *build) {
   struct queue_counts counts;
   queue_counts(build->queue, &counts);
-  uint64_t end_ms = server_wall_ms();
+  int64_t wall_us = query_wall_us(server, build);
   bool ended = build->ended_us != 0;
-  if (ended) end_ms -= (base_now_us() - build->ended_us) / 1000;
   rows_string(rows, build->ext);
   rows_string(rows, build->project);
   rows_string(rows, build->suite);
@@ -98,7 +104,8 @@ static void query_status_row(struct rows *rows, const struct build *build) {
   rows_int(rows, counts.failing);
   rows_int(rows, counts.leased);
   rows_int(rows, counts.connected);
-  rows_int(rows, end_ms > build->started_ms ? (int64_t)(end_ms - build->started_ms) * 1000 : 0);
+  rows_int(rows, wall_us);
+  rows_int(rows, wall_us);
   if (counts.connected || ended) {
     rows_int(rows, (int64_t)(counts.left_us / (counts.connected ? counts.connected : 1)));
   } else {
@@ -117,7 +124,7 @@ static void query_status(const struct query_call *call) {
   for (const struct build *build = call->server->builds; build; build = build->next) {
     bool wanted = query_matches(call->project, build->project) && query_matches(call->suite, build->suite) &&
                   query_matches(call->build, build->ext);
-    if (wanted && rows.bytes < FRAME_MAX_BYTES / 2) query_status_row(&rows, build);
+    if (wanted && rows.bytes < FRAME_MAX_BYTES / 2) query_status_row(&rows, call->server, build);
   }
   query_send(call->conn, call->seq, &rows);
   rows_release(&rows);

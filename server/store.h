@@ -228,6 +228,9 @@ struct store_replay {
 int store_unfinished(struct store *store, uint64_t **ids, size_t *count);
 // The id of a build, 0 when there is none. ext "" means the newest of the suite.
 uint64_t store_find(struct store *store, const char *project, const char *suite, const char *ext);
+// The wall time of a build by what is on disk, as `shard builds` has it. 0 or -1: it is not there yet, or cannot be read
+// (logged).
+int store_wall_us(struct store *store, uint64_t build, uint64_t *us) MUST_CHECK;
 // The newest of a branch, "": of any.
 uint64_t store_find_newest(struct store *store, const char *project, const char *suite, const char *branch);
 int store_replay_build(struct store *store, uint64_t build, const struct store_replay *replay);  // 0 or -1 (logged)

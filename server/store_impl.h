@@ -400,8 +400,7 @@ struct store_place {
   uint64_t suite, test;
 };
 size_t store_query_places(struct store_asking *ask, struct store_place *place);
-bool store_query_full(struct store_asking *ask);                // of a page; sets rows->next
-int64_t store_query_took_us(uint64_t from_ms, uint64_t to_ms);  // of a build; 0 when it makes no sense
+bool store_query_full(struct store_asking *ask);  // of a page; sets rows->next
 // Appends a time, a span or a share, bounded; false: the column is of another type, or holds no number.
 bool store_query_bounded(struct rows *rows, sqlite3_stmt *stmt, int column);
 void store_query_cells(struct rows *rows, sqlite3_stmt *stmt, int from, int count);  // columns as they are

@@ -7,11 +7,13 @@
 #include <string.h>
 
 #include "server/store_impl.h"
+#include "server/store_span.h"
 
 static const struct rows_column build_columns[] = {
-    {"build", ROWS_TEXT}, {"suite", ROWS_TEXT},      {"commit", ROWS_TEXT},          {"branch", ROWS_TEXT},
-    {"state", ROWS_TEXT}, {"started", ROWS_TIME_MS}, {"duration", ROWS_DURATION_US}, {"tests", ROWS_INT},
-    {"passed", ROWS_INT}, {"failed", ROWS_INT},      {"workers", ROWS_INT},          {"text", ROWS_TEXT},
+    {"build", ROWS_TEXT}, {"suite", ROWS_TEXT},      {"commit", ROWS_TEXT},      {"branch", ROWS_TEXT},
+    {"state", ROWS_TEXT}, {"started", ROWS_TIME_MS}, {"wall", ROWS_DURATION_US}, {"duration", ROWS_DURATION_US},
+    {"tests", ROWS_INT},  {"passed", ROWS_INT},      {"failed", ROWS_INT},       {"workers", ROWS_INT},
+    {"text", ROWS_TEXT},
 };
 static const struct rows_column worker_columns[] = {
     {"worker", ROWS_INT},         {"node", ROWS_TEXT}, {"host", ROWS_TEXT},         {"joined", ROWS_TIME_MS},
@@ -69,11 +71,13 @@ static void ask_builds(struct store_asking *ask) {
     store_query_cells(ask->rows, stmt, 0, 4);
     rows_string(ask->rows, store_query_state(store_sql_int(stmt, 4)));
     store_query_cells(ask->rows, stmt, 5, 1);
+    int64_t wall_us = (int64_t)store_span_wall_us(stmt, 5);
+    rows_int(ask->rows, wall_us);
     if (sqlite3_column_type(stmt, 6) == SQLITE_NULL)
       rows_none(ask->rows);
     else
-      rows_int(ask->rows, store_query_took_us(store_sql_ms(stmt, 5), store_sql_ms(stmt, 6)));
-    store_query_cells(ask->rows, stmt, 7, 5);
+      rows_int(ask->rows, wall_us);
+    store_query_cells(ask->rows, stmt, 8, 5);
   }
 }
 
@@ -192,10 +196,6 @@ bool store_query_full(struct store_asking *ask) {
   if (rows->bytes < STORE_PAGE_BYTES - STORE_ROW_BYTES && rows->cell_count < STORE_PAGE_CELLS) return false;
   rows->next = ask->query->after + rows_count(rows);
   return true;
-}
-
-int64_t store_query_took_us(uint64_t from_ms, uint64_t to_ms) {
-  return to_ms > from_ms ? (int64_t)(to_ms - from_ms) * 1000 : 0;
 }
 
 // A number in a column of times or durations is one, whatever stands in the database.

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "server/store_impl.h"
+#include "server/store_span.h"
 
 static int end(struct store *store, const char *what);
 static uint32_t replay_build(struct store_db *db, uint64_t build, const struct store_replay *replay);
@@ -43,6 +44,18 @@ uint64_t store_find(struct store *store, const char *project, const char *suite,
   uint64_t build = 0, id = store_read_suite(db, project, suite);
   if (id != 0) build = store_sql_number(db, SQL_FIND, STORE_ARGS(store_int(id), store_text(ext)));
   return end(store, "find") == 0 ? build : 0;
+}
+
+int store_wall_us(struct store *store, uint64_t build, uint64_t *us) {
+  struct store_db *db = &store->reader;
+  store_sql_begin(db, false);
+  sqlite3_stmt *stmt = store_sql_start(db, SQL_QUERY_WALL, STORE_ARGS(store_int(build)));
+  bool found = store_sql_row(db, SQL_QUERY_WALL);
+  uint64_t wall_us = found ? store_span_wall_us(stmt, 0) : 0;
+  if (found) sqlite3_reset(stmt);
+  if (end(store, "wall") != 0 || !found) return -1;
+  *us = wall_us;
+  return 0;
 }
 
 uint64_t store_find_newest(struct store *store, const char *project, const char *suite, const char *branch) {

@@ -8,8 +8,11 @@
 #define SUITE_ONE "=?1"
 #define SUITES_ALL " IN (SELECT id FROM suite WHERE project=?1)"
 
-#define BUILDS(from, suite)                                                                   \
-  "SELECT b.ext, s.name, b.commit_sha, b.branch, b.state, b.started_ms, b.ended_ms, b.tests," \
+// How long a build was over before it was opened again: store_span_wall_us takes it behind started_ms and ended_ms.
+#define PAUSED(build) "(SELECT coalesce(sum(to_ms-from_ms), 0) FROM pause WHERE build=" build ".id)"
+
+#define BUILDS(from, suite) \
+  "SELECT b.ext, s.name, b.commit_sha, b.branch, b.state, b.started_ms, b.ended_ms," PAUSED("b") ", b.tests," \
   " b.passed, b.failed, b.workers, b.text FROM " from                                         \
   " CROSS JOIN suite s ON s.id=b.suite"                                                       \
   " WHERE b.suite" suite " AND b.started_ms>=?4 AND (?5='' OR b.branch=?5) ORDER BY b.id DESC LIMIT ?2 OFFSET ?3"
@@ -128,6 +131,9 @@ static const char *const texts[] = {
     [SQL_BUILD_LIST] = "UPDATE build SET list=?2, tests=?3 WHERE id=?1",
     [SQL_BUILD_IDENTITY] = "UPDATE build SET commit_sha=?2, facts=?3, mixed=?4, sources=?5 WHERE id=?1",
     [SQL_BUILD_STATE] = "UPDATE build SET state=?2, ended_ms=iif(?2>=3, ?3, NULL), text=?4 WHERE id=?1",
+    [SQL_BUILD_PAUSE] =
+        "INSERT OR IGNORE INTO pause(build, from_ms, to_ms)"
+        " SELECT id, ended_ms, ?2 FROM build WHERE id=?1 AND ended_ms<?2",
     [SQL_BUILD_ROUND] = "UPDATE build SET round=?2, state=2, ended_ms=NULL, text=NULL, purged=0 WHERE id=?1",
     [SQL_BUILD_COUNTS] =
         "UPDATE build SET passed=passed+?2, failed=failed+?3, skipped=skipped+?4, muted=muted+?5 WHERE id=?1",
@@ -180,8 +186,8 @@ static const char *const texts[] = {
         " CROSS JOIN test t ON t.id=r.test LEFT JOIN dur_stat d ON d.test=r.test"
         " WHERE r.build=?1 AND (r.test, r.attempt)>(?2, ?3) ORDER BY r.test, r.attempt LIMIT ?4",
     [SQL_LEARN_BUILDS] =
-        "SELECT id, max(coalesce(ended_ms, started_ms)-started_ms, 0)*1000*workers"
-        " FROM build INDEXED BY build_commit WHERE suite=?1 AND commit_sha=?2"
+        "SELECT b.id, max(coalesce(ended_ms, started_ms)-started_ms-" PAUSED("b") ", 0)*1000*workers"
+        " FROM build b INDEXED BY build_commit WHERE suite=?1 AND commit_sha=?2"
         " AND commit_sha<>'' AND id<>?3 AND learned_round>0 AND trusted AND NOT sick ORDER BY id DESC LIMIT ?4",
     [SQL_LEARN_OTHERS] =
         "SELECT test, status, flags FROM result r WHERE build=?1 AND test BETWEEN ?2 AND ?3 AND NOT EXISTS"
@@ -334,12 +340,14 @@ static const char *const texts[] = {
         " CROSS JOIN suite s ON s.id=t.suite LEFT JOIN file_stat f ON f.id=t.file"
         " LEFT JOIN flake_stat k ON k.test=t.id LEFT JOIN quarantine q ON q.test=t.id WHERE t.id=?1",
     [SQL_QUERY_BUILD] =
-        "SELECT b.ext, s.name, b.commit_sha, b.branch, b.state, b.started_ms, b.ended_ms, b.predicted_us, b.tests,"
+        "SELECT b.ext, s.name, b.commit_sha, b.branch, b.state, b.started_ms, b.ended_ms," PAUSED("b") ", b.predicted_us, b.tests,"
         " b.passed, b.failed, b.skipped, b.workers, b.setups, b.setup_us, l.node, z.node, b.trusted, b.sick, b.text,"
         " CASE b.mixed&3 WHEN 0 THEN '' WHEN 1 THEN 'commit' WHEN 2 THEN 'environment' ELSE 'commit, environment' END,"
         " replace(replace(replace(rtrim(b.facts, char(10)), char(14), ''), char(15), ''), char(10), ', ')"
         " FROM build b CROSS JOIN suite s ON s.id=b.suite LEFT JOIN test l ON l.id=b.longest_test"
         " LEFT JOIN test z ON z.id=b.last_test WHERE b.id=?1",
+    [SQL_QUERY_WALL] = "SELECT b.started_ms, b.ended_ms, " PAUSED("b") " FROM build b WHERE b.id=?1",
+    [SQL_QUERY_PAUSES] = "SELECT from_ms, to_ms FROM pause WHERE build=?1 ORDER BY from_ms",
     [SQL_QUERY_TIMES] =
         "SELECT worker, start_ms, setup_us+call_us+teardown_us, status, flags FROM result WHERE build=?1",
     [SQL_QUERY_SUITES] = "SELECT id FROM suite WHERE project=?1 AND (?2='' OR name=?2) ORDER BY id",

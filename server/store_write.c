@@ -213,6 +213,7 @@ static void write_round(struct writing *to, const unsigned char *at) {
   size_t bytes;
   take_back(to, r.build, r.round, tests, r.count);
   unsigned char *blob = store_pack(tests, r.count, &bytes);
+  store_sql_run(to->db, SQL_BUILD_PAUSE, STORE_ARGS(store_int(r.build), store_int(r.at_ms)));
   store_sql_run(to->db, SQL_ROUND_ADD,
                 STORE_ARGS(store_int(r.build), store_int(r.round), store_int(r.at_ms), store_int(r.count),
                            store_blob(blob, bytes)));
@@ -268,6 +269,7 @@ static void write_state(struct writing *to, const unsigned char *at) {
   memcpy(&s, at, sizeof s);
   at += sizeof s;
   const char *text = take_text(&at);
+  store_sql_run(to->db, SQL_BUILD_PAUSE, STORE_ARGS(store_int(s.build), store_int(s.at_ms)));
   store_sql_run(
       to->db, SQL_BUILD_STATE,
       STORE_ARGS(store_int(s.build), store_int(s.state), store_int(s.at_ms), store_text(s.text ? text : NULL)));

@@ -24,7 +24,7 @@ struct progress {
 struct view {
   char *state, *running;
   int64_t total, done, failing, workers;
-  uint64_t elapsed_us, eta_us;
+  uint64_t wall_us, eta_us;
 };
 
 static void read_view(struct view *view, const struct answer *answer, size_t row);
@@ -74,7 +74,7 @@ void progress_show(struct progress *progress) {
 }
 
 static void read_view(struct view *view, const struct answer *answer, size_t row) {
-  int64_t elapsed = answer_get_number(answer, row, "elapsed", 0), eta = answer_get_number(answer, row, "eta", 0);
+  int64_t wall = answer_get_number(answer, row, "wall", 0), eta = answer_get_number(answer, row, "eta", 0);
   char *state = answer_get_text(answer, row, "state");
   *view = (struct view){.state = human_safe(state, strlen(state), ESCAPE_LINE),
                         .running = answer_get_text(answer, row, "running"),
@@ -82,7 +82,7 @@ static void read_view(struct view *view, const struct answer *answer, size_t row
                         .done = answer_get_number(answer, row, "done", 0),
                         .failing = answer_get_number(answer, row, "failing", 0),
                         .workers = answer_get_number(answer, row, "workers", 0),
-                        .elapsed_us = elapsed > 0 ? (uint64_t)elapsed : 0,
+                        .wall_us = wall > 0 ? (uint64_t)wall : 0,
                         .eta_us = eta > 0 ? (uint64_t)eta : 0};
   free(state);
 }
@@ -112,7 +112,7 @@ static char *describe(const struct view *view, bool brief) {
   if (view->failing > 0) (void)snprintf(failing, sizeof failing, ", %" PRId64 " failing", view->failing);
   if (view->eta_us > 0 && view->done < view->total)
     (void)snprintf(left, sizeof left, ", ~%s left", human_duration(view->eta_us, eta));
-  (void)human_duration(view->elapsed_us, elapsed);
+  (void)human_duration(view->wall_us, elapsed);
   char *text = strcmp(view->state, "running") == 0 || view->total > 0
                    ? base_printf("%" PRId64 "/%" PRId64 " %u%%%s, %" PRId64 " worker%s, %s%s%s%s", view->done,
                                  view->total, percent(view), failing, view->workers, view->workers == 1 ? "" : "s",

@@ -1,5 +1,6 @@
 // Tables and JSON from Rows. Called by admin.c and report.c. Columns are typed by the server (ColumnType); how each
-// type looks stands in one table here. It must not know any column by name, nor ask the server.
+// type looks stands in one table here. It must not know any column by name but those that have another name now, nor
+// ask the server.
 #include "worker/table.h"
 
 #include <errno.h>
@@ -29,6 +30,7 @@ static json_t *json_of_number(int64_t milli);
 static const struct form *form_of(const struct answer *answer, size_t column);
 static char *shown_cell(const struct answer *answer, size_t row, size_t column);
 static char *first_line(ProtobufCBinaryData cell);
+static bool is_former(const struct answer *answer, size_t column);
 static void print_line(FILE *out, const struct answer *answer, char **cells, const size_t *widths);
 static json_t *json_of_cell(const struct answer *answer, size_t row, size_t column);
 static json_t *json_of_bytes(ProtobufCBinaryData cell);
@@ -44,6 +46,9 @@ static const struct form forms[] = {
     [SHARDD__COLUMN_TYPE__COLUMN_RATIO] = {true, human_ratio, json_of_ratio, ""},
     [SHARDD__COLUMN_TYPE__COLUMN_NUMBER] = {true, human_number, json_of_number, ""},
 };
+
+// Names that `wall` had before 0.2.0. JSON and CSV keep them for programs; people see each number once.
+static const char *const former[] = {"actual", "duration", "elapsed"};
 
 _Static_assert(COUNT_OF(forms) == SHARDD__COLUMN_TYPE__COLUMN_NUMBER + 1, "a form for each type");
 
@@ -81,7 +86,7 @@ int table_print_record(FILE *out, const struct answer *answer) {
     if (answer->rows->column[i].len > widest) widest = answer->rows->column[i].len;
   for (size_t i = 0; answer->row_count > 0 && i < answer->column_count; i++) {
     const ProtobufCBinaryData *name = &answer->rows->column[i];
-    if (answer_cell(answer, 0, (int)i).len == 0) continue;
+    if (answer_cell(answer, 0, (int)i).len == 0 || is_former(answer, i)) continue;
     char *label = human_safe(name->data, name->len, ESCAPE_LINE), *cell = shown_cell(answer, 0, i);
     fprintf(out, "%-*s  %s\n", (int)widest, label, cell);
     free(label);
@@ -241,8 +246,17 @@ static char *first_line(ProtobufCBinaryData cell) {
   return both;
 }
 
+static bool is_former(const struct answer *answer, size_t column) {
+  const ProtobufCBinaryData *name = &answer->rows->column[column];
+  if (answer_column(answer, "wall") == ANSWER_NO_COLUMN) return false;
+  for (size_t i = 0; i < COUNT_OF(former); i++)
+    if (name->len == strlen(former[i]) && memcmp(name->data, former[i], name->len) == 0) return true;
+  return false;
+}
+
 static void print_line(FILE *out, const struct answer *answer, char **cells, const size_t *widths) {
   for (size_t column = 0; column < answer->column_count; column++) {
+    if (is_former(answer, column)) continue;
     size_t padding = widths[column] - human_width(cells[column]);
     bool right = form_of(answer, column)->right, last = column + 1 == answer->column_count;
     if (right) fprintf(out, "%*s", (int)padding, "");

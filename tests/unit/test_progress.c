@@ -42,8 +42,8 @@ static const char *taken(struct screen *screen, size_t *at) {
 
 static void update(struct progress *progress, const char *state, const char *total, const char *done,
                    const char *failing, const char *running, unsigned columns, uint64_t now_us) {
-  static const char *const names[] = {"build",  "suite",   "state",   "total", "done",   "failing",
-                                      "leased", "workers", "elapsed", "eta",   "running"};
+  static const char *const names[] = {"build",  "suite",   "state", "total", "done",   "failing",
+                                      "leased", "workers", "wall",  "eta",   "running"};
   const char *cells[] = {"b", "default", state, total, done, failing, "3", "4", "12300000", "40000000", running};
   struct answer_fixture f;
   fixture_init(&f);

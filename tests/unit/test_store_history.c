@@ -258,7 +258,10 @@ static void test_build_and_timeline(void **state) {
   struct store_query query = query_of(1, 10);
   struct rows rows = ask(store, store_query_build, &query);
   assert_int_equal(rows_count(&rows), 1);
-  assert_string_equal(fx_cell(&rows, 0, "actual"), "8000000");
+  assert_string_equal(fx_cell(&rows, 0, "wall"), "8000000");
+  assert_string_equal(fx_cell(&rows, 0, "actual"), "8000000");    // its former name
+  assert_string_equal(fx_cell(&rows, 0, "makespan"), "6000000");  // the last test's end
+  assert_string_equal(fx_cell(&rows, 0, "test_time"), "8000000");
   assert_string_equal(fx_cell(&rows, 0, "predicted"), "");           // nothing was known
   assert_string_equal(fx_cell(&rows, 0, "lower_bound"), "6000000");  // 4 s alone, then 4 s by two
   assert_string_equal(fx_cell(&rows, 0, "idle"), "333333");          // 12 s there, 8 s busy
@@ -292,6 +295,93 @@ static void test_build_and_timeline(void **state) {
   store_close(store);
 }
 
+static void span_worker(struct store *store, uint32_t number, uint64_t joined_ms) {
+  struct store_worker worker = {.build = 1, .worker = number, .node = "0", .attempt = "", .host = "h"};
+  worker.joined_ms = joined_ms;
+  store_put_worker(store, &worker);
+}
+
+static void span_result(struct store *store, uint32_t worker, uint32_t test, uint32_t attempt, uint64_t start_ms,
+                        uint32_t ms) {
+  struct store_result r = fx_result(1, test, attempt == 1 ? FX_FAILED : FX_PASSED);
+  r.worker = worker;
+  r.attempt = r.round = attempt;
+  r.start_ms = start_ms;
+  r.setup_us = r.teardown_us = 0;
+  r.call_us = ms * 1000;
+  store_put_result(store, &r);
+}
+
+static void assert_spans(struct store *store, const char *wall, const char *makespan, const char *test_time,
+                         const char *bound, const char *idle) {
+  struct store_query query = query_of(1, 10);
+  struct rows rows = ask(store, store_query_build, &query);
+  assert_int_equal(rows_count(&rows), 1);
+  assert_string_equal(fx_cell(&rows, 0, "wall"), wall);
+  assert_string_equal(fx_cell(&rows, 0, "makespan"), makespan);
+  assert_string_equal(fx_cell(&rows, 0, "test_time"), test_time);
+  assert_string_equal(fx_cell(&rows, 0, "lower_bound"), bound);
+  assert_string_equal(fx_cell(&rows, 0, "idle"), idle);
+  rows_release(&rows);
+  rows = ask(store, store_query_builds, &query);
+  assert_string_equal(fx_cell(&rows, 0, "wall"), wall);
+  rows_release(&rows);
+  uint64_t us;
+  assert_int_equal(store_wall_us(store, 1, &us), 0);
+  assert_int_equal(us, strtoull(wall, NULL, 10));
+}
+
+// A round of 4 s, three hours later one of 3 s: neither span has the hours in it, nor has a bar.
+static void test_spans_of_a_later_round(void **state) {
+  const uint64_t from_ms = 1000001, later_ms = from_ms + 3 * 3600 * 1000;
+  (void)state;
+  struct store *store = fx_open();
+  fx_build(store, 1, "b1", "c1");
+  span_worker(store, 0, from_ms);
+  struct store_listed *listed = fx_list(store, 1, 2, 1);
+  span_result(store, 0, listed->test[0], 1, from_ms + 1000, 2000);
+  store_put_left(store, 1, 0, from_ms + 4000, NULL, 0);
+  store_put_state(store, 1, FX_COMPLETE, from_ms + 4000, NULL);
+  span_worker(store, 1, later_ms);
+  store_put_round(store, 1, 2, listed->test, 1, later_ms);
+  span_result(store, 1, listed->test[0], 2, later_ms + 1000, 1000);
+  store_put_left(store, 1, 1, later_ms + 3000, NULL, 0);
+  fx_wait(store, store_put_state(store, 1, FX_COMPLETE, later_ms + 3000, NULL));
+  // From the test's start, 3 s to the end of the round and 2 s of the next; of 7 s there, 3 s busy.
+  assert_spans(store, "7000000", "5000000", "3000000", "3000000", "571428");
+  struct store_query query = query_of(1, 10);
+  struct rows rows = ask(store, store_query_timeline, &query);
+  assert_int_equal(strcspn(fx_cell(&rows, 0, "bar"), "x"), 25);  // 3 of 7 s
+  assert_int_equal(strcspn(fx_cell(&rows, 1, "bar"), "12345678"), 42);
+  rows_release(&rows);
+  store_listed_free(listed);
+  store_close(store);
+}
+
+// A worker ran without the server and brings its results an hour later, to a build of 2 s.
+static void test_spans_of_brought_results(void **state) {
+  const uint64_t from_ms = 10000001, ran_ms = from_ms - 3600 * 1000;
+  (void)state;
+  struct store *store = fx_open();
+  fx_build(store, 1, "b1", "c1");
+  struct store_worker worker = {
+      .build = 1, .node = "0", .attempt = "", .host = "h", .joined_ms = from_ms, .brings = true};
+  store_put_worker(store, &worker);
+  struct store_listed *listed = fx_list(store, 1, 2, 1);
+  span_result(store, 0, listed->test[0], 1, ran_ms, 3000);
+  span_result(store, 0, listed->test[1], 1, ran_ms + 3000, 1000);
+  store_put_left(store, 1, 0, from_ms + 2000, NULL, 0);
+  fx_wait(store, store_put_state(store, 1, FX_COMPLETE, from_ms + 2000, NULL));
+  struct store_query query = query_of(1, 10);
+  struct rows rows = ask(store, store_query_build, &query);
+  assert_string_equal(fx_cell(&rows, 0, "makespan"), "4000000");
+  assert_string_equal(fx_cell(&rows, 0, "lower_bound"), "4000000");
+  assert_string_equal(fx_cell(&rows, 0, "test_time"), "4000000");
+  rows_release(&rows);
+  store_listed_free(listed);
+  store_close(store);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_broken, fx_setup, fx_teardown),
@@ -302,6 +392,8 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_builds_filtered, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_slower, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_build_and_timeline, fx_setup, fx_teardown),
+      cmocka_unit_test_setup_teardown(test_spans_of_a_later_round, fx_setup, fx_teardown),
+      cmocka_unit_test_setup_teardown(test_spans_of_brought_results, fx_setup, fx_teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
