@@ -16,7 +16,7 @@ enum { ANSWER_MS = 30 * 1000, VERDICT_MS = 20 * 1000, SIGNALLED_MS = 2000, WHY_B
 
 static int ask_verdict(struct ask *ask, const struct local_end *end);
 static int print_report(struct ask *ask, const struct local_end *end);
-static int show(const struct cases *cases, const struct local_end *end);
+static int show(const struct cases *cases, const struct spans *spans, const struct local_end *end);
 
 int local_end_finish(const struct local_end *end) {
   struct ask *ask;
@@ -63,12 +63,13 @@ static int ask_verdict(struct ask *ask, const struct local_end *end) {
 
 static int print_report(struct ask *ask, const struct local_end *end) {
   struct cases cases;
+  struct spans spans;
   struct ask_error error;
   struct report_of of = {.project = end->options->project, .suite = end->options->suite, .build = end->build};
   cases_init(&cases);
   int code = EXIT_OK;
-  if (report_fetch(ask, &of, end->signal != 0 ? SIGNALLED_MS : ANSWER_MS, &cases, NULL, &error) == 0) {
-    code = show(&cases, end);
+  if (report_fetch(ask, &of, end->signal != 0 ? SIGNALLED_MS : ANSWER_MS, &cases, &spans, NULL, &error) == 0) {
+    code = show(&cases, &spans, end);
   } else if (end->signal == 0) {
     fprintf(stderr, "shard local: no report: %s\n", error.text);
     code = EXIT_INFRA;
@@ -77,12 +78,12 @@ static int print_report(struct ask *ask, const struct local_end *end) {
   return code;
 }
 
-static int show(const struct cases *cases, const struct local_end *end) {
+static int show(const struct cases *cases, const struct spans *spans, const struct local_end *end) {
   struct summary summary;
   struct summary_look look = {.color = options_color(end->options, STDOUT_FILENO),
                               .failures_only = end->options->quiet};
   char why[WHY_BYTES];
-  summary_count(&summary, cases, end->count);
+  summary_count(&summary, cases, spans);
   summary_print(stdout, cases, &summary, &look);
   (void)fflush(stdout);
   if (end->options->junit[0] == '\0') return EXIT_OK;

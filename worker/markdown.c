@@ -19,10 +19,12 @@ static int slower_first(const void *a, const void *b);
 static char *escaped(const char *text, size_t n, enum escape_form form);
 
 int markdown_print(FILE *out, const struct cases *cases, const struct summary *summary) {
-  char *line = summary_line(summary), took[HUMAN_BYTES];
+  char *line = summary_line(summary), *took = summary_took(summary), *spans = spans_line(&summary->spans);
   bool bad = summary->failing > 0 || summary->missing > 0;
-  fprintf(out, "### %s %s in %s\n\n", bad ? "❌" : "✅", line, human_duration(summary->makespan_us, took));
+  fprintf(out, "### %s %s%s\n\n%s%s", bad ? "❌" : "✅", line, took, spans, spans[0] != '\0' ? "\n\n" : "");
   free(line);
+  free(took);
+  free(spans);
   size_t left = summary->failing > 0 ? print_failures(out, cases) : 0;
   if (left > 0) fprintf(out, "… and %zu more failing tests.\n\n", left);
   print_names(out, cases, CASES_FLAKY, "flaky, passed after failing", summary->flaky);

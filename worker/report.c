@@ -25,12 +25,13 @@ static int next_page(struct ask *ask, Shardd__Query *query, unsigned timeout_ms,
 static void fetch_skips(struct ask *ask, const Shardd__Query *report, unsigned timeout_ms, struct cases *cases);
 static int write_cases(const struct cases *cases, const char *suite, FILE *out, char *why, size_t why_size);
 static void write_case(struct junit_write *writer, const struct cases_case *item);
-static int print(const struct options *options, const struct cases *cases, struct json_t *json);
-static int print_text(const struct options *options, const struct cases *cases);
+static int print(const struct options *options, const struct cases *cases, const struct spans *spans,
+                 struct json_t *json);
+static int print_text(const struct options *options, const struct cases *cases, const struct spans *spans);
 static void name_statuses(json_t *rows);
 
 int report_fetch(struct ask *ask, const struct report_of *of, unsigned timeout_ms, struct cases *cases,
-                 struct json_t *json, struct ask_error *error) {
+                 struct spans *spans, struct json_t *json, struct ask_error *error) {
   Shardd__Query query = SHARDD__QUERY__INIT;
   query.kind = SHARDD__QUERY_KIND__QUERY_REPORT;
   query.project = msg_text(of->project);
@@ -48,10 +49,9 @@ int report_fetch(struct ask *ask, const struct report_of *of, unsigned timeout_m
     }
     if (json != NULL) table_json_add(json, &page);
     query.after = page.rows->next;
-    if (query.after == 0) {
-      fetch_skips(ask, &query, timeout_ms, cases);
-      return 0;
-    }
+    if (query.after > 0) continue;
+    fetch_skips(ask, &query, timeout_ms, cases);
+    return spans_fetch(ask, of->project, of->suite, of->build, timeout_ms, spans, error);
   }
   *error = (struct ask_error){.failure = ASK_REFUSED, .exit_code = EXIT_INFRA, .text = "the report has no end"};
   return -1;
@@ -71,14 +71,15 @@ int report_main(struct options *options, char **words, size_t count, char **comm
   struct ask *ask;
   struct ask_error error;
   struct cases cases;
+  struct spans spans;
   struct report_of of = {.project = options->project, .suite = options->suite, .build = options->build};
   int code = admin_check_build(options);
   if (code == EXIT_OK) code = admin_open(options, &ask);
   if (code != EXIT_OK) return code;
   cases_init(&cases);
   struct json_t *json = options->json ? table_json_new() : NULL;
-  if (report_fetch(ask, &of, (unsigned)(options->connect_timeout_us / 1000), &cases, json, &error) == 0) {
-    code = print(options, &cases, json);
+  if (report_fetch(ask, &of, (unsigned)(options->connect_timeout_us / 1000), &cases, &spans, json, &error) == 0) {
+    code = print(options, &cases, &spans, json);
   } else {
     fprintf(stderr, "shard report: %s\n", error.text);
     code = error.exit_code;
@@ -119,7 +120,7 @@ static void fetch_skips(struct ask *ask, const Shardd__Query *report, unsigned t
 static int write_cases(const struct cases *cases, const char *suite, FILE *out, char *why, size_t why_size) {
   const char *host = "";
   struct summary summary;
-  summary_count(&summary, cases, 0);
+  summary_count(&summary, cases, NULL);
   for (size_t i = 0; i < cases->count && host[0] == '\0'; i++)
     if (cases->item[i].attempt_count > 0) host = cases->item[i].attempt[0].host;
   struct junit_write *writer = junit_write_new(out, suite, host, summary.first_start_ms * 1000, why, why_size);
@@ -152,7 +153,8 @@ static void write_case(struct junit_write *writer, const struct cases_case *item
   free(attempts);
 }
 
-static int print(const struct options *options, const struct cases *cases, struct json_t *json) {
+static int print(const struct options *options, const struct cases *cases, const struct spans *spans,
+                 struct json_t *json) {
   char why[WHY_BYTES];
   if (json != NULL) name_statuses(json);
   if (json != NULL && table_json_finish(stdout, json) != 0) return admin_fail_output();
@@ -161,10 +163,10 @@ static int print(const struct options *options, const struct cases *cases, struc
     return EXIT_INFRA;
   }
   if (json != NULL || options->junit[0] != '\0') return EXIT_OK;
-  return print_text(options, cases);
+  return print_text(options, cases, spans);
 }
 
-static int print_text(const struct options *options, const struct cases *cases) {
+static int print_text(const struct options *options, const struct cases *cases, const struct spans *spans) {
   struct ci_info ci;
   char why[WHY_BYTES];
   struct summary summary;
@@ -173,7 +175,7 @@ static int print_text(const struct options *options, const struct cases *cases) 
   struct summary_look look = {.color = options_color(options, STDOUT_FILENO),
                               .plain_heads = form == ANNOTATE_BUILDKITE,
                               .fold = annotate_fold(form)};
-  summary_count(&summary, cases, 0);
+  summary_count(&summary, cases, spans);
   if (options->markdown)
     return markdown_print(stdout, cases, &summary) == 0 && fflush(stdout) == 0 ? EXIT_OK : admin_fail_output();
   annotate_guard(stdout, form, true);

@@ -2,8 +2,8 @@
 // printing makes every name and output safe first, since tests may print anything. It must not decide an exit code:
 // that is the server's.
 //
-// The lower bound is the classic one of scheduling independent jobs on identical machines, max(sum ÷ N, longest). The
-// static split stands for what people do without a queue: N contiguous parts of equally many tests in collection order.
+// The static split stands for what people do without a queue: N contiguous parts of equally many tests in collection
+// order. Its start-up was not seen, so it is compared by test time alone, with the busiest worker's.
 #include "worker/summary.h"
 
 #include <inttypes.h>
@@ -12,14 +12,12 @@
 
 #include "worker/human.h"
 
-enum { COUNTS_BYTES = 512, RULE_COLUMNS = 78 };
+enum { COUNTS_BYTES = 512, RULE_COLUMNS = 78, SUMMARY_WORKERS_MAX = 1000000 };
 
-struct span {
-  uint64_t begin_us, end_us;
-};
-
-static void count_attempts(struct summary *summary, const struct cases_case *item, struct span *span);
+static void compare_split(struct summary *summary, const struct cases *cases);
 static size_t count_workers(const struct cases *cases);
+static uint64_t whole_us(const struct cases_case *item);
+static uint64_t busiest_us(const struct cases *cases, size_t workers);
 static uint64_t static_split_us(const struct cases *cases, size_t workers);
 static void print_rule(FILE *out, const char *title, const char *color);
 static void print_failures(FILE *out, const struct cases *cases, const struct summary_look *look);
@@ -33,8 +31,7 @@ static void print_schedule(FILE *out, const struct summary *summary);
 static void print_slowest(FILE *out, const struct cases *cases);
 static int slower_first(const void *a, const void *b);
 
-void summary_count(struct summary *summary, const struct cases *cases, size_t workers) {
-  struct span span = {.begin_us = UINT64_MAX};
+void summary_count(struct summary *summary, const struct cases *cases, const struct spans *spans) {
   *summary = (struct summary){.total = cases->count};
   for (size_t i = 0; i < cases->count; i++) {
     const struct cases_case *item = &cases->item[i];
@@ -44,15 +41,14 @@ void summary_count(struct summary *summary, const struct cases *cases, size_t wo
     summary->failing += item->verdict == CASES_FAILED;
     summary->muted += item->verdict == CASES_MUTED;
     if (final != NULL && item->verdict != CASES_MUTED) summary->by_status[final->status]++;
-    count_attempts(summary, item, &span);
+    for (size_t j = 0; j < item->attempt_count; j++) {
+      uint64_t start_ms = item->attempt[j].start_ms;
+      if (start_ms && (!summary->first_start_ms || start_ms < summary->first_start_ms))
+        summary->first_start_ms = start_ms;
+    }
   }
-  summary->workers = workers > 0 ? workers : count_workers(cases);
-  if (span.end_us == 0 || summary->workers == 0) return;
-  summary->first_start_ms = span.begin_us / 1000;
-  summary->makespan_us = span.end_us - span.begin_us;
-  uint64_t share_us = summary->work_us / summary->workers;
-  summary->bound_us = share_us > summary->longest_us ? share_us : summary->longest_us;
-  summary->static_us = static_split_us(cases, summary->workers);
+  if (spans != NULL) summary->spans = *spans;
+  compare_split(summary, cases);
 }
 
 void summary_print(FILE *out, const struct cases *cases, const struct summary *summary,
@@ -62,18 +58,24 @@ void summary_print(FILE *out, const struct cases *cases, const struct summary *s
   if (summary->muted > 0) print_names(out, cases, CASES_MUTED, "muted, failed and did not count", summary->muted);
   if (summary->missing > 0) print_names(out, cases, CASES_MISSING, "missing, without a verdict", summary->missing);
   print_notes(out, cases);
-  if (!look->failures_only && summary->makespan_us > 0) {
+  if (!look->failures_only && summary->first_start_ms > 0) {
     print_slowest(out, cases);
     print_schedule(out, summary);
   }
-  char *line = summary_line(summary), took[HUMAN_BYTES];
+  char *line = summary_line(summary), *took = summary_took(summary);
   bool bad = summary->failing > 0 || summary->missing > 0;
-  fprintf(out, "%s%s%s in %s\n",
+  fprintf(out, "%s%s%s%s\n",
           !look->color ? ""
           : bad        ? "\033[1;31m"
                        : "\033[1;32m",
-          line, look->color ? "\033[0m" : "", human_duration(summary->makespan_us, took));
+          line, look->color ? "\033[0m" : "", took);
   free(line);
+  free(took);
+}
+
+char *summary_took(const struct summary *summary) {
+  char wall[HUMAN_BYTES];
+  return summary->spans.known ? base_printf(" in %s", human_duration(summary->spans.wall_us, wall)) : base_strdup("");
 }
 
 char *summary_line(const struct summary *summary) {
@@ -98,16 +100,14 @@ char *summary_line(const struct summary *summary) {
   return base_strdup(at > 0 ? text : "no tests");
 }
 
-static void count_attempts(struct summary *summary, const struct cases_case *item, struct span *span) {
-  for (size_t i = 0; i < item->attempt_count; i++) {
-    const struct cases_attempt *attempt = &item->attempt[i];
-    uint64_t took_us = cases_duration_us(attempt), begin_us = attempt->start_ms * 1000;
-    summary->work_us += took_us;
-    if (took_us > summary->longest_us) summary->longest_us = took_us;
-    if (begin_us == 0) continue;
-    if (begin_us < span->begin_us) span->begin_us = begin_us;
-    if (begin_us + took_us > span->end_us) span->end_us = begin_us + took_us;
-  }
+static void compare_split(struct summary *summary, const struct cases *cases) {
+  size_t workers = summary->spans.known ? summary->spans.workers : count_workers(cases);
+  for (size_t i = 0; i < cases->count; i++)
+    for (size_t j = 0; j < cases->item[i].attempt_count; j++)
+      if (cases->item[i].attempt[j].round > 1) return;
+  if (workers < 2 || workers < count_workers(cases) || workers > SUMMARY_WORKERS_MAX) return;
+  summary->busiest_us = busiest_us(cases, workers);
+  summary->static_us = static_split_us(cases, workers);
 }
 
 // Workers are numbered from 0 in the order they joined; the highest number seen tells how many there were at least.
@@ -121,15 +121,33 @@ static size_t count_workers(const struct cases *cases) {
   return count;
 }
 
+static uint64_t whole_us(const struct cases_case *item) {
+  uint64_t sum_us = 0;
+  for (size_t i = 0; i < item->attempt_count; i++)
+    sum_us += cases_duration_us(&item->attempt[i]);
+  return sum_us;
+}
+
+static uint64_t busiest_us(const struct cases *cases, size_t workers) {
+  uint64_t *sum_us = base_calloc(workers, sizeof *sum_us), most_us = 0;
+  for (size_t i = 0; i < cases->count; i++)
+    for (size_t j = 0; j < cases->item[i].attempt_count; j++) {
+      const struct cases_attempt *attempt = &cases->item[i].attempt[j];
+      if (attempt->worker < workers) sum_us[attempt->worker] += cases_duration_us(attempt);
+    }
+  for (size_t i = 0; i < workers; i++)
+    if (sum_us[i] > most_us) most_us = sum_us[i];
+  free(sum_us);
+  return most_us;
+}
+
 static uint64_t static_split_us(const struct cases *cases, size_t workers) {
   uint64_t slowest_us = 0;
   for (size_t part = 0; part < workers; part++) {
     uint64_t sum_us = 0;
     size_t begin = cases->count * part / workers, end = cases->count * (part + 1) / workers;
-    for (size_t i = begin; i < end; i++) {
-      const struct cases_attempt *final = cases_final(&cases->item[i]);
-      if (final != NULL) sum_us += cases_duration_us(final);
-    }
+    for (size_t i = begin; i < end; i++)
+      sum_us += whole_us(&cases->item[i]);
     if (sum_us > slowest_us) slowest_us = sum_us;
   }
   return slowest_us;
@@ -231,12 +249,12 @@ static void print_notes(FILE *out, const struct cases *cases) {
 }
 
 static void print_schedule(FILE *out, const struct summary *summary) {
-  char makespan[HUMAN_BYTES], bound[HUMAN_BYTES], parts[HUMAN_BYTES];
-  if (summary->workers < 2 || summary->bound_us == 0) return;
-  fprintf(out, "%zu workers: makespan %s, %.2f of the lower bound %s; a static split by count would take %s\n",
-          summary->workers, human_duration(summary->makespan_us, makespan),
-          (double)summary->makespan_us / (double)summary->bound_us, human_duration(summary->bound_us, bound),
-          human_duration(summary->static_us, parts));
+  char busiest[HUMAN_BYTES], parts[HUMAN_BYTES], *line = spans_line(&summary->spans);
+  if (line[0] != '\0') fprintf(out, "%s\n", line);
+  free(line);
+  if (summary->static_us == 0) return;
+  fprintf(out, "test time of the busiest worker %s; a static split by count would take %s\n",
+          human_duration(summary->busiest_us, busiest), human_duration(summary->static_us, parts));
 }
 
 static void print_slowest(FILE *out, const struct cases *cases) {

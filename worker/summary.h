@@ -6,23 +6,23 @@
 #include <stdio.h>
 
 #include "worker/cases.h"
+#include "worker/spans.h"
 
 enum { SUMMARY_OUTPUTS_MAX = 50, SUMMARY_NAMES_MAX = 20, SUMMARY_SLOWEST = 5 };
 
 struct summary {
   size_t total, missing, flaky, failing, muted;
   size_t by_status[RUNNER_TIMED_OUT + 1];  // of the attempts that settled, without muted ones
-  size_t workers;                          // as told, else those seen
   uint64_t first_start_ms;                 // wall clock of the first attempt; 0: there was none
-  uint64_t makespan_us;                    // first start to last end of all attempts
-  uint64_t work_us;                        // sum over all attempts
-  uint64_t longest_us;                     // longest attempt
-  uint64_t bound_us;                       // no schedule can be faster: max(work ÷ workers, longest)
-  uint64_t static_us;  // the slowest of `workers` contiguous parts with equally many tests (verdicts' attempts only)
+  struct spans spans;                      // as the server told them
+  // Like with like: test time alone, without start-ups, of the same attempts. Both 0 where that cannot be compared: one
+  // worker, or several rounds.
+  uint64_t busiest_us;  // of the worker that had most of it
+  uint64_t static_us;   // of the slowest of as many contiguous parts with equally many tests
 };
 
-// Counts. `workers` 0: as many as were seen.
-void summary_count(struct summary *summary, const struct cases *cases, size_t workers);
+// Counts. `spans` NULL: not known.
+void summary_count(struct summary *summary, const struct cases *cases, const struct spans *spans);
 
 // Called before and behind the output of a failing test.
 typedef void summary_fold(FILE *out, const struct cases_case *item, bool begin);
@@ -37,6 +37,9 @@ struct summary_look {
 // Prints all of it, the notes among it, the line of counts last. Names and outputs are made safe to show.
 void summary_print(FILE *out, const struct cases *cases, const struct summary *summary,
                    const struct summary_look *look);
+
+// " in 5m12s", the wall time, for behind that line; "" where it is not known. The caller frees it.
+char *summary_took(const struct summary *summary);
 
 // "5100 passed (2 flaky), 3 failed, 22 skipped, 1 xfailed", "no tests"; the caller frees it.
 char *summary_line(const struct summary *summary);

@@ -34,7 +34,16 @@ static char *print(struct cases *cases) {
   FILE *out = open_memstream(&text, &n);
   struct summary summary;
   assert_non_null(out);
-  summary_count(&summary, cases, 0);
+  struct spans spans = {.known = true,
+                        .measured = true,
+                        .workers = 1,
+                        .wall_us = 90000,
+                        .makespan_us = 60000,
+                        .bound_us = 60000,
+                        .test_us = 60000,
+                        .predicted_us = 50000,
+                        .idle_ppm = 333333};
+  summary_count(&summary, cases, &spans);
   assert_int_equal(markdown_print(out, cases, &summary), 0);
   assert_int_equal(fclose(out), 0);
   cases_release(cases);
@@ -52,7 +61,8 @@ static void test_all_parts(void **state) {
   add(&cases, "a.py::five", CASES_MISSING, RUNNER_PASSED, NULL);
   char *text = print(&cases);
   const char *const parts[] = {
-      "### ❌ 2 passed (1 flaky), 1 failed, 1 muted, 1 missing in ",
+      "### ❌ 2 passed (1 flaky), 1 failed, 1 muted, 1 missing in 90ms\n\n"
+      "1 worker: makespan 60ms, 1.00 of the lower bound 60ms, predicted 50ms; wall time 90ms, test time 60ms, idle ",
       "<details><summary><code>a.py&#58;&#58;two</code>: failed on node 2 after ",
       "<pre>line\nE assert 0</pre>",
       "**1 flaky, passed after failing**\n- <code>a.py&#58;&#58;three</code>\n",
@@ -85,7 +95,7 @@ static void test_all_is_well(void **state) {
   cases_init(&cases);
   add(&cases, "one", CASES_PASSED, RUNNER_PASSED, NULL);
   char *text = print(&cases);
-  assert_non_null(strstr(text, "### ✅ 1 passed in "));
+  assert_non_null(strstr(text, "### ✅ 1 passed in 90ms\n"));
   assert_null(strstr(text, "<details>"));
   free(text);
 }

@@ -41,13 +41,26 @@ static void fold(struct cases *cases, const struct attempt_row *rows, size_t cou
   if (cases_add(cases, fixture_answer(&f), &why) != 0) fail_msg("%s", why);
 }
 
+// As the server would tell of `mixed`, on so many workers.
+static struct spans spans_of(size_t workers) {
+  return (struct spans){.known = true,
+                        .measured = true,
+                        .workers = workers,
+                        .wall_us = 5000000,
+                        .makespan_us = 4000000,
+                        .bound_us = 2500000,
+                        .test_us = 5001000,
+                        .idle_ppm = 370000};
+}
+
 static char *printed(const struct cases *cases, size_t workers, bool color) {
   char *text = NULL;
   size_t n = 0;
   FILE *out = open_memstream(&text, &n);
   struct summary summary;
   struct summary_look look = {.color = color};
-  summary_count(&summary, cases, workers);
+  struct spans spans = spans_of(workers);
+  summary_count(&summary, cases, &spans);
   summary_print(out, cases, &summary, &look);
   assert_int_equal(fclose(out), 0);
   return text;
@@ -142,23 +155,29 @@ static void test_counts(void **state) {
   struct summary summary;
   cases_init(&cases);
   fold(&cases, mixed, COUNT_OF(mixed));
-  summary_count(&summary, &cases, 2);
+  struct spans spans = spans_of(2);
+  summary_count(&summary, &cases, &spans);
   assert_int_equal(summary.total, 7);
   assert_int_equal(summary.missing, 2);
   assert_int_equal(summary.flaky, 1);
   assert_int_equal(summary.failing, 1);
-  assert_int_equal(summary.makespan_us, 4000000);  // 1000 ms to 4000 ms + 1 s
-  assert_int_equal(summary.work_us, 5001000);
-  assert_int_equal(summary.longest_us, 2000000);
-  assert_int_equal(summary.bound_us, 2500500);
-  assert_int_equal(summary.static_us, 3500000);  // a, b, c | d, e, f, g
+  assert_int_equal(summary.first_start_ms, 1000);
+  assert_int_equal(summary.spans.makespan_us, 4000000);
   char *line = summary_line(&summary);
   assert_string_equal(line, "2 passed (1 flaky), 1 failed, 1 skipped, 1 xfailed, 2 missing");
   free(line);
-  summary_count(&summary, &cases, 0);
-  assert_int_equal(summary.workers, 2);
-  summary_count(&summary, &cases, 100);
-  assert_int_equal(summary.bound_us, 2000000);  // the longest test
+  uint64_t static_us = summary.static_us, busiest_us = summary.busiest_us;
+  summary_count(&summary, &cases, NULL);  // as many workers as were seen
+  assert_int_equal(summary.static_us, static_us);
+  assert_int_equal(summary.busiest_us, busiest_us);
+  assert_false(summary.spans.known);
+  spans.workers = 1;  // fewer than ran something: not to be compared
+  summary_count(&summary, &cases, &spans);
+  assert_int_equal(summary.static_us, 0);
+  spans.workers = 2;
+  cases.item[0].attempt[0].round = 2;
+  summary_count(&summary, &cases, &spans);
+  assert_int_equal(summary.static_us, 0);
   cases_release(&cases);
 }
 
@@ -173,9 +192,10 @@ static void test_prints(void **state) {
   assert_non_null(strstr(text, "flaky, passed after failing:\n  t.py::b: failed on 0, passed on 1\n"));
   assert_non_null(strstr(text, "missing, without a verdict:\n  t.py::f\n  t.py::g\n"));
   assert_non_null(strstr(text,
-                         "2 workers: makespan 4.00s, 1.60 of the lower bound 2.50s; a static split by count would "
-                         "take 3.50s\n"));
-  const char *last = strstr(text, "2 passed (1 flaky), 1 failed, 1 skipped, 1 xfailed, 2 missing in 4.00s\n");
+                         "2 workers: makespan 4.00s, 1.60 of the lower bound 2.50s; wall time 5.00s, test time 5.00s, "
+                         "idle 37%\n"
+                         "test time of the busiest worker 3.50s; a static split by count would take 5.00s\n"));
+  const char *last = strstr(text, "2 passed (1 flaky), 1 failed, 1 skipped, 1 xfailed, 2 missing in 5.00s\n");
   assert_non_null(last);
   assert_int_equal(last[strlen(last) - 1], '\n');
   assert_null(strchr(last, '\n')[1] ? last : NULL);  // the counts stand last
@@ -223,7 +243,7 @@ static void test_nothing(void **state) {
   struct cases cases;
   cases_init(&cases);
   char *text = printed(&cases, 4, false);
-  assert_string_equal(text, "no tests in 0\n");
+  assert_string_equal(text, "no tests in 5.00s\n");
   free(text);
   cases_release(&cases);
 }
