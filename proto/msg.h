@@ -39,6 +39,7 @@ enum {
 #define MSG_FACT_OWN_ENDS '\x0f'
 
 // Hello.mixed: of what a build may be a mixture.
+enum { MSG_PARTS_MAX = 1000000 };  // of a list that jobs without a server share
 enum { MSG_MIXED_COMMIT = 1, MSG_MIXED_ENVIRONMENT = 2, MSG_MIXED_ALL = 3 };
 
 #define MSG_EXPECTED_MAX_US UINT64_C(604800000000)  // expected duration of a test: a week

@@ -99,6 +99,7 @@ static const struct rule hello_rules[] = {
     VALUES(Hello, held_count, 0, MSG_LEASE_MAX),
     VALUES(Hello, held_test, 0, MSG_LIST_MAX - 1),
     NUMBER(Hello, mixed, 0, MSG_MIXED_ALL),
+    NUMBER(Hello, parts, 0, MSG_PARTS_MAX),
 };
 
 static const struct rule welcome_rules[] = {
@@ -223,6 +224,7 @@ static const struct rule goodbye_rules[] = {
     TEXT(Goodbye, why, MSG_TEXT_MAX_BYTES),
     TEXT(Goodbye, skips, MSG_TEXT_MAX_BYTES),
     TEXT(Goodbye, again, MSG_TEXT_MAX_BYTES),
+    TEXT(Goodbye, twice, MSG_TEXT_MAX_BYTES),
 };
 
 static const struct rule query_rules[] = {
@@ -429,6 +431,7 @@ static const char *check_hello(const Shardd__Frame *frame) {
   const char *broken = hello->policy ? check_policy(hello->policy) : NULL;
   if (!broken) broken = msg_facts_check(hello->facts);
   if (broken) return broken;
+  if (hello->part > hello->parts) return "Hello.part: is beyond the number of parts";
   size_t sum = 0;
   for (size_t i = 0; i < hello->n_held_count; i++)
     sum += hello->held_count[i];

@@ -12,6 +12,7 @@
 #include "server/same.h"
 #include "server/scope.h"
 #include "server/server.h"
+#include "server/twin.h"
 #include "server/upload.h"
 
 struct build *build_new(struct server *server, const struct store_build *from, const struct queue_policy *policy) {
@@ -43,7 +44,9 @@ struct build *build_new(struct server *server, const struct store_build *from, c
 static void build_free_session(struct session *session) {
   upload_free(session->diff);
   free(session->node);
+  free(session->attempt);
   free(session->host);
+  twin_free(session->twin);
   free(session);
 }
 
@@ -95,7 +98,8 @@ struct build *build_by_id(struct server *server, uint64_t id) {
   return build;
 }
 
-struct session *build_add_session(struct build *build, uint32_t worker, const char *node, const char *host) {
+struct session *build_add_session(struct build *build, uint32_t worker, const char *node, const char *attempt,
+                                  const char *host) {
   assert(worker == build->session_count);
   if ((build->session_count & (build->session_count - 1)) == 0) {
     uint32_t room = build->session_count ? build->session_count * 2 : 1;
@@ -105,6 +109,7 @@ struct session *build_add_session(struct build *build, uint32_t worker, const ch
   session->build = build;
   session->worker = worker;
   session->node = base_strdup(node);
+  session->attempt = base_strdup(attempt);
   session->host = base_strdup(host);
   build->session[build->session_count++] = session;
   return session;

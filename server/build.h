@@ -10,6 +10,7 @@
 
 struct conn;
 struct server;
+struct twin;
 struct upload;
 
 enum listing_state {
@@ -69,8 +70,12 @@ struct session {
   uint32_t worker;
   struct conn *conn;  // NULL: away
   uint8_t token[STORE_SESSION_BYTES];
-  char *node, *host;
-  uint64_t applied, acked;  // numbers of its Results: taken, on disk
+  char *node, *attempt, *host;
+  uint64_t heard_us;                // when it last said something
+  struct twin *twin;                // a job that came under its number (twin.c); NULL: none
+  uint32_t part, parts;             // of the list: what it ran without the server; 0: no fixed part
+  const struct session *same_part;  // an earlier one whose part cannot be beside its own; NULL: none
+  uint64_t applied, acked;          // numbers of its Results: taken, on disk
   uint64_t refused;  // the first of its Results that a full disk refused; 0: none. Nothing behind it is taken before
   bool wants_names, left, goodbye_due;
   bool brings;   // results from a time without the server
@@ -89,7 +94,8 @@ struct build *build_new(struct server *server, const struct store_build *store_b
 void build_free(struct server *server, struct build *build);
 struct build *build_find(struct server *server, const char *project, const char *suite, const char *ext);
 struct build *build_by_id(struct server *server, uint64_t id);
-struct session *build_add_session(struct build *build, uint32_t worker, const char *node, const char *host);
+struct session *build_add_session(struct build *build, uint32_t worker, const char *node, const char *attempt,
+                                  const char *host);
 struct session *build_find_session(struct build *build, const uint8_t *token);
 
 // Whether a worker whose number is below `before` is here and may still bring a list.

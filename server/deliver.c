@@ -8,6 +8,7 @@
 
 #include "server/limits.h"
 #include "server/scope.h"
+#include "server/twin.h"
 #include "server/unrun.h"
 
 _Static_assert((int)SHARDD__STATUS__STATUS_TIMED_OUT == (int)QUEUE_TIMED_OUT, "statuses differ");
@@ -420,14 +421,17 @@ void deliver_goodbye(struct session *session) {
   goodbye.own_failing = queue_own_failing(session->build->queue, session->worker);
   goodbye.n_own = deliver_own_names(session, own);
   goodbye.own = own;
-  char *skips = deliver_skips(session->build);
-  goodbye.why = msg_text(why);
+  char *skips = deliver_skips(session->build), *twice = session->part ? twin_tell(session->build, session) : NULL;
+  if (twice) goodbye.exit_code = EXIT_INFRA;
+  goodbye.why = msg_text(twice ? "a part of the list was run twice, and another one not at all" : why);
   goodbye.skips = msg_text(skips);
   goodbye.again = msg_text(again);
+  goodbye.twice = msg_text(twice ? twice : "");
   frame.body_case = SHARDD__FRAME__BODY_GOODBYE;
   frame.goodbye = &goodbye;
   if (session->conn) conn_send(session->conn, &frame);
   free(skips);
+  free(twice);
   for (size_t i = 0; i < goodbye.n_own; i++)
     free(own[i].data);
   free(again);

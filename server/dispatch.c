@@ -154,6 +154,7 @@ static void on_message(void *arg, struct conn *conn, const Shardd__Frame *frame)
                msg_name(frame));
     return;
   }
+  if (call.session) call.session->heard_us = call.server->now_us;
   if (call.session && !call.session->left) {
     queue_heard(call.session->build->queue, call.server->now_us, call.session->worker);
   }

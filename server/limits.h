@@ -52,6 +52,8 @@ enum {
   LIMIT_COLLECTING_TIMES = 4,         // so many times max-builds may be running without a list
   LIMIT_CLOSE_US = 2000000,           // and its connection is read on for so long, so that it hears of it
   LIMIT_BUSY_US = 2000000,            // who is refused with ERROR_BUSY is to try again after this
+  LIMIT_TWIN_US = 1000000,            // who is heard of so long after another job came under its number is at work
+  LIMIT_TWIN_ASKS_US = 30000000,      // so long a job that came under a number in use may be silent, and be the same
   LIMIT_CAP_TIMES = 20,               // a cap from history is that many times the longest known run
   LIMIT_CAP_SLOWNESS = 10,            // and on a slow worker longer, at most by this factor
   LIMIT_CAP_LONGER = 3,               // and by this one when such a cap has ended the test before

@@ -11,6 +11,7 @@
 #include "server/plan.h"
 #include "server/query_impl.h"
 #include "server/recover.h"
+#include "server/twin.h"
 #include "server/unrun.h"
 
 _Static_assert((int)SHARDD__COLUMN_TYPE__COLUMN_NUMBER == (int)ROWS_MILLI, "column types differ");
@@ -143,7 +144,9 @@ static void query_wait_answer(struct conn *conn, uint64_t seq, const struct buil
   const char *why;
   int code = queue_build_code(build->queue, &why);
   bool given_up = queue_state(build->queue) == QUEUE_INCOMPLETE;
-  char *unrun = given_up ? unrun_tell(build) : NULL, *text = unrun ? base_printf("%s: %s", why, unrun) : NULL;
+  char *unrun = given_up ? twin_tell(build, NULL) : NULL;
+  if (given_up && !unrun) unrun = unrun_tell(build);
+  char *text = unrun ? base_printf("%s: %s", why, unrun) : NULL;
   queue_counts(build->queue, &counts);
   rows_init(&rows, query_wait_columns, COUNT_OF(query_wait_columns));
   rows_string(&rows, query_state_name(queue_state(build->queue)));

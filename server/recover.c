@@ -7,6 +7,7 @@
 
 #include "server/deliver.h"
 #include "server/scope.h"
+#include "server/twin.h"
 
 struct recover_row {
   uint32_t row, position;
@@ -63,11 +64,12 @@ static void on_worker(void *arg, const struct store_worker *record, uint64_t ack
                             .opened = record->opened};
   (void)late;
   uint32_t worker = queue_restore_worker(build->queue, &join, &past);
-  struct session *session = build_add_session(build, worker, record->node, record->host);
+  struct session *session = build_add_session(build, worker, record->node, record->attempt, record->host);
   memcpy(session->token, record->session, sizeof session->token);
   session->acked = session->applied = acked;
   session->left = left;
   session->brings = record->brings;
+  twin_part(session, record->part, record->parts);
   if (left) queue_restore_left(build->queue, worker);
 }
 

@@ -55,13 +55,18 @@ __asm__(
     "schema_sql_9:\n"
     ".incbin \"server/schema_9.sql\"\n"
     ".byte 0\n"
+    ".hidden schema_sql_10\n"
+    ".global schema_sql_10\n"
+    "schema_sql_10:\n"
+    ".incbin \"server/schema_10.sql\"\n"
+    ".byte 0\n"
     ".popsection\n");
 
 extern const char schema_sql_1[], schema_sql_2[], schema_sql_3[], schema_sql_4[], schema_sql_5[], schema_sql_6[],
-    schema_sql_7[], schema_sql_8[], schema_sql_9[];
+    schema_sql_7[], schema_sql_8[], schema_sql_9[], schema_sql_10[];
 
 static const char *const steps[] = {schema_sql_1, schema_sql_2, schema_sql_3, schema_sql_4, schema_sql_5,
-                                    schema_sql_6, schema_sql_7, schema_sql_8, schema_sql_9};
+                                    schema_sql_6, schema_sql_7, schema_sql_8, schema_sql_9, schema_sql_10};
 static_assert(COUNT_OF(steps) == SCHEMA_VERSION, "one step per version");
 
 const char *schema_step(int version) {

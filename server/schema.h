@@ -4,7 +4,7 @@
 
 enum {
   SCHEMA_APPLICATION_ID = 0x73686472,  // "shdr": PRAGMA application_id of our files
-  SCHEMA_VERSION = 9,                  // PRAGMA user_version after the last step
+  SCHEMA_VERSION = 10,                 // PRAGMA user_version after the last step
 };
 
 // SQL that leads from version - 1 to version, 1 <= version <= SCHEMA_VERSION. Constant text, several statements.

@@ -12,6 +12,7 @@
 #include "server/listing.h"
 #include "server/recover.h"
 #include "server/same.h"
+#include "server/twin.h"
 
 _Static_assert((int)STORE_SESSION_BYTES == (int)MSG_SESSION_BYTES, "names of sessions differ");
 
@@ -157,6 +158,7 @@ static void session_bind(struct server *server, struct session *session, struct 
     conn_close(session->conn);
   }
   session->conn = conn;
+  session->heard_us = server->now_us;
   conn_set_user(conn, session, SESSION_USER);
   conn_let_in(conn);
 }
@@ -187,12 +189,13 @@ static void session_join_kin(const struct build *build, struct session *session,
 
 static struct session *session_record(struct server *server, struct build *build, uint32_t worker,
                                       const struct session_key *key, const Shardd__Hello *hello) {
-  struct session *session = build_add_session(build, worker, key->node, key->host);
+  struct session *session = build_add_session(build, worker, key->node, key->attempt, key->host);
   session->brings = hello->brings;
   if (getrandom(session->token, sizeof session->token, 0) != (ssize_t)sizeof session->token) {
     base_die(EXIT_INFRA, "getrandom failed");
   }
   if (hello->brings && hello->session.len == STORE_SESSION_BYTES) session_join_kin(build, session, hello->session.data);
+  if (hello->brings && hello->retried != SHARDD__RETRIED__RETRIED_YES) twin_part(session, hello->part, hello->parts);
   struct queue_past past;
   queue_past(build->queue, worker, &past);
   struct store_worker record = {.build = build->id,
@@ -202,6 +205,8 @@ static struct session *session_record(struct server *server, struct build *build
                                 .host = key->host,
                                 .joined_ms = server_wall_ms(),
                                 .brings = hello->brings,
+                                .part = session->part,
+                                .parts = session->parts,
                                 .completed = past.completed,
                                 .again = (uint32_t)past.again,
                                 .opened = past.opened};
@@ -297,7 +302,7 @@ void session_hello(struct server *server, struct conn *conn, const Shardd__Hello
   }
   if (session) {  // also one that has left: it may not have heard its goodbye
     session_resume(server, session, conn, hello);
-  } else if (build) {
+  } else if (build && twin_hello(server, build, conn, hello)) {
     session_join(server, build, conn, &key, hello);
   }
   session_key_release(&key);

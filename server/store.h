@@ -82,6 +82,7 @@ struct store_worker {
   uint8_t session[STORE_SESSION_BYTES];
   uint64_t joined_ms;
   bool brings;                        // it ran without the server, and only brought what it had
+  uint32_t part, parts;               // and that was this part, from 1, of so many; 0: no fixed part
   uint32_t completed, again, opened;  // as in queue_past
   uint32_t fact, cleared;             // read back alone: store_put_left and store_put_cleared write them
 };

@@ -203,6 +203,8 @@ static void replay_workers(struct store_db *db, uint64_t build, const struct sto
         .completed = store_sql_u32(stmt, 12),
         .again = store_sql_u32(stmt, 13),
         .opened = store_sql_u32(stmt, 14),
+        .part = store_sql_u32(stmt, 15),
+        .parts = store_sql_u32(stmt, 16),
     };
     if (sqlite3_column_bytes(stmt, 4) != sizeof w.session) {
       store_sql_damaged(db, "a worker's session cannot be read");

@@ -142,10 +142,11 @@ static const char *const texts[] = {
     [SQL_BUILD_WORKER] = "UPDATE build SET workers=workers+1 WHERE id=?1",
     [SQL_WORKER_UPDATE] =
         "UPDATE worker SET node=?3, attempt=?4, host=?5, session=?6, joined_ms=?7, left_ms=NULL,"
-        " brings=?8, completed=?9, again=?10, opened=?11 WHERE build=?1 AND idx=?2",
+        " brings=?8, completed=?9, again=?10, opened=?11, part=?12, parts=?13 WHERE build=?1 AND idx=?2",
     [SQL_WORKER_ADD] =
-        "INSERT INTO worker(build, idx, node, attempt, host, session, joined_ms, brings, completed, again, opened)"
-        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        "INSERT INTO worker(build, idx, node, attempt, host, session, joined_ms, brings, completed, again, opened, "
+        "part,"
+        " parts) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
     [SQL_WORKER_COUNTS] =
         "UPDATE worker SET acked=max(acked, ?3), tests=min(tests+?4, 1<<45), failed=min(failed+?5, 1<<45),"
         " busy_us=min(busy_us+?6, 1<<45)"
@@ -297,7 +298,7 @@ static const char *const texts[] = {
         " CROSS JOIN suite s ON s.id=b.suite CROSS JOIN project p ON p.id=s.project WHERE b.id=?1",
     [SQL_READ_WORKERS] =
         "SELECT idx, node, attempt, host, session, joined_ms, acked, left_ms IS NOT NULL, late,"
-        " brings, fact, cleared, completed, again, opened FROM worker WHERE build=?1 ORDER BY idx",
+        " brings, fact, cleared, completed, again, opened, part, parts FROM worker WHERE build=?1 ORDER BY idx",
     [SQL_READ_LIST] =
         "SELECT l.count, l.file_count, l.tests, l.units, l.file_of, l.files, l.marks"
         " FROM build b CROSS JOIN list l ON l.id=b.list WHERE b.id=?1",

@@ -112,7 +112,8 @@ static void write_worker(struct writing *to, const unsigned char *at) {
       store_int(w.build),     store_int(w.worker), store_text(w.node),
       store_text(w.attempt),  store_text(w.host),  store_blob(w.session, sizeof w.session),
       store_int(w.joined_ms), store_int(w.brings), store_int(w.completed),
-      store_int(w.again),     store_int(w.opened),
+      store_int(w.again),     store_int(w.opened), store_int(w.part),
+      store_int(w.parts),
   };
   store_sql_run(to->db, SQL_WORKER_UPDATE, args, COUNT_OF(args));
   if (to->db->rc != SQLITE_OK || sqlite3_changes(to->db->sqlite) > 0) return;

@@ -24,6 +24,7 @@ RANKS = [
     {"plan", "build.c"},
     {"listing", "recover"},
     {"deliver", "same"},
+    {"twin"},
     {"server.h"},  # the context that handlers share; it knows the parts below
     {"unrun"},
     {"net", "build.h"},

@@ -134,6 +134,11 @@ uint32_t *alone_part(const struct testlist *list, uint32_t index, uint32_t total
   return part;
 }
 
+void alone_fill(const struct alone *alone, Shardd__Hello *hello) {
+  hello->part = alone->index + 1;
+  hello->parts = alone->total;
+}
+
 // ---- at work
 
 void alone_listed(struct alone *alone, struct run *run) {
@@ -238,11 +243,14 @@ static int alone_code(const struct alone *alone, const struct run *run, size_t m
   return missing || !run->list ? EXIT_INFRA : EXIT_OK;  // without a list nothing is known to have passed
 }
 
-static void alone_hand_over(struct run *run) {
+// False: the server is back, and knows of another job that ran the same part.
+static bool alone_hand_over(struct run *run) {
   const char *path = run_keep(run);
-  if (!path) return;
-  struct submit submit = {.options = run->options, .timeout_us = ALONE_SUBMIT_US, .quiet = true};
+  bool twice = false;
+  if (!path) return true;
+  struct submit submit = {.options = run->options, .timeout_us = ALONE_SUBMIT_US, .quiet = true, .twice = &twice};
   (void)submit_file(&submit, path);  // the file stays where it cannot, which was said
+  return !twice;
 }
 
 int alone_end(struct alone *alone, struct run *run) {
@@ -252,6 +260,5 @@ int alone_end(struct alone *alone, struct run *run) {
   if (code == EXIT_INFRA) (void)alone_missing(alone, run, true);
   if (code == EXIT_INFRA && !run->list) fprintf(stderr, "shard: the test process ended without a list of its tests\n");
   if (run->why) fprintf(stderr, "shard: exit %d: %s\n", code, run->why);
-  alone_hand_over(run);
-  return code;
+  return alone_hand_over(run) || code != EXIT_OK ? code : EXIT_INFRA;
 }

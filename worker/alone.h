@@ -20,6 +20,7 @@ void alone_listed(struct alone *alone, struct run *run);
 // The runner wants tests: gives it some of that part, or finishes it.
 void alone_give(struct alone *alone, struct run *run);
 void alone_result(struct alone *alone, const struct run *run, uint32_t number, enum runner_status status);
+void alone_fill(const struct alone *alone, Shardd__Hello *hello);   // which part it runs
 bool alone_done(const struct alone *alone, const struct run *run);  // each test of its part has a result
 // The runner is over: says how it went, keeps the results and tries to hand them over. Returns the exit code.
 int alone_end(struct alone *alone, struct run *run);

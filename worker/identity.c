@@ -75,6 +75,14 @@ static int identity_mixed(struct identity *identity, const struct options *optio
   return 0;
 }
 
+// A name is not a number: that two jobs have one name may be meant.
+static bool identity_numbered(const struct identity *identity, const struct options *options) {
+  uint64_t number;
+  if (identity->total < 2) return false;
+  if (!options->node[0]) return identity->ci.index >= 0;
+  return base_parse_u64(options->node, 0, identity->total - 1, &number) == 0;
+}
+
 int identity_make(struct identity *identity, const struct options *options, struct conf_error *error) {
   *identity = (struct identity){0};
   if (ci_detect(ci_getenv, NULL, &identity->ci, error->text, sizeof error->text) < 0) return -1;
@@ -91,6 +99,7 @@ int identity_make(struct identity *identity, const struct options *options, stru
   bool told = options_source(options, "untrusted") != CONF_FROM_DEFAULT;
   identity->untrusted = told ? options->untrusted : identity->ci.fork;
   identity->total = options->total ? (uint32_t)options->total : identity->ci.total;
+  identity->numbered = identity_numbered(identity, options);
   if (gethostname(identity->host, sizeof identity->host - 1) != 0) snprintf(identity->host, sizeof identity->host, "?");
   return 0;
 }
@@ -146,6 +155,7 @@ void identity_hello(const struct identity *identity, const struct options *optio
   hello->host = msg_text(identity->host);
   hello->policy = &policy->policy;
   hello->mixed = identity->mixed;
+  hello->numbered = identity->numbered;
   facts_fill(&identity->facts, &policy->facts);
   hello->facts = &policy->facts.facts;
 }

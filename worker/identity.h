@@ -9,6 +9,7 @@
 #include "worker/options.h"
 
 struct identity {
+  bool numbered;  // the node is this job's number among `total`
   struct ci_info ci;
   char build[CI_NAME_BYTES], node[CI_NAME_BYTES], attempt[CI_TOKEN_BYTES];
   char commit[CI_TOKEN_BYTES], branch[CI_NAME_BYTES];

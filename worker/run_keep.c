@@ -47,6 +47,7 @@ static int keep_write(struct run *run, bool last, char *why, size_t why_size) {
   head.hello = (Shardd__Hello)SHARDD__HELLO__INIT;
   identity_hello(&run->identity, run->options, &head.hello, &policy);
   head.hello.session = keep_session(run);
+  if (run->alone) alone_fill(run->alone, &head.hello);
   int rc = spool_file_write(&run->file, run->options->spool, &head, run->spool, why, why_size);
   if (rc < 0 && run->file.path && run->late_count) {  // the older one does not tell of the errors; its room may do
     spool_file_remove(&run->file);

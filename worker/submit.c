@@ -30,6 +30,7 @@ struct submission {
   uint64_t retry_us;  // the server is busy, and asked to be tried again after this
   bool over;          // the build was complete: it takes nothing
   bool welcomed;
+  bool twice;        // another job ran the same part, and so a part never ran
   bool want_list;    // the chunks are to be sent
   bool agreed;       // the server has this list
   bool stays_quiet;  // it failed for want of a server
@@ -177,10 +178,20 @@ static int submission_results(struct submission *submission, const Shardd__Frame
   return 0;
 }
 
+static void submission_twice(struct submission *submission, const Shardd__Goodbye *goodbye) {
+  if (goodbye->twice.len == 0) return;
+  char *safe = human_safe(goodbye->twice.data, goodbye->twice.len, ESCAPE_LINE);
+  fprintf(stderr, "shard: exit %d: %s\n", EXIT_INFRA, safe);
+  free(safe);
+  submission->twice = true;
+  if (submission->submit->twice) *submission->submit->twice = true;
+}
+
 static int submission_bye(struct submission *submission, const Shardd__Frame *frame) {
   const Shardd__Frame *reply;
   if (submission_call(submission, frame, SHARDD__FRAME__BODY_GOODBYE, &reply) < 0) return -1;
   const Shardd__Goodbye *goodbye = reply->goodbye;
+  submission_twice(submission, goodbye);
   if (submission->submit->options->quiet) return 0;
   if (submission->known) {
     fprintf(stderr, "shard: the server had %zu results of build %s already\n", submission->known, submission->build);
@@ -240,7 +251,7 @@ int submit_file(const struct submit *submit, const char *path) {
   spool_reader_close(submission.reader);
   client_free(submission.client);
   free(submission.build);
-  return rc < 0 ? EXIT_INFRA : EXIT_OK;
+  return rc < 0 || submission.twice ? EXIT_INFRA : EXIT_OK;
 }
 
 static int submit_all(const struct submit *submit, char **paths, size_t count) {

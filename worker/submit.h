@@ -9,6 +9,7 @@ struct submit {
   const struct options *options;
   uint64_t timeout_us;  // longest wait for the connection
   bool quiet;           // a server that is not there is nothing to speak of
+  bool *twice;          // becomes true when another job ran the same part of the list; NULL: not asked for
 };
 
 // Hands over one file, and removes it when all of it is on the server's disk. An exit code.

@@ -85,6 +85,8 @@ static void fill_to_server(struct sample *s) {
   s->hello.project = msg_text("p");
   s->hello.session = msg_bytes("\0\1\2", 3);
   s->hello.policy = &s->policy;
+  s->hello.part = 1;
+  s->hello.parts = 2;
   s->hello.n_held_lease = s->hello.n_held_count = s->hello.n_held_test = 2;
   s->hello.held_lease = s->big;
   s->hello.held_count = s->e;  // 0 and 1

@@ -153,6 +153,8 @@ UNUSED static uint64_t fx_worker(struct store *store, uint64_t build, uint32_t n
       .attempt = "job-1",
       .host = "runner-3",
       .joined_ms = 2000000 + number,
+      .part = number,
+      .parts = 2 * number,
   };
   memset(worker.session, (int)number + 1, sizeof worker.session);
   return store_put_worker(store, &worker);

@@ -154,8 +154,9 @@ static void on_build(void *arg, const struct store_build *b, uint32_t state, uin
 }
 
 static void on_worker(void *arg, const struct store_worker *w, uint64_t acked, bool left, const char *late) {
-  fprintf(arg, "worker %u %s %s %s %d %ju acked %ju left %d late %s\n", w->worker, w->node, w->attempt, w->host,
-          w->session[STORE_SESSION_BYTES - 1], (uintmax_t)w->joined_ms, (uintmax_t)acked, left, late ? late : "-");
+  fprintf(arg, "worker %u %s %s %s %d %ju part %u/%u acked %ju left %d late %s\n", w->worker, w->node, w->attempt,
+          w->host, w->session[STORE_SESSION_BYTES - 1], (uintmax_t)w->joined_ms, w->part, w->parts, (uintmax_t)acked,
+          left, late ? late : "-");
 }
 
 static void on_list(void *arg, const struct store_list *list, const struct store_listed *listed) {
@@ -203,8 +204,8 @@ static struct store_listed *put_odd_list(struct store *store, uint64_t build, ui
 
 static const char *const whole_build =
     "build 1 shop/unit/pipeline-7 c0ffee main 1000001 r1 f7 o2 l60000000 t5 1 state 4 round 2\n"
-    "worker 0 node-a job-1 runner-3 1 2000000 acked 12 left 1 late session fixture broke\n"
-    "worker 1 node-b job-1 runner-3 2 2000001 acked 0 left 0 late -\n"
+    "worker 0 node-a job-1 runner-3 1 2000000 part 0/0 acked 12 left 1 late session fixture broke\n"
+    "worker 1 node-b job-1 runner-3 2 2000001 part 1/2 acked 0 left 0 late -\n"
     "list 4 tests 3 files\n"
     "test 1 b::z b unit 4 n 0\n"
     "test 2 a::1[\xff\x01] a unit 0 n 0\n"
