@@ -8,9 +8,11 @@ BUILD, so that it stands in for the sound one. Killed means: the killer ends wit
 demands of it, if it demands any words. A survivor, a line that is not found, and a copy that does not compile are
 failures. --quick: those marked so, for `make check`.
 
-The storms of tests/chaos hunt with real programs: the one with the bug, and the sound other one beside it.
+The storms of tests/chaos and the end-to-end tests (e2e FILE::TEST) hunt with real programs: the one with the bug, and
+the sound other one beside it. An end-to-end test kills by failing, not by an error of its own.
 """
 import configparser
+import os
 import pathlib
 import resource
 import shutil
@@ -25,6 +27,7 @@ PACKAGES = ("libevent_core", "libcrypto", "libprotobuf-c", "sqlite3", "yaml-0.1"
             "cmocka")
 STORMS = {"kill": ["tests/chaos/kill.py", "--rounds", "60", "--seed", "1"],
           "chaos": ["tests/chaos/chaos.py", "--seconds", "20", "--limit", "15", "--seed", "1"]}
+E2E = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
 PROGRAMS = {"server": "shardd", "worker": "shard"}
 
 
@@ -34,10 +37,16 @@ def table(path):
     return {name: dict(parser[name]) for name in parser.sections()}
 
 
+def storm(word):
+    """The command of a killer that runs the real programs; None: it is linked with the bug."""
+    kind, _, name = word.partition(" ")
+    return [*E2E, f"tests/e2e/{name}"] if kind == "e2e" else STORMS.get(word)
+
+
 def killer(row, build):
     """(objects, more for the linker, arguments) of the program that is to find the bug."""
     word, _, name = row["kill"].partition(" ")
-    if word in STORMS:
+    if storm(row["kill"]):
         return [build / "obj" / row["file"].partition("/")[0] / "main.o"], [], []
     if word == "unit":
         return [build / f"obj/tests/unit/test_{name}.o"], [], []
@@ -56,7 +65,7 @@ class Mutant:
     def __init__(self, name, row, build, compiler):
         self.name, self.row, self.build, self.compiler = name, row, build, compiler
         self.place = build / "mutants" / name
-        self.storm, self.side = STORMS.get(row["kill"]), row["file"].partition("/")[0]
+        self.storm, self.side = storm(row["kill"]), row["file"].partition("/")[0]
         self.program = self.place / (PROGRAMS[self.side] if self.storm else "killer")
 
     def plant(self):
@@ -85,10 +94,17 @@ class Mutant:
                 (self.place / name).symlink_to(self.build / name)
         return done.stdout if done.returncode else ""
 
-    def run(self, command):
+    def run(self, command, env=None):
         return subprocess.run(list(map(str, command)), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, timeout=LIMIT_S, check=False, universal_newlines=True,
-                              errors="replace")
+                              errors="replace", env=env)
+
+    def attack(self):
+        if not self.storm:
+            return self.run([self.program, *killer(self.row, self.build)[2]])
+        if self.storm[:len(E2E)] == E2E:
+            return self.run(self.storm, dict(os.environ, SHARD_BUILD_DIR=str(self.place)))
+        return self.run([*self.storm, self.place])
 
     def hunt(self):
         """(killed, what is to be said of it)."""
@@ -96,13 +112,13 @@ class Mutant:
         if why:
             return False, why
         try:
-            done = self.run([*self.storm, self.place] if self.storm else
-                            [self.program, *killer(self.row, self.build)[2]])
+            done = self.attack()
         except subprocess.TimeoutExpired:
             return True, "does not end"
         wanted = [self.row["says"]] if "says" in self.row else ["breaks", "seed", "FAILED"]
         said = [line for line in done.stdout.splitlines() if any(word in line for word in wanted)]
-        killed = done.returncode != 0 and (said != [] or "says" not in self.row)
+        failed = done.returncode == 1 if self.storm and self.storm[:len(E2E)] == E2E else done.returncode != 0
+        killed = failed and (said != [] or "says" not in self.row)
         return killed, (said[-1] if said and done.returncode else f"ended with {done.returncode}").strip()
 
 
