@@ -67,16 +67,16 @@ struct queue_worker {
   char *node, *attempt;
   uint64_t heard_us, parked_us;
   bool connected, left, late;
-  bool awaited;                         // was at work before a restart and has not come back
-  bool drained;                         // was told to go for lack of work: no longer counted as connected
-  bool asked;                           // fell silent while it was parked: parked again when it speaks
-  bool brings;                          // only brings results
-  bool cleared;                         // was suspected of being sick, wrongly
-  bool fenced;                          // is sick: gets nothing any more
-  bool fencing;                         // and its failures are to be given back
-  uint32_t ran, ran_failed;             // its attempts that counted, and those of them that failed
-  uint32_t failed_in[3], failed_files;  // tests of different files among those, at most as many
-  uint32_t probes, refuted, confirmed;  // failures that others tried again: all, passed there, failed there too
+  bool awaited;                           // was at work before a restart and has not come back
+  bool drained;                           // was told to go for lack of work: no longer counted as connected
+  bool asked;                             // fell silent while it was parked: parked again when it speaks
+  bool brings;                            // only brings results
+  bool cleared;                           // was suspected of being sick, wrongly
+  bool fenced;                            // is sick: gets nothing any more
+  bool fencing;                           // and its failures are to be given back
+  uint32_t ran, ran_failed, ran_skipped;  // its attempts that counted, and those of them that failed, were skipped
+  uint32_t failed_in[3], failed_files;    // tests of different files among those, at most as many
+  uint32_t probes, refuted, confirmed;    // failures that others tried again: all, passed there, failed there too
   uint32_t own_failing;
   uint64_t held_us;    // expected time of what is LEASED in its leases
   uint32_t lease_max;  // tests of a lease; 0: LIMIT_LEASE
@@ -159,7 +159,7 @@ struct queue {
   uint32_t retried;
   struct queue_probe *probe;
   uint32_t probe_count, probe_room, probed;  // open ones; ever
-  uint32_t ran, ran_failed;                  // the workers' together
+  uint32_t ran, ran_failed, ran_skipped;     // the workers' together
   uint32_t fencing;                          // workers that are; nothing is settled before they were dealt with
   uint64_t next_lease;
   enum queue_state state;

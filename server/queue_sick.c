@@ -18,7 +18,8 @@
 enum { SICK_OTHERS = 20, SICK_PROBES = 10, SICK_VOTES = 3, SICK_FAILED = 10, SICK_FAILED_ANYWHERE = 20 };
 
 static bool sick_suspected(const struct queue *queue, const struct queue_worker *worker) {
-  struct flaky_first own = {worker->ran, worker->ran_failed}, all = {queue->ran, queue->ran_failed};
+  struct flaky_first own = {worker->ran - worker->ran_skipped, worker->ran_failed};  // who skips, neither
+  struct flaky_first all = {queue->ran - queue->ran_skipped, queue->ran_failed};     // fails nor passes
   bool widely = worker->failed_files == COUNT_OF(worker->failed_in) && worker->ran_failed >= SICK_FAILED;
   widely |= worker->ran_failed >= SICK_FAILED_ANYWHERE;
   bool stands_out = worker->fenced || (widely && all.n - own.n >= SICK_OTHERS && flaky_worker_sick(&own, &all));

@@ -115,9 +115,11 @@ static void queue_count(struct queue *queue, uint32_t number, uint32_t test, enu
   bool failed = queue_bad(status);
   queue->ran++;
   queue->ran_failed += failed;
+  queue->ran_skipped += status == QUEUE_SKIPPED;
   if (number >= queue->worker_count) return;
   struct queue_worker *worker = &queue->worker[number];
   worker->ran++;
+  worker->ran_skipped += status == QUEUE_SKIPPED;
   if (!failed) return;
   worker->ran_failed++;
   for (uint32_t i = 0; i < worker->failed_files; i++) {
@@ -168,7 +170,7 @@ static void queue_apply(struct queue *queue, uint32_t worker, uint32_t number, e
 }
 
 static void queue_teach(struct queue *queue, const struct queue_result *result) {
-  if (result->status == QUEUE_CRASHED || result->status == QUEUE_TIMED_OUT) return;
+  if (result->status == QUEUE_CRASHED || result->status == QUEUE_TIMED_OUT || result->status == QUEUE_SKIPPED) return;
   sched_worker_learn(&queue->worker[result->worker].sched, result->duration_us,
                      sched_expected_us(queue->sched, result->test));
 }

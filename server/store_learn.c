@@ -130,16 +130,28 @@ static int compare_order(const void *a, const void *b) {
   return (x->test > y->test) - (x->test < y->test);
 }
 
-// A test that follows one of another file on its worker pays for the set-up of its file.
+// A test that follows one of another file on its worker pays for the set-up of its file. One that was skipped pays for
+// nothing: what it would have paid, the file's set-up and the start of the process, falls to the next of the file.
 static void mark_first(struct store_learn *learn) {
   struct store_learn_row **order = base_calloc(learn->count, sizeof(struct store_learn_row *));
   size_t n = 0;
   for (size_t i = 0; i < learn->count; i++)
     if (!(learn->row[i].flags & STORE_LOST)) order[n++] = &learn->row[i];
   qsort(order, n, sizeof(struct store_learn_row *), compare_order);
-  for (size_t i = 0; i < n; i++)
-    order[i]->first = order[i]->file != 0 &&
-                      (i == 0 || order[i - 1]->worker != order[i]->worker || order[i - 1]->file != order[i]->file);
+  bool paid = false, process = false;
+  for (size_t i = 0; i < n; i++) {
+    bool other = i == 0 || order[i - 1]->worker != order[i]->worker;
+    process = !other && process;
+    paid = !other && order[i - 1]->file == order[i]->file && paid;
+    if (order[i]->status == STORE_SKIPPED) {
+      process |= (order[i]->flags & STORE_FIRST) != 0;
+      continue;
+    }
+    order[i]->first = order[i]->file != 0 && !paid;
+    if (process) order[i]->flags |= STORE_FIRST;
+    paid = true;
+    process = false;
+  }
   free(order);
 }
 

@@ -63,14 +63,22 @@ static uint64_t whole_us(const struct store_learn_row *row) {
   return (uint64_t)row->setup_us + row->call_us + row->teardown_us;
 }
 
+// A skip that settled nothing, since the test was tried elsewhere: it is no attempt at it.
+static bool passed_over(const struct store_learn *learn, size_t i) {
+  const struct store_learn_row *row = &learn->row[i];
+  return row->status == STORE_SKIPPED && i + 1 < learn->count && row[1].test == row->test;
+}
+
 // First attempts, observed and expected durations, and what the build was made of.
 static void count_rows(struct store_learn *learn, struct work *work) {
+  bool tried = false;  // the test, before this row
   for (size_t i = 0; i < learn->count; i++) {
     const struct store_learn_row *row = &learn->row[i];
     struct store_learn_worker *worker = &learn->worker[row->worker];
+    bool again = i > 0 && learn->row[i - 1].test == row->test && tried;
+    tried = again || (!(row->flags & STORE_LOST) && !passed_over(learn, i));
     uint64_t us = whole_us(row), ended_ms = row->start_ms + us / 1000;
-    bool again = i > 0 && learn->row[i - 1].test == row->test && !(learn->row[i - 1].flags & STORE_LOST);
-    if (row->flags & STORE_LOST) continue;
+    if (row->flags & STORE_LOST || passed_over(learn, i)) continue;
     unsigned saw = again ? 0 : store_judge_evidence(learn, row);
     worker->first.n += saw != 0;
     worker->first.failed += saw == FLAKY_SAW_FAILURE;

@@ -120,6 +120,13 @@ void cases_note(struct cases *cases, char *line) {
   cases->note[cases->note_count++] = line;
 }
 
+size_t cases_tries(const struct cases_case *item) {
+  size_t tries = 0;
+  for (size_t i = 0; i < item->attempt_count; i++)
+    tries += item->attempt[i].status != RUNNER_SKIPPED || i + 1 == item->attempt_count;
+  return tries;
+}
+
 const struct cases_attempt *cases_final(const struct cases_case *item) {
   return item->settled ? &item->attempt[item->attempt_count - 1] : NULL;
 }

@@ -45,6 +45,8 @@ int cases_add(struct cases *cases, const struct answer *page, const char **why) 
 // Appends a line, which it owns from then on.
 void cases_note(struct cases *cases, char *line);
 
+// How many attempts tried the test: a skip that was followed by another attempt is none of them.
+size_t cases_tries(const struct cases_case *item);
 // The attempt that settled the verdict; NULL: missing.
 const struct cases_attempt *cases_final(const struct cases_case *item);
 uint64_t cases_duration_us(const struct cases_attempt *attempt);  // set-up, call and teardown

@@ -134,15 +134,16 @@ static int write_cases(const struct cases *cases, const char *suite, FILE *out, 
 
 // A case without a verdict has no attempts for the report: it is missing, whatever was tried.
 static void write_case(struct junit_write *writer, const struct cases_case *item) {
-  size_t count = item->settled ? item->attempt_count : 0;
-  struct junit_write_attempt *attempts = base_calloc(count, sizeof *attempts);
-  for (size_t i = 0; i < count; i++) {
+  size_t all = item->settled ? item->attempt_count : 0, count = 0;
+  struct junit_write_attempt *attempts = base_calloc(all, sizeof *attempts);
+  for (size_t i = 0; i < all; i++) {
     const struct cases_attempt *from = &item->attempt[i];
-    attempts[i] = (struct junit_write_attempt){.status = from->status,
-                                               .node = from->node,
-                                               .duration_us = cases_duration_us(from),
-                                               .text = from->text,
-                                               .text_bytes = from->text_bytes};
+    if (from->status == RUNNER_SKIPPED && i + 1 < all) continue;  // no attempt at it: see cases_tries
+    attempts[count++] = (struct junit_write_attempt){.status = from->status,
+                                                     .node = from->node,
+                                                     .duration_us = cases_duration_us(from),
+                                                     .text = from->text,
+                                                     .text_bytes = from->text_bytes};
   }
   struct junit_write_case testcase = {.id = item->id,
                                       .file = item->file,

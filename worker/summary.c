@@ -186,7 +186,7 @@ static void print_failure(FILE *out, const struct cases_case *item, const struct
   print_lines(out, id, look->plain_heads);
   fprintf(out, "%s: %s on %s%s after %s", look->color ? "\033[0m" : "", cases_status_name(final->status),
           node[0] != '\0' ? "node " : "a worker", node, human_duration(cases_duration_us(final), took));
-  if (item->attempt_count > 1) fprintf(out, ", attempt %zu", item->attempt_count);
+  if (cases_tries(item) > 1) fprintf(out, ", attempt %zu", cases_tries(item));
   fputc('\n', out);
   if (final->text_bytes > 0) {
     char *text = human_safe(final->text, final->text_bytes, ESCAPE_TEXT);

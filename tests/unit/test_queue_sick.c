@@ -60,6 +60,18 @@ static void begin_with(uint32_t tests, uint32_t failures) {
   assert_int_equal(counts().failing, failures);  // those settled
 }
 
+// A worker that skips fails nothing, and shows of no other one that it is sick.
+static void test_skips_are_no_evidence(void **state) {
+  (void)state;
+  open_build(&usual, 60);
+  sick = (struct hand){.worker = join_new()};
+  well = (struct hand){.worker = join_new()};
+  does_many(&well, 20, QUEUE_SKIPPED);
+  does_many(&sick, 10, QUEUE_FAILED);
+  (void)does(&sick, QUEUE_FAILED);
+  assert_true(settles);  // of a suspect it would be tried elsewhere
+}
+
 static void test_fenced(void **state) {
   (void)state;
   begin_with(60, 10);
@@ -388,6 +400,7 @@ static void test_too_few_after_a_restart(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
+      TEST(test_skips_are_no_evidence),
       TEST(test_fenced),
       TEST(test_cleared),
       TEST(test_too_little_to_suspect),

@@ -37,6 +37,19 @@ static uint32_t skips_everything(uint32_t worker, uint32_t reason) {
   return n;
 }
 
+// Skipping takes no time, and says nothing of a machine's speed.
+static void test_skips_teach_no_speed(void **state) {
+  (void)state;
+  open_files(40, 10, 2);
+  uint32_t worker = join_new(), other = join_new();
+  struct grant grant = lease(worker);
+  double before = queue_slowness(queue, worker);
+  skip_all(worker, &grant, DOCKER);
+  assert_true(queue_slowness(queue, worker) == before);
+  grant = lease(other);
+  assert_int_equal(report(other, grant.id, grant.test[0], QUEUE_PASSED), ACCEPT_CURRENT);
+}
+
 static uint32_t given_back(void) {
   for (size_t i = 0; i < fx.count; i++) {
     if (fx.item[i].kind == EFFECT_ROUND) return fx.item[i].count;
@@ -442,6 +455,7 @@ int main(void) {
       TEST(test_late_evidence),
       TEST(test_nothing_is_stolen_to_be_skipped),
       TEST(test_retried_where_it_runs),
+      TEST(test_skips_teach_no_speed),
       TEST(test_restart),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -80,6 +80,22 @@ static void test_flaky_over_two_commits(void **state) {
   store_close(store);
 }
 
+// A skip that went to another worker is neither a failure nor a pass, and what came of the test there is its first
+// attempt.
+static void test_skips_are_no_evidence(void **state) {
+  static const struct run runs[] = {{1, 0, FX_SKIPPED}, {1, 1, FX_FAILED},  {2, 0, FX_SKIPPED}, {2, 1, FX_PASSED},
+                                    {3, 1, FX_PASSED},  {3, 0, FX_SKIPPED}, {4, 0, FX_SKIPPED}, {4, 1, FX_SKIPPED}};
+  (void)state;
+  struct store *store = fx_open();
+  build_of(store, 1, "c1", 12, 2, runs, COUNT_OF(runs));
+  assert_int_equal(fx_number("SELECT count(*) FROM flake_event"), 0);
+  assert_int_equal(fx_number("SELECT first_n FROM build"), 11);  // all but the one that nobody ran
+  assert_int_equal(fx_number("SELECT first_failed FROM build"), 1);
+  assert_int_equal(fx_number("SELECT sum(runs) FROM flake_stat WHERE test<=4"), 3);
+  assert_int_equal(fx_number("SELECT sum(flips) FROM flake_stat"), 0);
+  store_close(store);
+}
+
 static void test_broken_and_released(void **state) {
   static const struct run bad[] = {{1, 0, FX_FAILED}, {1, 1, FX_FAILED}, {1, 0, FX_FAILED}};
   (void)state;
@@ -275,6 +291,7 @@ static void test_slow_workers_make_no_slow_tests(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_flaky_over_two_commits, fx_setup, fx_teardown),
+      cmocka_unit_test_setup_teardown(test_skips_are_no_evidence, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_broken_and_released, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_sick_workers_are_no_evidence, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_sick_builds_are_no_evidence, fx_setup, fx_teardown),

@@ -106,6 +106,47 @@ static void test_file_setup(void **state) {
   store_close(store);
 }
 
+// A skipped test pays for nothing: the next one of its file pays for the file, and for the process.
+static void test_skips_pay_for_nothing(void **state) {
+  static const struct {
+    uint32_t test, worker, at, status, setup_us, flags;
+  } rows[] = {
+      {0, 0, 10, FX_SKIPPED, 0, STORE_SETTLES | STORE_FIRST},
+      {1, 0, 20, FX_PASSED, 90000, STORE_SETTLES},
+      {2, 0, 30, FX_SKIPPED, 0, 0},
+      {3, 0, 40, FX_PASSED, 5000, STORE_SETTLES},
+      {2, 1, 10, FX_PASSED, 3000, STORE_SETTLES},
+  };
+  uint32_t attempts[4] = {0};
+  (void)state;
+  struct store *store = fx_open();
+  fx_build(store, 1, "a", "");
+  fx_worker(store, 1, 0, "a");
+  fx_worker(store, 1, 1, "b");
+  struct store_listed *listed = fx_list(store, 1, 4, 2);
+  for (size_t i = 0; i < COUNT_OF(rows); i++) {
+    struct store_result r = fx_result(1, listed->test[rows[i].test], rows[i].status);
+    r.attempt = ++attempts[rows[i].test];
+    r.worker = rows[i].worker;
+    r.start_ms = rows[i].at;
+    r.setup_us = rows[i].setup_us;
+    r.flags = rows[i].flags;
+    store_put_result(store, &r);
+  }
+  fx_end(store, 1);
+  fx_learned(store);
+  assert_int_equal(fx_number("SELECT setup_us FROM file_stat WHERE path='t/test_0.py'"), 0);  // the process' start
+  assert_int_equal(fx_number("SELECT setup_us FROM file_stat WHERE path='t/test_1.py'"), 4000);
+  assert_int_equal(fx_number("SELECT setups FROM build"), 3);
+  struct estimate_history second = history_of(store, "t/test_0.py::test_1"),
+                          fourth = history_of(store, "t/test_1.py::test_3");
+  assert_int_equal(estimate_expected(&second), 900);
+  assert_int_equal(estimate_expected(&fourth), 900);
+  assert_int_equal(second.n, 1);
+  store_listed_free(listed);
+  store_close(store);
+}
+
 static void test_lists_carry_history(void **state) {
   (void)state;
   struct store *store = fx_open();
@@ -440,6 +481,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_only_settled_passes_teach, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_only_ended_builds_teach, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_file_setup, fx_setup, fx_teardown),
+      cmocka_unit_test_setup_teardown(test_skips_pay_for_nothing, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_lists_carry_history, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_flips_within_a_build, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_flips_between_builds_of_a_commit, fx_setup, fx_teardown),

@@ -123,6 +123,28 @@ static void test_lost_may_settle(void **state) {
   cases_release(&cases);
 }
 
+// What a machine skipped and another one ran is neither flaky nor tried twice.
+static void test_skips_are_no_tries(void **state) {
+  (void)state;
+  static const struct attempt_row rows[] = {
+      {"a", "1", "4", "0", "0", "1000", "1", "needs docker"}, {"a", "2", "1", "1", "1", "2000", "1", ""},
+      {"b", "1", "4", "1", "0", "1000", "1", "needs docker"}, {"b", "2", "2", "1", "1", "2000", "1", "boom"},
+      {"c", "1", "4", "0", "0", "1000", "1", "why"},          {"c", "2", "4", "1", "1", "2000", "1", "why"}};
+  struct cases cases;
+  cases_init(&cases);
+  fold(&cases, rows, COUNT_OF(rows));
+  assert_int_equal(cases.item[0].verdict, CASES_PASSED);
+  assert_int_equal(cases.item[1].verdict, CASES_FAILED);
+  assert_int_equal(cases.item[2].verdict, CASES_SKIPPED);
+  for (size_t i = 0; i < cases.count; i++)
+    assert_int_equal(cases_tries(&cases.item[i]), 1);
+  char *text = printed(&cases, 2, false);
+  assert_null(strstr(text, "attempt 2"));
+  assert_non_null(strstr(text, "1 passed, 1 failed, 1 skipped in"));
+  free(text);
+  cases_release(&cases);
+}
+
 static void test_refuses_nonsense(void **state) {
   (void)state;
   static const struct attempt_row bad[] = {
@@ -307,6 +329,7 @@ int main(void) {
       cmocka_unit_test(test_folds),
       cmocka_unit_test(test_reopened_is_missing),
       cmocka_unit_test(test_lost_may_settle),
+      cmocka_unit_test(test_skips_are_no_tries),
       cmocka_unit_test(test_refuses_nonsense),
       cmocka_unit_test(test_counts),
       cmocka_unit_test(test_prints),
