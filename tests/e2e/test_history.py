@@ -236,6 +236,7 @@ def told():
     text = (ROOT / "docs/history.md").read_text().partition("## What the tables say")[2]
     sections = re.findall(r"^\*\*`shard ([a-z ]+)(?: [A-Z]+)?`\*\*(.*?)(?=^\*\*`shard |\Z)", text,
                           re.MULTILINE | re.DOTALL)
+    sections = [(name, part.partition("In JSON a row of `skips`")[0]) for name, part in sections]
     return {name: [column for cell in re.findall(r"^\| ([a-z0-9_, ]+) \|", part, re.MULTILINE) if cell != "column"
                    for column in cell.split(", ")] for name, part in sections}
 
