@@ -1,5 +1,5 @@
-"""Wall time, makespan, test time, idle and lower bound of a build: one number under each name, whichever output is asked,
-also when a job is run again hours later; and a static split is compared by what both sides have."""
+"""Wall time, makespan, test time, idle and lower bound of a build: one number under each name, whichever output says
+it, also when a job is run again hours later; and a static split is compared by what both sides have."""
 import contextlib
 import datetime
 import re
