@@ -6,7 +6,11 @@ from shardlib import (BARRIER, BUILD, PYTEST, Worker, barrier, codes, eventually
 
 SUITE = {"test_a.py": "def test_one(): pass\ndef test_two(): pass\n"}
 LAZY = ["--collect", "lazy"]
-INTERPRETER = "import os, sys\nsys.version = os.environ['E2E_VERSION']\n"
+# As an interpreter tells it; plugins read all of it.
+INTERPRETER = """
+import os, sys
+sys.version = os.environ['E2E_VERSION'] + ' (main, Nov  1 2026, 10:00:00) [GCC 12.2.0]'
+"""
 MIXED = ["--allow-mixed", "commit,environment"]
 
 
@@ -95,13 +99,36 @@ def test_a_worker_under_another_toxenv_is_refused(tmp_path, daemon):
 def test_another_interpreter_is_refused_before_it_runs(tmp_path, daemon, args):
     # What tells is the test process, wherever that runs.
     suite = make_suite(tmp_path, dict(SUITE, **{"conftest.py": INTERPRETER}))
-    first = run(daemon, suite, *args, env={"E2E_VERSION": "3.11.2 (main)"})
+    first = run(daemon, suite, *args, env={"E2E_VERSION": "3.11.2"})
     assert code(first) == 0, first.output()
-    other = run(daemon, suite, *args, node="1", env={"E2E_VERSION": "3.12.1 (main)"})
+    other = run(daemon, suite, *args, node="1", env={"E2E_VERSION": "3.12.1"})
     assert refused(other, 'python: "cpython 3.12.1" here, "cpython 3.11.2" in the build')
     assert daemon.shard("wait").returncode == 0
-    mixed = run(daemon, suite, *args, *MIXED, node="1", env={"E2E_VERSION": "3.12.1 (main)"})
+    mixed = run(daemon, suite, *args, *MIXED, node="1", env={"E2E_VERSION": "3.12.1"})
     assert code(mixed) == 0, mixed.output()
+
+
+def test_a_rerun_under_another_interpreter_mends_nothing(tmp_path, make_daemon):
+    """Failing tests are open again when it is refused: the build stays red until one of its kind ran them."""
+    daemon = make_daemon(idle_timeout="1s")
+    red = dict(SUITE, **{"conftest.py": INTERPRETER, "test_a.py": """
+        import os
+
+        def test_one():
+            assert "FIXED" in os.environ
+
+        def test_two():
+            pass
+    """})
+    suite, env = make_suite(tmp_path, red), {"E2E_VERSION": "3.11.2"}
+    first = run(daemon, suite, "--attempt", "1", env=env)
+    assert code(first) == 1, first.output()
+    other = run(daemon, suite, "--attempt", "2", "--retried", "yes",
+                env={"E2E_VERSION": "3.12.1", "FIXED": "1"})
+    assert refused(other, "cpython 3.12.1")
+    assert daemon.shard("wait").returncode == 16
+    assert code(run(daemon, suite, "--attempt", "3", "--retried", "yes", env=dict(env, FIXED="1"))) == 0
+    assert daemon.shard("wait").returncode == 0
 
 
 def test_named_variables_and_the_command_are_compared(tmp_path, daemon):
