@@ -357,6 +357,13 @@ def settling(rows):
     return [row for row in rows if row["attempt"] and row["flags"] & 1]
 
 
+def ran_again(found, workers):
+    """{id: attempts} of the tests in `found` that ran more often than one round without retries allows: once; one that
+    is skipped is asked of each of the `workers`, and of one that is alone twice. Each settles once."""
+    return {name: len(rows) for name, rows in found.items() if len(settling(rows)) != 1 or len(rows) > (
+        max(workers, 2) if {row["status"] for row in rows} == {"skipped"} else 1)}
+
+
 def verdicts(daemon, build=BUILD, **options):
     """{id: status of the attempt that settled it}; "missing" where none did."""
     return {name: settling(rows)[-1]["status"] if settling(rows) else "missing"

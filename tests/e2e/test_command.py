@@ -122,7 +122,7 @@ def test_a_signal_ends_the_script(daemon, tmp_path):
 # ---- lists
 
 def test_every_job_lists(daemon, tmp_path):
-    """The same commit may still hold other tests, which would be lost; a job without a list takes that of the others."""
+    """The same commit may still hold other tests, which would be lost; a job without a list takes the others'."""
     suite = scripts(tmp_path, a="test -e ../go || while ! test -e go; do sleep 0.05; done", b="exit 0")
     listing = ["--list", "echo listed >> listings; ls t/*.sh", "--commit", "4f1d2c3b"]
     first = Worker(daemon, suite, node="0", args=["--runner", "command", *listing], command=["sh", "{}"])

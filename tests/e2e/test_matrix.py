@@ -1,5 +1,5 @@
-"""A CI's matrix is never taken for parallel nodes: each entry is a build of its own, by its variables, or is refused for
-what it is."""
+"""A CI's matrix is never taken for parallel nodes: each entry is a build of its own, by its variables, or is refused
+for what it is."""
 import pytest
 from shardlib import Worker, codes, make_suite, outputs, verdicts
 
@@ -18,7 +18,8 @@ def gitlab(version, index):
 
 
 def azure(version, index):
-    return dict(TF_BUILD="True", BUILD_BUILDID="9", SYSTEM_PHASENAME="t", SYSTEM_JOBNAME="py" + version.replace(".", ""),
+    return dict(TF_BUILD="True", BUILD_BUILDID="9", SYSTEM_PHASENAME="t",
+                SYSTEM_JOBNAME="py" + version.replace(".", ""),
                 SYSTEM_JOBPOSITIONINPHASE=str(index), SYSTEM_TOTALJOBSINPHASE="2", SYSTEM_JOBATTEMPT="1")
 
 

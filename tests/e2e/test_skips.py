@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
-from shardlib import (BARRIER, PYTEST, SHARD, attempts, barrier, clean_env, codes, eventually, junit, make_suite, outputs,
-                      run_workers, start_workers, verdicts)
+from shardlib import (BARRIER, PYTEST, SHARD, attempts, barrier, clean_env, codes, eventually, junit, make_suite,
+                      outputs, run_workers, start_workers, verdicts)
 
 # As BARRIER, for tests that are skipped before their fixtures are set up.
 START = BARRIER.replace('@pytest.fixture(scope="session", autouse=True)\ndef barrier():', 'def pytest_sessionstart():')
@@ -120,7 +120,8 @@ def test_local_names_it(tmp_path):
     ran = subprocess.run(command, cwd=make_suite(tmp_path, files), env=clean_env(**barrier(tmp_path, 2)), timeout=300,
                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     assert ran.returncode == 0 and "20 passed" in ran.stdout, ran.stdout
-    assert re.search(r"^node 0 skipped \d+ tests? that ran elsewhere: port taken$", ran.stdout, re.MULTILINE), ran.stdout
+    named = r"^node 0 skipped \d+ tests? that ran elsewhere: port taken$"
+    assert re.search(named, ran.stdout, re.MULTILINE), ran.stdout
 
 
 def test_two_of_three_lack_it(tmp_path, daemon):
