@@ -29,7 +29,7 @@ OUT = {"makespan-real": {row for part, row, _ in filter(None, table.ROWS) if par
 
 def run(argv):
     env = clean_env(ROUNDS=None, TESTS=None, BENCH_POLITE="1")
-    return subprocess.run([PYTHON, *map(str, argv)], cwd=ROOT, env=env, stdin=subprocess.DEVNULL, timeout=120,
+    return subprocess.run([PYTHON, *map(str, argv)], cwd=ROOT, env=env, stdin=subprocess.DEVNULL, timeout=600,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True, check=False)
 
 
