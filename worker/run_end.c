@@ -145,7 +145,8 @@ void run_goodbye(struct run *run, const Shardd__Goodbye *goodbye) {
   int code = run_own_code(run);
   if (code == EXIT_OK && run->end_kind != RUNNER_END_EMPTY) code = (int)goodbye->exit_code;
   // Failures that this worker decided are the tests', whatever became of its runner: 16 would try them again.
-  if (code == EXIT_INFRA && goodbye->exit_code == EXIT_TESTS_FAILED) code = EXIT_TESTS_FAILED;
+  bool own = goodbye->own_failing || run->late_count;
+  if (code == EXIT_INFRA && own && goodbye->exit_code == EXIT_TESTS_FAILED) code = EXIT_TESTS_FAILED;
   bool empty = goodbye->total == 0 && goodbye->state == SHARDD__BUILD_STATE__BUILD_COMPLETE;
   if (code == EXIT_OK && empty && !run->options->allow_empty) code = EXIT_EMPTY;
   if (code == EXIT_OK && run->fenced) code = EXIT_INFRA;  // a server that was restarted meanwhile does not know

@@ -40,6 +40,7 @@ def test_a_red_build_is_not_mended_by_another_list(tmp_path, make_daemon):
     red = dict(ONE, **{"test_a.py": "def test_one(): assert 0\n"})
     assert run(daemon, make_suite(tmp_path, red), *LAZY, "--attempt", "1").process.returncode == 1
     assert differs(run(daemon, make_suite(tmp_path, LESS, "less"), *LAZY, "--attempt", "2", "--retried", "yes"))
+    assert differs(run(daemon, make_suite(tmp_path, OTHER, "other"), node="1"))  # the failures are not its own
     assert daemon.shard("wait").returncode != 0
 
 
