@@ -83,6 +83,13 @@ static bool identity_numbered(const struct identity *identity, const struct opti
   return base_parse_u64(options->node, 0, identity->total - 1, &number) == 0;
 }
 
+// A CI that numbers parallel jobs gives no number to one that is not one of several, and its key is of that job alone.
+// Where the user names the build, jobs of several names may share it.
+static bool identity_alone(const struct identity *identity, const struct options *options) {
+  bool told = identity->node[0] || options->build[0] || options->total;
+  return !told && identity->ci.total == 1 && identity->ci.retried == CI_RETRIED_UNKNOWN;
+}
+
 int identity_make(struct identity *identity, const struct options *options, struct conf_error *error) {
   *identity = (struct identity){0};
   if (ci_detect(ci_getenv, NULL, &identity->ci, error->text, sizeof error->text) < 0) return -1;
@@ -96,6 +103,7 @@ int identity_make(struct identity *identity, const struct options *options, stru
   identity_choose(identity->commit, sizeof identity->commit, options->commit, identity->ci.commit);
   identity_choose(identity->branch, sizeof identity->branch, options->branch, identity->ci.branch);
   if (options->retried != OPTIONS_RETRIED_AUTO) identity->ci.retried = (enum ci_retried)options->retried;
+  identity->alone = identity_alone(identity, options);
   bool told = options_source(options, "untrusted") != CONF_FROM_DEFAULT;
   identity->untrusted = told ? options->untrusted : identity->ci.fork;
   identity->total = options->total ? (uint32_t)options->total : identity->ci.total;
@@ -108,8 +116,8 @@ void identity_say(const struct identity *identity, const struct options *options
   if ((options->build[0] && !options->variant[0]) || options->quiet) return;
   char *build = human_safe(identity->build, strlen(identity->build), ESCAPE_LINE);
   char *node = human_safe(identity->node, strlen(identity->node), ESCAPE_LINE);
-  fprintf(stderr, "shard: build %s, %s%s (from %s)\n", build, node[0] ? "node " : "a node without a name", node,
-          identity->ci.name);
+  const char *which = node[0] ? "node " : identity->alone ? "its only node" : "a node without a name";
+  fprintf(stderr, "shard: build %s, %s%s (from %s)\n", build, which, node, identity->ci.name);
   free(build);
   free(node);
 }
@@ -147,7 +155,7 @@ void identity_hello(const struct identity *identity, const struct options *optio
   hello->build = msg_text(identity->build);
   hello->commit = msg_text(identity->commit);
   hello->branch = msg_text(identity->branch);
-  hello->node = msg_text(identity->node);
+  hello->node = msg_text(identity->alone ? "0" : identity->node);
   hello->node_total = identity->total;
   hello->attempt = msg_text(identity->attempt);
   hello->untrusted = identity->untrusted;

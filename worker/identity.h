@@ -15,6 +15,8 @@ struct identity {
   char commit[CI_TOKEN_BYTES], branch[CI_NAME_BYTES];
   char host[256];
   uint32_t total;
+  bool alone;  // no other job has its key, and the CI does not tell when it is run again: with the server it goes by
+               // the name 0, by which it is known when it returns
   bool untrusted;
   ProtobufCBinaryData token[MSG_TOKENS_MAX];  // names, of --tokens
   uint32_t token_count[MSG_TOKENS_MAX];

@@ -37,6 +37,18 @@ def gitlab(attempt, node="0", total=1, **more):
                  "SHARD_PROJECT": None, "SHARD_BUILD": None, "SHARD_NODE": None}, **more)
 
 
+def alone(attempt):
+    """A job of GitLab without `parallel`."""
+    env = dict(gitlab(attempt), CI_JOB_NAME="t")
+    del env["CI_NODE_INDEX"]
+    return env
+
+
+def entry(attempt):
+    """One of a GitLab matrix: its index counts entries, not nodes."""
+    return dict(gitlab(attempt, "1", 2), CI_JOB_NAME="t: [3.12]")
+
+
 def job(daemon, suite, env, *args):
     return Worker(daemon, suite, node=None, build=None, env=env, args=args)
 
@@ -159,6 +171,25 @@ def test_all_jobs_of_a_green_build_run_everything_again(tmp_path, daemon, variab
         for each in jobs:
             assert each.ran() or attempt > 1 and "already settled everything" in each.output(), each.output()
         assert wait(daemon).returncode == 0
+
+
+@pytest.mark.parametrize("variables, key", [(alone, "5/t"), (entry, "5/t: [3.12]")], ids=["alone", "entry"])
+def test_the_only_job_of_a_green_build_runs_everything_again(tmp_path, daemon, variables, key):
+    """GitLab gives it no number, and does not say that it is run again."""
+    suite = make_suite(tmp_path, EIGHT)
+    for attempt in (1, 2, 3):
+        one = job(daemon, suite, variables(attempt))
+        assert one.wait() == 0 and len(one.ran()) == 8, one.output()
+        assert "shard: build %s, its only node (from gitlab)" % key in one.output()
+    daemon.restart()
+    assert len(finished(job(daemon, suite, variables(4))).ran()) == 8
+    shared = job(daemon, suite, variables(5), "--build", "5/t")  # nodes of any name may share a key of the user's own
+    assert "its only node" not in finished(shared).output()
+
+
+def finished(one):
+    assert one.wait() == 0, one.output()
+    return one
 
 
 def test_one_job_of_a_green_build_runs_what_it_decided(tmp_path, daemon):
