@@ -6,7 +6,8 @@ A history has commits {label: {"sha", "tests": {name: act}, "addopts"}} and step
     {"do": "mute", "test": name}
     {"do": "submit", "key": pipeline}
     {"do": "restart"}, of the daemon
-and a job {"node", "try": 0, 1, … of this node in this pipeline, "env": name, "lacks": bool, "late": bool}.
+and a job {"node", "try": 0, 1, … of this node in this pipeline, "env": name, "lacks": bool, "late": bool}, with a
+"label" if it is of another commit than the step.
 """
 import random
 
@@ -16,10 +17,12 @@ import suites
 THEMES = {
     "plain": (14, ""), "rerun": (16, "v1 v11"), "late": (7, "v1"), "reuse": (9, "v2"), "batch": (10, "v7"),
     "status": (6, "v4"), "notrun": (5, "v4"), "order": (5, "v5"), "setup": (3, "v9"), "matrix": (6, "v10"),
-    "skips": (7, "v12"), "lost": (5, ""), "cancel": (4, ""), "mute": (5, ""), "fallback": (5, "v3"), "hang": (1, ""),
+    "skips": (7, "v12"), "lost": (5, ""), "cancel": (4, ""), "mute": (5, ""), "fallback": (5, "v3"),
+    "none": (3, "v6"), "hang": (1, ""),
 }
-CIS = ["plain", "plain", "github", "gitlab", "buildkite"]
-RESTARTS = 0.04
+CIS = "plain plain plain github github gitlab gitlab buildkite circleci azure semaphore".split()
+NAMES_MATRIX = ["gitlab", "buildkite", "circleci", "azure", "semaphore"]  # they tell the entry of a matrix
+RESTARTS = {"rerun": 0.12, "late": 0.12, "skips": 0.1, "fallback": 0.1}
 ODD_OPTIONS = ["--setup-only", "--setup-plan", "--setup-show"]
 
 
@@ -38,6 +41,7 @@ def draw(seed, theme=None):
     theme = theme or drawn
     history = {"seed": seed, "theme": theme, "form": draw_form(rng, theme), "ci": rng.choice(CIS), "retries": 0,
                "lazy": False, "nodes": rng.randint(1, 3), "on_retry": "", "cap": "", "bound": "", "mixed": "",
+               "variant": False, "env_key": False,
                "commits": {}, "steps": []}
     if rng.random() < 0.4:
         history["retries"] = rng.randint(1, 2)
@@ -48,7 +52,7 @@ def draw(seed, theme=None):
     if theme == "rerun" and rng.random() < 0.2:
         history["on_retry"] = rng.choice(["mine", "all", "unresolved"])
     DRAWERS[theme](rng, history)
-    if len(history["steps"]) > 1 and rng.random() < RESTARTS:
+    if len(history["steps"]) > 1 and rng.random() < RESTARTS.get(theme, 0.04):
         history["steps"].insert(rng.randint(1, len(history["steps"])), {"do": "restart"})
     return history
 
@@ -56,7 +60,7 @@ def draw(seed, theme=None):
 def draw_form(rng, theme):
     only = {"late": ["pytest"], "setup": ["pytest"], "notrun": ["ctest"], "order": ["order"],
             "batch": ["tap", "junit"], "status": ["tap", "junit"], "skips": ["tap", "junit", "ctest", "pytest"],
-            "matrix": ["exit", "tap", "junit", "pytest"]}.get(theme, suites.FORMS)
+            "none": ["exit"], "matrix": ["exit", "tap", "junit", "pytest"]}.get(theme, suites.FORMS)
     weights = {"exit": 25, "order": 10, "tap": 25, "junit": 20, "ctest": 6, "pytest": 14}
     return rng.choices(only, [weights[form] for form in only])[0]
 
@@ -135,14 +139,17 @@ def draw_reuse(rng, history):
     tests = draw_tests(rng, form, rng.choice([0, 0, 0.3]))
     add_commit(history, "c1", tests)
     other = dict(tests)
-    kind = rng.choice(["code", "code", "list", "same"])
+    kind = rng.choice(["code", "code", "list", "list", "same"])
     if kind == "code":
         other[rng.choice(sorted(other))] = "fail"
     elif kind == "list":
         other["%s9" % rng.choice("abc")] = "pass"
     same_sha = kind == "list" and rng.random() < 0.5
     add_commit(history, "c2", other, history["commits"]["c1"]["sha"] if same_sha else None)
-    first_run(rng, history)
+    step = first_run(rng, history)
+    if same_sha and rng.random() < 0.5:
+        step["jobs"].append(job(history["nodes"], label="c2"))  # its list command gives another list
+        return
     if rng.random() < 0.3:
         again(rng, history)
     nexts = tries(history)
@@ -210,10 +217,22 @@ def draw_matrix(rng, history):
     """Jobs of two environments, side by side."""
     add_commit(history, "c1", draw_tests(rng, history["form"], rng.choice([0, 0.2]), least=3))
     if rng.random() < 0.6:
-        history["ci"] = "gitlab"
-    elif rng.random() < 0.3:
+        history["ci"] = rng.choice(NAMES_MATRIX)
+    elif rng.random() < 0.4:
+        history["variant"] = True
+    elif rng.random() < 0.5:
+        history["env_key"] = True
+    elif rng.random() < 0.5:
         history["mixed"] = "environment"
     run(history, [job(0, env="e1"), job(1, env="e2")], together=rng.random() < 0.7)
+    if is_separate(history) and rng.random() < 0.4:
+        node = rng.randint(0, 1)
+        run(history, [job(node, 1, env="e%d" % (node + 1))])
+
+
+def is_separate(history):
+    """Are the entries of the matrix builds of their own?"""
+    return history["theme"] == "matrix" and (history["ci"] in NAMES_MATRIX or history["variant"])
 
 
 def draw_skips(rng, history):
@@ -266,6 +285,20 @@ def draw_fallback(rng, history):
     elif kind == "less":
         step["jobs"].pop()
     history["steps"].append({"do": "submit", "key": 1})
+    if rng.random() < 0.2:
+        history["steps"].append({"do": "submit", "key": 1})
+    if kind != "twice" and rng.random() < 0.4:
+        again(rng, history)
+
+
+def draw_none(rng, history):
+    """A program that does not find the test that it is told to run."""
+    tests = draw_tests(rng, "exit", 0.2)
+    tests[rng.choice(sorted(tests))] = "none"
+    add_commit(history, "c1", tests)
+    first_run(rng, history)
+    if rng.random() < 0.4:
+        again(rng, history)
 
 
 def draw_hang(rng, history):
@@ -286,7 +319,8 @@ def readable(history):
     lines = ["seed %s, theme %s: %s, CI %s, retries %d%s%s%s" % (
         history["seed"], history["theme"], history["form"], history["ci"], history["retries"],
         ", lazy" if history["lazy"] else "", history["cap"] and ", limit " + history["cap"],
-        (history["on_retry"] and ", --on-retry " + history["on_retry"])
+        (", --variant" if history["variant"] else "") + (", --env-key" if history["env_key"] else "")
+        + (history["on_retry"] and ", --on-retry " + history["on_retry"])
         + (history["mixed"] and ", --allow-mixed " + history["mixed"])
         + (history["bound"] and ", --max-failures " + history["bound"]))]
     for label, commit in history["commits"].items():
@@ -304,8 +338,9 @@ def readable_step(step):
         return "the daemon is killed and starts again"
     if step["do"] == "submit":
         return "shard submit, pipeline %d" % step["key"]
-    jobs = ["node %d try %d %s%s%s" % (one["node"], one["try"], one["env"], " lacks docker" if one["lacks"] else "",
-                                       " late error" if one["late"] else "") for one in step["jobs"]]
+    jobs = ["node %d try %d %s%s%s%s" % (one["node"], one["try"], one["env"], " lacks docker" if one["lacks"] else "",
+                                         " late error" if one["late"] else "",
+                                         " of " + one["label"] if "label" in one else "") for one in step["jobs"]]
     return "pipeline %d, commit %s, %s%s%s: %s" % (
         step["key"], step["commit"], "together" if step["together"] else "one after the other",
         ", server away" if step["away"] else "", step["hold"] and ", %s who holds" % step["hold"], "; ".join(jobs))

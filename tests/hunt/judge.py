@@ -9,7 +9,8 @@
   is red when everything is good.
 - A job of another commit, list or environment ends with 16 and executes nothing.
 - A job that failed a test for good ends with 1, the others do not.
-- A job that is run again executes something.
+- A job that is run again runs what it failed or left behind; when that is nothing, what it had decided; when that is
+  nothing, too, it says so.
 
 judge() returns what differs, in words; nothing is an agreement.
 """
@@ -17,14 +18,16 @@ import collections
 import itertools
 import xml.etree.ElementTree as ElementTree
 
+import draw
 import suites
 
 OUTCOMES = {"pass": {"passed"}, "fail": {"failed"}, "error": {"error"}, "skip": {"skipped"}, "crash": {"crashed"},
             "hang": {"timed_out"}, "exit0": {"error", "failed", "crashed"}, "silent": {"error", "failed"},
-            "lost": {None}}
+            "none": {"error"}, "lost": {None}}
 JUNIT = {"passed": "passed", "failed": "failure", "error": "error", "skipped": "skipped"}
 SILENT = 3
-BAD = {"fail", "error", "crash", "exit0", "hang", "silent"}
+BAD = {"fail", "error", "crash", "exit0", "hang", "silent", "none"}
+SAID_NOTHING = "the others already settled everything"
 NOTHING_RUNS = ("--setup-only", "--setup-plan")
 
 Execution = collections.namedtuple("Execution", "job test what step at")
@@ -59,8 +62,11 @@ class Build:
 
     def open_late(self):
         """What went wrong outside of tests and was not verified since."""
-        return [late for late in self.late if not (late.stray and self.repeated(late))
-                and not all(self.verified(test, late) for test in late.tests)]
+        return [late for late in self.late if not self.cleared(late)]
+
+    def cleared(self, late):
+        """Is it explained by a failing test, or was it verified?"""
+        return (late.stray and self.repeated(late)) or all(self.verified(test, late) for test in late.tests)
 
     def repeated(self, late):
         """Did a test of the process fail by itself, which explains the row that could be of any of them?"""
@@ -68,7 +74,9 @@ class Build:
                    for run in self.runs)
 
     def verified(self, test, late):
-        later = [run for run in self.runs if run.test == test and run.at > late.at and run.what in ("pass", "skip")
+        """Was it executed again by something that ended well? What fails again keeps the build red by itself."""
+        later = [run for run in self.runs if run.test == test and run.at > late.at
+                 and run.what in BAD | {"pass", "skip"}
                  and not (late.stray and run.job == late.job)]  # that it passes alone is why it is nobody's
         return any(not any(other.job == run.job and test in other.tests and other.at > run.at for other in self.late)
                    for run in later)
@@ -114,19 +122,20 @@ class Judge:
 
     def place(self, step, one):
         """The build that shard would find by its key."""
-        matrix = self.history["ci"] == "gitlab" and self.history["theme"] == "matrix"
-        return (step["key"], one["env"] if matrix else "")
+        return (step["key"], one["env"] if draw.is_separate(self.history) else "")
 
     def identity(self, step, one):
-        commit = self.history["commits"][step["commit"]]
+        commit = self.commit(step, one)
         env = "any" if self.history["mixed"] else one["env"]
         return (commit["sha"], tuple(sorted(commit["tests"])), env)
+
+    def commit(self, step, one):
+        return self.history["commits"][one.get("label", step["commit"])]
 
     def build_of(self, step, one):
         key = (self.place(step, one), self.identity(step, one))
         if key not in self.builds:
-            tests = self.history["commits"][step["commit"]]["tests"]
-            self.builds[key] = Build(key[1], tests, self.muted)
+            self.builds[key] = Build(key[1], self.commit(step, one)["tests"], self.muted)
         return self.builds[key]
 
     def take_log(self, step, record):
@@ -230,11 +239,13 @@ class Judge:
                 allowed.add("failed")  # in ctest's JUnit XML they are alike
             if last[-1] == "skip" and set(last) - {"skip"}:
                 allowed |= {"passed", "failed"}
+            if last[-1] in ("skip", "crash", "exit0") and self.history["bound"]:
+                allowed.add(None)  # the build may have ended before it was confirmed, or tried alone
             if any(run.job in build.victims for run in runs):
                 allowed |= set().union({None}, *(OUTCOMES[what] for what in last))
             if len({run.job for run in runs if run.step == runs[-1].step}) > 1 and self.is_disturbed():
                 allowed |= set().union(*(OUTCOMES[what] for what in last))
-            if asked["junit"] and settled.get(name) in JUNIT:
+            if asked["junit"] and settled.get(name) in JUNIT and None not in allowed:
                 self.judge_case(test, JUNIT[settled[name]], cases.get(short_name(name)), test in build.muted)
             if settled.get(name) not in allowed:
                 self.differ("step %d: report says %s of %s, whose executions were: %s", self.number, settled.get(name),
@@ -286,15 +297,51 @@ class Judge:
         return not own and not step["together"] and one["try"] == 0
 
     def judge_rerun(self, step, build, jobs):
-        again = [(made, one) for made, one in jobs if one["try"]]
-        if not again or self.history["on_retry"] == "unresolved" or step["hold"]:
+        """What a green job that was run again had to run was run, by whichever job of the step."""
+        if self.history["on_retry"] == "unresolved" or step["hold"]:
             return
-        names = {made["name"] for made, _ in again}
-        if all(made["code"] == 0 for made, _ in again) and not any(run.job in names for run in build.runs):
-            nodes = {one["node"] for _, one in again}
-            before = [run for run in build.runs if build.jobs[run.job]["node"] in nodes]
-            if before:
-                self.differ("step %d: jobs that are run again ended with 0 and executed nothing", self.number)
+        ran = {run.test for run in build.runs if run.step == self.number}
+        for made, one in jobs:
+            if not one["try"] or made["code"] != 0:
+                continue
+            left = self.to_run_again(build, one["node"]) - ran
+            if left:
+                self.differ("step %d, job %s: is run again, ended with 0, and nobody executed what it had decided: %s",
+                            self.number, made["name"], " ".join(sorted(left)))
+            elif self.ran_nothing(build, made["name"]) and SAID_NOTHING not in made["said"]:
+                self.differ("step %d, job %s: is run again, ended with 0, executed nothing, and does not say so",
+                            self.number, made["name"])
+
+    def ran_nothing(self, build, job):
+        return job not in {run.job for run in build.runs} and "gone" not in build.tests.values()
+
+    def to_run_again(self, build, node):
+        """The tests that a job which is run again at least has to run."""
+        decided = {test for test in build.tests if self.decided(build, node, test)}
+        bad = {test for test in decided - build.muted if self.before(build, test)[-1].what in BAD}
+        failed = any(run.what in BAD and build.jobs[run.job]["node"] == node and run.test not in build.muted
+                     for test in build.tests for run in self.latest(build, test))
+        now = {made["name"] for made in self.records[self.number]["jobs"]}
+        for late in build.late:
+            if late.job not in now and build.jobs[late.job]["node"] == node:
+                ran_since = {run.test for run in build.runs if run.at > late.at and run.step < self.number}
+                if not build.cleared(late) and not ran_since.issuperset(late.tests):  # else it is whose who ran them
+                    bad |= set(late.tests)
+        unfinished = not all(self.before(build, test) for test in build.tests)  # a program that is gone runs never
+        return bad or (set() if unfinished or failed else decided)
+
+    def before(self, build, test):
+        return [run for run in build.of(test) if run.step < self.number]
+
+    def latest(self, build, test):
+        """Its executions in the last step before this one that had any."""
+        runs = self.before(build, test)
+        return [run for run in runs if run.step == runs[-1].step]
+
+    def decided(self, build, node, test):
+        """Is it certain that a job of the node decided the test, when it ran last before this step?"""
+        last = self.latest(build, test)
+        return bool(last) and all(build.jobs[run.job]["node"] == node and run.job not in build.victims for run in last)
 
     def judge_retries(self, step, build, jobs):
         """Who asks for retries gets them: a failing verdict needs so many failures."""

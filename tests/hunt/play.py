@@ -16,11 +16,13 @@ import tempfile
 import threading
 import time
 
+import draw
 import suites
 
 LIMIT_S = 40  # a bound for what hangs, never a wait for an outcome
 TURN_MS = 4
-FOREIGN = ("PYTEST_", "SHARD", "CI_", "GITLAB", "BUILDKITE", "GITHUB_", "CIRCLE", "HUNT_", "TOX", "PYTHON")
+FOREIGN = ("PYTEST_", "SHARD", "CI_", "GITLAB", "BUILDKITE", "GITHUB_", "CIRCLE", "HUNT_", "TOX", "PYTHON",
+           "SEMAPHORE", "TF_BUILD", "SYSTEM_", "BUILD_")
 OPTIONS = {"lease-ttl": "2s", "heartbeat": "500ms", "idle-timeout": "1s", "ballast": "64k", "log-level": "warn",
            "max-builds": "5000"}
 
@@ -135,7 +137,7 @@ class Player:
             if waiting and (not running or self.may_begin(step)):
                 place, one = waiting.pop(0)
                 made = {"name": "%d.%d" % (number, place), "output": "%s/%d.%d" % (self.folder, number, place),
-                        "victim": False, "hung": False}
+                        "victim": False, "hung": False, "said": ""}
                 made["process"] = self.start(step, one, made)
                 jobs.append(made)
                 running[os.pidfd_open(made["process"].pid)] = made
@@ -147,6 +149,8 @@ class Player:
                 self.give_up(running)
         for made in jobs:
             del made["process"]
+            text = pathlib.Path(made["output"]).read_text(errors="replace")
+            made["said"] = "\n".join(line for line in text.splitlines() if line.startswith("shard: "))
         return {"jobs": jobs, "log": self.new_lines(), "asked": {} if step["away"] else self.ask_all(step)}
 
     def may_begin(self, step):
@@ -155,22 +159,25 @@ class Player:
         return not step["jobs"][0].get("first") or " gated" in self.noted()
 
     def start(self, step, one, made):
-        commit = self.history["commits"][step["commit"]]
+        label = one.get("label", step["commit"])
+        commit = self.history["commits"][label]
         env = dict(self.base, HUNT_JOB=made["name"], **self.job_variables(step, one, commit))
         options, words = suites.command(self.history["form"])
         argv = [self.server.shard, "run"] + options + ["--"] + words
         with open(made["output"], "wb") as out:
             return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=env,
-                                    cwd=os.path.join(self.folder, step["commit"]), start_new_session=True)
+                                    cwd=os.path.join(self.folder, label), start_new_session=True)
 
     def job_variables(self, step, one, commit):
         history = self.history
         env = ci_variables(history, step, one, commit)
-        env.update(SHARD_RETRIES=str(history["retries"]), TOXENV=one["env"], SHARD_ON_RETRY=history["on_retry"],
+        env.update(SHARD_RETRIES=str(history["retries"]), SHARD_ON_RETRY=history["on_retry"],
                    SHARD_TIMEOUT_PER_TEST=history["cap"], SHARD_COLLECT="lazy" if history["lazy"] else "",
                    HUNT_LACKS="docker" if one["lacks"] else "", HUNT_LATE="1" if one["late"] else "",
                    HUNT_GATE="1" if one.get("first") else "", SHARD_MAX_FAILURES=history["bound"],
                    SHARD_LINGER="4s", SHARD_ALLOW_MIXED=history["mixed"])
+        env.update({"SERVICE": one["env"], "SHARD_ENV_KEY": "DATABASE,SERVICE"} if history["env_key"] else
+                   {"TOXENV": one["env"]})
         if step["away"]:
             env.update(SHARD_SERVER=self.server.address + ".away", SHARD_FALLBACK="static", SHARD_RETRIED="no",
                        SHARD_CONNECT_TIMEOUT="100ms")
@@ -237,6 +244,14 @@ class Player:
         return subprocess.run([self.server.shard] + list(args), env=env, stdin=subprocess.DEVNULL, cwd=self.folder,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=LIMIT_S)
 
+    def ask_report(self, env, *form):
+        """Asks once more where another history restarted the daemon in the middle of it."""
+        done = self.ask(env, "report", *form)
+        if done.returncode != 0:
+            with self.server.lock:
+                done = self.ask(env, "report", *form)
+        return done
+
     def ask_all(self, step):
         """{env: what wait and report say of the build that the step's jobs of that environment belong to}."""
         found = {}
@@ -246,18 +261,17 @@ class Player:
             commit = self.history["commits"][step["commit"]]
             env = dict(self.base, SHARD_START_TIMEOUT="3s", **ci_variables(self.history, step, one, commit))
             env["SHARD_BUILD"] = self.key_of(env, step, one)
-            waited, reported = self.ask(env, "wait"), self.ask(env, "report", "--json")
+            waited, reported = self.ask(env, "wait"), self.ask_report(env, "--json")
             rows = json.loads(reported.stdout) if reported.returncode == 0 else []
-            merged = self.ask(env, "report", "--junit", "-")
+            merged = self.ask_report(env, "--junit", "-")
             found[one["env"]] = {"wait": waited.returncode, "said": waited.stdout + waited.stderr, "report": rows,
                                  "junit": merged.stdout if merged.returncode == 0 else ""}
         return found
 
     def key_of(self, env, step, one):
         """The key of the job's build. Where a CI names its matrix, the builds of the pipeline say how."""
-        form = {"github": "8%04d/t", "gitlab": "7%03d/t", "buildkite": "b%d/s", "plain": "k%d"}[self.history["ci"]]
-        pipeline = form % step["key"]
-        if self.history["theme"] != "matrix":
+        pipeline = KEYS[self.history["ci"]] % step["key"]
+        if not draw.is_separate(self.history):
             return pipeline
         listed = self.ask(env, "builds", "--json")
         keys = [row["build"] for row in json.loads(listed.stdout) if row["build"].startswith(pipeline)]
@@ -283,24 +297,73 @@ def kill_session(pid):
 
 # ---- the variables of the CIs
 
+KEYS = {"github": "8%04d/t", "gitlab": "7%03d/t", "buildkite": "b%d/s", "circleci": "w%d/t", "azure": "9%03d/t",
+        "semaphore": "s%d/t", "plain": "k%d"}
+
+
 def ci_variables(history, step, one, commit):
-    """What the CI tells a job."""
-    key, node, total = step["key"], one["node"], max(history["nodes"], len(step["jobs"]))
-    serial = "%d%02d%02d" % (key, node, one["try"])
-    if history["ci"] == "github":
-        return {"CI": "true", "GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": str(80000 + key), "GITHUB_JOB": "t",
-                "GITHUB_RUN_ATTEMPT": str(one["try"] + 1), "GITHUB_SHA": commit["sha"], "GITHUB_REF_NAME": "main",
-                "GITHUB_REPOSITORY": "o/r", "SHARD_NODE": str(node), "SHARD_TOTAL": str(total)}
-    if history["ci"] == "gitlab":
-        place = ": [%s]" % one["env"] if history["theme"] == "matrix" else " %d/%d" % (node + 1, total)
-        return {"CI": "true", "GITLAB_CI": "true", "CI_PIPELINE_ID": str(7000 + key), "CI_JOB_GROUP_NAME": "t",
-                "CI_JOB_NAME": "t" + place, "CI_JOB_ID": serial, "CI_NODE_INDEX": str(node + 1),
-                "CI_NODE_TOTAL": str(max(total, node + 1)), "CI_COMMIT_SHA": commit["sha"],
-                "CI_COMMIT_REF_NAME": "main"}
-    if history["ci"] == "buildkite":
-        return {"CI": "true", "BUILDKITE": "true", "BUILDKITE_BUILD_ID": "b%d" % key, "BUILDKITE_STEP_ID": "s",
-                "BUILDKITE_JOB_ID": serial, "BUILDKITE_PARALLEL_JOB": str(node), "BUILDKITE_BRANCH": "main",
-                "BUILDKITE_PARALLEL_JOB_COUNT": str(max(total, node + 1)), "BUILDKITE_RETRY_COUNT": str(one["try"]),
-                "BUILDKITE_COMMIT": commit["sha"]}
-    return {"SHARD_BUILD": "k%d" % key, "SHARD_NODE": str(node), "SHARD_TOTAL": str(total), "SHARD_BRANCH": "main",
-            "SHARD_COMMIT": commit["sha"], "SHARD_ATTEMPT": serial, "SHARD_RETRIED": "yes" if one["try"] else "no"}
+    """What the CI tells a job. In a matrix its entry, and not the job's place, where the CI does it so. GitLab and
+    Semaphore number no job without `parallel`."""
+    total = max(history["nodes"], len(step["jobs"]), one["node"] + 1)
+    serial = "%d%02d%02d" % (step["key"], one["node"], one["try"])
+    entry = one["env"] if draw.is_separate(history) and not history["variant"] else ""
+    env = VARIABLES[history["ci"]](step["key"], one, total, serial, commit["sha"], entry)
+    if history["ci"] != "plain":
+        env["CI"] = "true"
+    if history["variant"]:
+        env["SHARD_VARIANT"] = one["env"]
+    return env
+
+
+def github(key, one, total, serial, sha, entry):
+    return {"GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": str(80000 + key), "GITHUB_JOB": "t", "GITHUB_SHA": sha,
+            "GITHUB_RUN_ATTEMPT": str(one["try"] + 1), "GITHUB_REF_NAME": "main", "GITHUB_REPOSITORY": "o/r",
+            "SHARD_NODE": str(one["node"]), "SHARD_TOTAL": str(total)}
+
+
+def gitlab(key, one, total, serial, sha, entry):
+    name = "t: [%s]" % entry if entry else "t %d/%d" % (one["node"] + 1, total) if total > 1 else "t"
+    return dict({"GITLAB_CI": "true", "CI_PIPELINE_ID": str(7000 + key), "CI_JOB_GROUP_NAME": "t", "CI_JOB_ID": serial,
+                 "CI_JOB_NAME": name, "CI_NODE_TOTAL": str(total), "CI_COMMIT_SHA": sha, "CI_COMMIT_REF_NAME": "main"},
+                **({"CI_NODE_INDEX": str(one["node"] + 1)} if entry or total > 1 else {}))
+
+
+def buildkite(key, one, total, serial, sha, entry):
+    place = {"BUILDKITE_PARALLEL_JOB": str(one["node"]), "BUILDKITE_PARALLEL_JOB_COUNT": str(total)}
+    return dict({"BUILDKITE": "true", "BUILDKITE_BUILD_ID": "b%d" % key, "BUILDKITE_STEP_ID": "s",
+                 "BUILDKITE_JOB_ID": serial, "BUILDKITE_BRANCH": "main", "BUILDKITE_RETRY_COUNT": str(one["try"]),
+                 "BUILDKITE_COMMIT": sha, "BUILDKITE_LABEL": "tests " + entry}, **({} if entry else place))
+
+
+def circleci(key, one, total, serial, sha, entry):
+    """Each entry of a matrix is a job with nodes of its own; running again makes another workflow."""
+    node, total = (0, 1) if entry else (one["node"], total)
+    return {"CIRCLECI": "true", "CIRCLE_WORKFLOW_WORKSPACE_ID": "w%d" % key, "CIRCLE_BRANCH": "main",
+            "CIRCLE_WORKFLOW_ID": "w%d.%d" % (key, one["try"]), "CIRCLE_BUILD_NUM": serial, "CIRCLE_SHA1": sha,
+            "CIRCLE_JOB": "t-" + entry if entry else "t", "CIRCLE_NODE_INDEX": str(node),
+            "CIRCLE_NODE_TOTAL": str(total)}
+
+
+def azure(key, one, total, serial, sha, entry):
+    return {"TF_BUILD": "True", "BUILD_BUILDID": str(9000 + key), "SYSTEM_PHASENAME": "t", "BUILD_SOURCEVERSION": sha,
+            "SYSTEM_STAGENAME": "__default", "SYSTEM_JOBNAME": entry or "Job%d" % (one["node"] + 1),
+            "SYSTEM_JOBPOSITIONINPHASE": str(one["node"] + 1), "SYSTEM_TOTALJOBSINPHASE": str(total),
+            "SYSTEM_JOBATTEMPT": str(one["try"] + 1), "BUILD_SOURCEBRANCH": "refs/heads/main"}
+
+
+def semaphore(key, one, total, serial, sha, entry):
+    name = "t - PY=%s" % entry if entry else "t %d/%d" % (one["node"] + 1, total) if total > 1 else "t"
+    place = {"SEMAPHORE_JOB_INDEX": str(one["node"] + 1), "SEMAPHORE_JOB_COUNT": str(total)}
+    return dict({"SEMAPHORE_WORKFLOW_ID": "s%d" % key, "SEMAPHORE_JOB_NAME": name, "SEMAPHORE_JOB_ID": serial,
+                 "SEMAPHORE_PIPELINE_RERUN": "true" if one["try"] else "false", "SEMAPHORE_GIT_SHA": sha,
+                 "SEMAPHORE_GIT_BRANCH": "main"}, **(place if total > 1 and not entry else {}))
+
+
+def plain(key, one, total, serial, sha, entry):
+    return {"SHARD_BUILD": "k%d" % key, "SHARD_NODE": str(one["node"]), "SHARD_TOTAL": str(total),
+            "SHARD_BRANCH": "main", "SHARD_COMMIT": sha, "SHARD_ATTEMPT": serial,
+            "SHARD_RETRIED": "yes" if one["try"] else "no"}
+
+
+VARIABLES = {"github": github, "gitlab": gitlab, "buildkite": buildkite, "circleci": circleci, "azure": azure,
+             "semaphore": semaphore, "plain": plain}

@@ -17,7 +17,8 @@ def smaller(history):
             yield without(history, lambda one: one["steps"][number]["jobs"].pop(place))
     for name in sorted({name for commit in history["commits"].values() for name in commit["tests"]}):
         yield without(history, lambda one: [commit["tests"].pop(name, None) for commit in one["commits"].values()])
-    for key, plain in (("retries", 0), ("lazy", False), ("ci", "plain"), ("on_retry", "")):
+    for key, plain in (("retries", 0), ("lazy", False), ("ci", "plain"), ("on_retry", ""),
+                       ("bound", "")):
         if history[key] != plain:
             yield without(history, lambda one: one.update({key: plain}))
     for number, step in enumerate(history["steps"]):

@@ -8,6 +8,7 @@ What the words mean:
     error               a fixture fails (pytest)
     crash, exit0        the process dies of a signal, or ends with 0, in the middle of the test
     hang                longer than the limit that the history sets
+    none                the program says that it found no test, and ends with 0 (exit)
     silent              the tool says nothing of the test
     status, statusonce  the test passes, and its process ends with an odd status (always, or the first time)
     gone                the test's program does not exist (ctest)
@@ -22,7 +23,7 @@ PARTS = pathlib.Path(__file__).resolve().parent / "suite"
 PYTHON = os.environ.get("SHARD_TEST_PYTHON", "/usr/bin/python3")
 CRASHES = ["crash", "exit0"]
 ACTS = {
-    "exit": ["fail", "once", "crash"],
+    "exit": ["fail", "once", "crash", "none"],
     "order": ["fail", "once", "skip"],
     "tap": ["fail", "once", "skip", "needs", "needsfail", "crash", "exit0", "silent", "status", "statusonce"],
     "junit": ["fail", "once", "skip", "needs", "needsfail", "crash", "exit0", "silent", "status", "statusonce"],
