@@ -402,7 +402,8 @@ static bool keeps(const struct rule *rule, const void *message) {
 // ---- rules that concern several fields
 
 static const char *check_policy(const Shardd__Policy *policy) {
-  if ((uint32_t)policy->on_retry > SHARDD__ON_RETRY__ON_RETRY_UNRESOLVED) return "Policy.on_retry: has an unknown value";
+  if ((uint32_t)policy->on_retry > SHARDD__ON_RETRY__ON_RETRY_UNRESOLVED)
+    return "Policy.on_retry: has an unknown value";
   if ((uint32_t)policy->order > SHARDD__ORDER__ORDER_COLLECTION) return "Policy.order: has an unknown value";
   if (policy->n_token != policy->n_token_count) return "Policy.token_count: has another number of items than token";
   if (policy->n_token > MSG_TOKENS_MAX) return "Policy.token: has too many items";

@@ -7,8 +7,8 @@
 
 struct patience;
 
-// From now on, and every `every_us`, asks systemd for `more_us` from then (EXTEND_TIMEOUT_USEC), and from the second time
-// on logs a line that says how long it has taken. Uses a thread, which blocks all signals.
+// From now on, and every `every_us`, asks systemd for `more_us` from then (EXTEND_TIMEOUT_USEC), and from the second
+// time on logs a line that says how long it has taken. Uses a thread, which blocks all signals.
 struct patience *patience_begin(uint64_t every_us, uint64_t more_us);
 void patience_end(struct patience *patience);
 

@@ -229,8 +229,8 @@ struct store_replay {
 int store_unfinished(struct store *store, uint64_t **ids, size_t *count);
 // The id of a build, 0 when there is none. ext "" means the newest of the suite.
 uint64_t store_find(struct store *store, const char *project, const char *suite, const char *ext);
-// The wall time of a build by what is on disk, as `shard builds` has it. 0 or -1: it is not there yet, or cannot be read
-// (logged).
+// The wall time of a build by what is on disk, as `shard builds` has it. 0 or -1: it is not there yet, or cannot be
+// read (logged).
 int store_wall_us(struct store *store, uint64_t build, uint64_t *us) MUST_CHECK;
 // The newest of a branch, "": of any.
 uint64_t store_find_newest(struct store *store, const char *project, const char *suite, const char *branch);
@@ -320,8 +320,9 @@ int store_query_build(struct store *store, const struct store_query *query, stru
 enum { STORE_BAR = 60 };
 int store_query_timeline(struct store *store, const struct store_query *query, struct rows *rows,
                          struct store_error *error);
-// The workers of a build that skipped tests which ran elsewhere, a row for each reason, those with most tests first. Before
-// them, without a worker, how many tests were skipped that ran in the trunk's last builds before, and on which branches.
+// The workers of a build that skipped tests which ran elsewhere, a row for each reason, those with most tests first.
+// Before them, without a worker, how many tests were skipped that ran in the trunk's last builds before, and on which
+// branches.
 int store_query_skips(struct store *store, const struct store_query *query, struct rows *rows,
                       struct store_error *error);
 // The tables above end early where the answer would not fit a frame: rows->next is then the number of rows to skip, as
