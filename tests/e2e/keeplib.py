@@ -19,7 +19,7 @@ def gated(tmp_path):
         import os, time
 
         def wait_for(path):
-            end = time.monotonic() + 30
+            end = time.monotonic() + 240
             while path and not os.path.exists(path):
                 assert time.monotonic() < end
                 time.sleep(0.01)

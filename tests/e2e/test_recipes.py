@@ -30,7 +30,7 @@ CONFTEST = '''
         if meet:
             folder, jobs = meet.rsplit(":", 1)
             (pathlib.Path(folder) / str(os.getpid())).touch()
-            end = time.monotonic() + 60
+            end = time.monotonic() + 240
             while len(os.listdir(folder)) < int(jobs):
                 assert time.monotonic() < end, "not all jobs have begun a test"
                 time.sleep(0.01)
