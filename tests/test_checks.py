@@ -125,7 +125,8 @@ def cases():
     return [(row[0], *row[1].split("::")) for row in rows]
 
 
-CASES = "v1 v2 v3 v4 v5 v6 v7 v9 v10 v11 v12 n1 n2 n3 n4 n5 f2 f3 f4 f5 f6 f7 f10 f11 d1 d2 d3 d4 d5 d6 d7 d8 c1".split()
+CASES = ("v1 v2 v3 v4 v5 v6 v7 v9 v10 v11 v12 n1 n2 n3 n4 n5 f2 f3 f4 f5 f6 f7 f10 f11 "
+         "d1 d2 d3 d4 d5 d6 d7 d8 c1").split()
 
 
 def test_each_case_has_a_test():
