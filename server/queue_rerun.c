@@ -168,6 +168,12 @@ static bool picks_own(const struct queue *queue, const struct rerun *rerun, cons
   return rerun_is_own(queue, rerun, test->worker);
 }
 
+// The build was complete since the worker that decided the test came. (A later one of the node, which had nothing to
+// do, says nothing of that.)
+static bool picks_completed(const struct queue *queue, const struct rerun *rerun, const struct queue_test *test) {
+  return picks_own(queue, rerun, test) && queue->completed > queue->worker[test->worker].completed;
+}
+
 static bool picks_all(const struct queue *queue, const struct rerun *rerun, const struct queue_test *test) {
   (void)queue;
   (void)rerun;
@@ -216,19 +222,9 @@ static bool rerun_opened_before(const struct queue *queue, const struct rerun *r
   return false;
 }
 
-// The build was complete since this node was here last.
-static bool rerun_was_complete(const struct queue *queue, const struct rerun *rerun) {
-  uint32_t last = 0;
-  for (uint32_t i = 0; i < rerun->number; i++) {
-    bool own = rerun_is_own(queue, rerun, i);
-    if (own && queue->worker[i].completed > last) last = queue->worker[i].completed;
-  }
-  return queue->completed > last;
-}
-
 // With nothing unresolved: what its node decided, or everything where nobody knows who decided what.
 static rerun_picks *rerun_picks_resolved(const struct queue *queue, const struct rerun *rerun) {
-  if (rerun->known) return rerun_was_complete(queue, rerun) ? picks_own : NULL;
+  if (rerun->known) return picks_completed;
   bool anew = queue->state == QUEUE_COMPLETE && rerun->join->retried == QUEUE_RETRIED_YES && !rerun->join->node[0];
   return anew && !rerun_opened_before(queue, rerun) ? picks_all : NULL;
 }

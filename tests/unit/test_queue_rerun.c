@@ -312,6 +312,36 @@ static void test_green_job_runs_what_it_decided(void **state) {
   assert_int_equal(exit_code(c), EXIT_OK);
 }
 
+// A run of the same job that came late had nothing to do, and is not what the job is asked to run again.
+static void a_late_run_hides_nothing(bool other_first) {
+  open_queue(&usual, 1);
+  run_nodes(2, 12);
+  uint32_t own = decided(0);
+  leave(0, false);
+  leave(1, false);
+  uint32_t late = join_as("0", "1", QUEUE_RETRIED_NO);
+  finish(late);
+  leave(late, false);
+  uint32_t other = other_first ? join_as("1", "2", QUEUE_RETRIED_YES) : 0;  // the build goes on already
+  uint32_t again = join_as("0", "2", QUEUE_RETRIED_YES);
+  assert_int_equal(reopened_count, own);
+  assert_int_equal(again_of(again), AGAIN_DECIDED);
+  finish(again);
+  if (other_first) finish(other);
+  assert_int_equal(queue_state(queue), QUEUE_COMPLETE);
+  assert_int_equal(exit_code(again), EXIT_OK);
+}
+
+static void test_a_late_run_hides_nothing(void **state) {
+  (void)state;
+  a_late_run_hides_nothing(false);
+}
+
+static void test_a_late_run_hides_nothing_of_a_running_build(void **state) {
+  (void)state;
+  a_late_run_hides_nothing(true);
+}
+
 // A job that is run again in the middle does not repeat what passed.
 static void test_green_tests_of_a_running_build_stay(void **state) {
   (void)state;
@@ -427,6 +457,8 @@ int main(void) {
       TEST(test_late_error_of_an_aborted_build),
       TEST(test_broken_process_is_a_fact),
       TEST(test_green_job_runs_what_it_decided),
+      TEST(test_a_late_run_hides_nothing),
+      TEST(test_a_late_run_hides_nothing_of_a_running_build),
       TEST(test_green_tests_of_a_running_build_stay),
       TEST(test_green_build_of_unknown_nodes),
       TEST(test_new_node_runs_nothing_green),
