@@ -18,7 +18,7 @@ THEMES = {
     "plain": (14, ""), "rerun": (16, "v1 v11"), "late": (7, "v1"), "reuse": (9, "v2"), "batch": (10, "v7"),
     "status": (6, "v4"), "notrun": (5, "v4"), "order": (5, "v5"), "setup": (3, "v9"), "matrix": (6, "v10"),
     "skips": (7, "v12"), "lost": (5, ""), "cancel": (4, ""), "mute": (5, ""), "fallback": (5, "v3"),
-    "none": (3, "v6"), "hang": (1, ""),
+    "none": (3, "v6"), "twins": (4, "v3"), "hang": (1, ""),
 }
 CIS = "plain plain plain github github gitlab gitlab buildkite circleci azure semaphore".split()
 NAMES_MATRIX = ["gitlab", "buildkite", "circleci", "azure", "semaphore"]  # they tell the entry of a matrix
@@ -298,6 +298,16 @@ def draw_none(rng, history):
     add_commit(history, "c1", tests)
     first_run(rng, history)
     if rng.random() < 0.4:
+        again(rng, history)
+
+
+def draw_twins(rng, history):
+    """Two jobs have one number."""
+    add_commit(history, "c1", draw_tests(rng, history["form"], rng.choice([0, 0.2])))
+    history["nodes"] = max(2, history["nodes"])
+    step = first_run(rng, history)
+    step["jobs"].append(job(0, attempt=rng.choice([0, 0, 1])))
+    if rng.random() < 0.3:
         again(rng, history)
 
 

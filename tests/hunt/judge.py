@@ -8,6 +8,9 @@
 - Nothing is green while a test is not good, unless it was muted, or skipped where nobody could have run it; and nothing
   is red when everything is good.
 - A job of another commit, list or environment ends with 16 and executes nothing.
+- Of two jobs with one number the second ends with 16 while the first is at work, or is taken for a re-run. Without the
+  server, both are named when they are handed over, as long as something never ran.
+- A machine that skips what others run is named.
 - A job that failed a test for good ends with 1, the others do not.
 - A job that is run again runs what it failed or left behind; when that is nothing, what it had decided; when that is
   nothing, too, it says so.
@@ -176,6 +179,9 @@ class Judge:
         """(jobs of the build's own commit, list and environment, the others). The first to come owns a build; of
         several that came at once, the one that was not sent away."""
         native, foreign, pairs = [], [], list(zip(record["jobs"], step["jobs"]))
+        for made, one in [pair for pair in pairs if self.is_twin(step, *pair)]:
+            pairs.remove((made, one))
+            self.judge_nothing_ran("with the number of another one", made, record)
         for made, one in pairs:
             if made["code"] != 16 or len(pairs) == 1:
                 self.owner.setdefault(self.place(step, one), self.identity(step, one))
@@ -188,10 +194,17 @@ class Judge:
         if made["code"] != 16:
             self.differ("step %d, job %s: of another commit, list or environment, ended with %d instead of 16",
                         self.number, made["name"], made["code"])
+        self.judge_nothing_ran("of another commit, list or environment", made, record)
+
+    def is_twin(self, step, made, one):
+        """Was the job refused because another one at work has its number?"""
+        nodes = [other["node"] for other in step["jobs"]]
+        return nodes.count(one["node"]) > 1 and made["code"] == 16 and "have the number" in made["said"]
+
+    def judge_nothing_ran(self, which, made, record):
         ran = [words for words in record["log"] if words[0] == made["name"] and words[2] == "begin"]
         if ran:
-            self.differ("step %d, job %s: of another commit, list or environment, executed %d tests", self.number,
-                        made["name"], len(ran))
+            self.differ("step %d, job %s: %s, executed %d tests", self.number, made["name"], which, len(ran))
 
     def judge_build(self, step, record, build, jobs):
         green, wrong = build.may_be_green(), build.wrong()
@@ -210,6 +223,7 @@ class Judge:
             self.judge_report(asked, build)
         for made, one in jobs:
             self.judge_job(step, made, one, build, build.must_be_green())
+        self.judge_named(build, jobs)
         self.judge_rerun(step, build, jobs)
         self.judge_retries(step, build, jobs)
 
@@ -239,8 +253,8 @@ class Judge:
                 allowed.add("failed")  # in ctest's JUnit XML they are alike
             if last[-1] == "skip" and set(last) - {"skip"}:
                 allowed |= {"passed", "failed"}
-            if last[-1] in ("skip", "crash", "exit0") and self.history["bound"]:
-                allowed.add(None)  # the build may have ended before it was confirmed, or tried alone
+            if self.history["bound"]:
+                allowed.add(None)  # the build may have ended before it was confirmed, or tried again
             if any(run.job in build.victims for run in runs):
                 allowed |= set().union({None}, *(OUTCOMES[what] for what in last))
             if len({run.job for run in runs if run.step == runs[-1].step}) > 1 and self.is_disturbed():
@@ -349,7 +363,7 @@ class Judge:
         if any(made["code"] not in (0, 1) for made, _ in jobs) or history["cap"] or history["bound"] or step["away"]:
             return
         for test in build.tests:
-            runs = build.of(test, self.number)
+            runs = build.of(test, None if build.victims else self.number)  # what was lost goes on later
             if runs and {run.what for run in runs} <= {"fail", "error"} and len(runs) <= self.history["retries"]:
                 self.differ("step %d: %s failed %d times and was not tried again", self.number, test, len(runs))
 
@@ -359,6 +373,16 @@ class Judge:
             return []
         acts = build.tests
         return [test for test in build.tests if acts[test] == "needs" and build.state(test) == "skipped"]
+
+    def judge_named(self, build, jobs):
+        """Whoever skipped what ran elsewhere stands in the closing lines."""
+        passed = {run.test for run in build.runs if run.step == self.number and run.what == "pass"}
+        for made, one in jobs if any(one.get("first") for _, one in jobs) else ():
+            skipped = {run.test for run in build.runs if run.job == made["name"] and run.what == "skip"}
+            named = any("node %d skipped" % one["node"] in other["said"] for other, _ in jobs)
+            if one["lacks"] and skipped & passed and not named:
+                self.differ("step %d, job %s: nobody says that it skipped what ran elsewhere: %s", self.number,
+                            made["name"], " ".join(sorted(skipped & passed)))
 
     # ---- what changes nothing
 
@@ -382,6 +406,17 @@ class Judge:
             self.judge_wait(asked, build, green, wrong, facts)
             if asked["wait"] in (0, 1):
                 self.judge_report(asked, build)
+            self.judge_twins(build, record)
+
+    def judge_twins(self, build, record):
+        """Jobs that ran one part are named when the second of them is handed over."""
+        step, made = self.history["steps"][self.number - 1], self.records[self.number - 1]["jobs"]
+        ran = {run.job for run in build.runs}
+        nodes = [one["node"] for one, job in zip(step.get("jobs", []), made) if job["name"] in ran]
+        if step.get("away") and len(nodes) > len(set(nodes)) and "missing" in build.wrong().values():
+            if record["code"] != 16 or "both ran part" not in record["output"]:
+                self.differ("step %d: submit ended with %d and names no two jobs of one number", self.number,
+                            record["code"])
 
 
 def gives_up(runs):

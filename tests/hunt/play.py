@@ -209,7 +209,7 @@ class Player:
         if not step["jobs"][0]["lacks"]:
             return " skip" in self.noted()
         env = dict(self.base, SHARD_BUILD=self.key_of(self.base, step, step["jobs"][0]))
-        return len(json.loads(self.ask(env, "workers", "--json").stdout or "[]")) > 1
+        return len(json.loads(self.ask_surely(env, "workers", "--json").stdout or "[]")) > 1
 
     def end_holder(self, step, jobs):
         for place in pathlib.Path(self.state).glob("held.*/pid"):
@@ -244,12 +244,12 @@ class Player:
         return subprocess.run([self.server.shard] + list(args), env=env, stdin=subprocess.DEVNULL, cwd=self.folder,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=LIMIT_S)
 
-    def ask_report(self, env, *form):
+    def ask_surely(self, env, *args):
         """Asks once more where another history restarted the daemon in the middle of it."""
-        done = self.ask(env, "report", *form)
+        done = self.ask(env, *args)
         if done.returncode != 0:
             with self.server.lock:
-                done = self.ask(env, "report", *form)
+                done = self.ask(env, *args)
         return done
 
     def ask_all(self, step):
@@ -261,9 +261,9 @@ class Player:
             commit = self.history["commits"][step["commit"]]
             env = dict(self.base, SHARD_START_TIMEOUT="3s", **ci_variables(self.history, step, one, commit))
             env["SHARD_BUILD"] = self.key_of(env, step, one)
-            waited, reported = self.ask(env, "wait"), self.ask_report(env, "--json")
+            waited, reported = self.ask(env, "wait"), self.ask_surely(env, "report", "--json")
             rows = json.loads(reported.stdout) if reported.returncode == 0 else []
-            merged = self.ask_report(env, "--junit", "-")
+            merged = self.ask_surely(env, "report", "--junit", "-")
             found[one["env"]] = {"wait": waited.returncode, "said": waited.stdout + waited.stderr, "report": rows,
                                  "junit": merged.stdout if merged.returncode == 0 else ""}
         return found
@@ -273,7 +273,7 @@ class Player:
         pipeline = KEYS[self.history["ci"]] % step["key"]
         if not draw.is_separate(self.history):
             return pipeline
-        listed = self.ask(env, "builds", "--json")
+        listed = self.ask_surely(env, "builds", "--json")
         keys = [row["build"] for row in json.loads(listed.stdout) if row["build"].startswith(pipeline)]
         return next((key for key in keys if one["env"] in key), keys[0] if keys else pipeline)
 
