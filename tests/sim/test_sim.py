@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("SHARD_BUILD_DIR", ROOT / "build")).resolve()
 SIM = BUILD / "sim/sim"
 SLOW = "address" in BUILD.name  # a build with sanitizers
-STEPS = 300_000 if SLOW else 3_000_000
+STEPS = 300_000 if SLOW else 5_000_000
 TAPES = sorted((ROOT / "tests/sim/tapes").glob("*.tape"))
 
 
