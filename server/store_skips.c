@@ -2,6 +2,7 @@
 // skipped tests ran in the trunk's last builds. Called on the loop thread through its read-only connection, of builds
 // that run and of those that have ended: all of it stands in the results. One walk over the results of the build; what
 // is kept of it is bounded by workers and reasons. Must not know the wire or who asks.
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -74,6 +75,7 @@ uint64_t store_skips_of(const struct store_skips *skips, uint32_t worker, const 
 static struct store_skip *kind_of(struct store_skips *skips, uint32_t worker, const char *text, size_t n) {
   uint32_t length = 0, i = skips->head[worker];
   for (; i != NO_KIND; i = skips->item[i].next, length++) {
+    assert(i < skips->count);
     const char *reason = skips->item[i].reason;
     if (strlen(reason) == n && memcmp(reason, text, n) == 0) return &skips->item[i];
   }
@@ -89,9 +91,9 @@ static struct store_skip *kind_of(struct store_skips *skips, uint32_t worker, co
 }
 
 static void take(struct store_skips *skips, uint32_t worker, const char *text, size_t n) {
-  const char *nul = n ? memchr(text, '\0', n) : NULL;
+  const char *nul = text && n ? memchr(text, '\0', n) : NULL;
   if (nul) n = (size_t)(nul - text);
-  kind_of(skips, worker, n ? text : "", n)->tests++;
+  kind_of(skips, worker, text && n ? text : "", n)->tests++;
 }
 
 // ---- the answer: what the trunk ran, then workers and reasons, those with most tests first

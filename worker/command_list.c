@@ -4,6 +4,7 @@
 #include "worker/command_list.h"
 
 #include <errno.h>
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,7 +55,8 @@ static void keep_json(struct command_list *reader, const char *bytes, size_t n) 
     reader->json_room = 2 * (reader->json_bytes + n);
     reader->json = base_realloc(reader->json, reader->json_room, 1);
   }
-  memcpy(reader->json + reader->json_bytes, bytes, n);
+  assert(reader->json || n == 0);
+  if (n) memcpy(reader->json + reader->json_bytes, bytes, n);
   reader->json_bytes += n;
 }
 
