@@ -3,8 +3,8 @@
 // names a path that others share. It must not know where the text comes from.
 #include "worker/command_list.h"
 
-#include <errno.h>
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
