@@ -21,8 +21,12 @@ void command_collect(struct runner *runner) {
     return;
   }
   char why[WHY_BYTES] = "";
-  struct testlist *list = command_list_read(runner->spec.list_file, why, sizeof(why));
-  take_list(runner, list, why);
+  bool lacking;
+  struct testlist *list = command_list_read(runner->spec.list_file, &lacking, why, sizeof(why));
+  if (lacking)
+    command_end(runner, RUNNER_END_FAILED, -1, why);
+  else
+    take_list(runner, list, why);
 }
 
 static void start_list(struct runner *runner) {

@@ -110,9 +110,16 @@ struct testlist *command_list_finish(struct command_list *reader, char *why, siz
   return list;
 }
 
-struct testlist *command_list_read(const char *path, char *why, size_t why_size) {
+// What is wrong with the machine, and not with what the user named.
+static bool list_lacks(int error) {
+  return error == EMFILE || error == ENFILE || error == ENOMEM || error == EIO;
+}
+
+struct testlist *command_list_read(const char *path, bool *lacking, char *why, size_t why_size) {
   const char *wrong;
+  errno = 0;
   FILE *file = files_read(path, FILES_STREAM, &wrong);
+  *lacking = !file && list_lacks(errno);
   if (!file) {
     (void)snprintf(why, why_size, "cannot read the list of tests %s: %s", path, wrong);
     return NULL;
@@ -123,10 +130,12 @@ struct testlist *command_list_read(const char *path, char *why, size_t why_size)
   while ((n = fread(buffer, 1, sizeof(buffer), file)) > 0)
     command_list_feed(reader, buffer, n);
   struct testlist *list = NULL;
-  if (ferror(file))
+  if (ferror(file)) {
+    *lacking = list_lacks(errno);
     (void)snprintf(problem, sizeof(problem), "%s", strerror(errno));
-  else
+  } else {
     list = command_list_finish(reader, problem, sizeof(problem));
+  }
   if (!list) (void)snprintf(why, why_size, "list of tests %s: %s", path, problem);
   command_list_free(reader);
   (void)fclose(file);

@@ -14,7 +14,8 @@ void command_list_feed(struct command_list *reader, const char *bytes, size_t n)
 // The end of the text: the sealed list, which the caller owns. NULL and a message that names the line when one is no
 // id, when an id comes twice or there are too many.
 struct testlist *command_list_finish(struct command_list *reader, char *why, size_t why_size) MUST_CHECK;
-// The same of a file; why names it.
-struct testlist *command_list_read(const char *path, char *why, size_t why_size) MUST_CHECK;
+// The same of a file; why names it. *lacking: NULL because the machine lacked descriptors, memory or a disk that works,
+// which another try may have; not because of what the user named.
+struct testlist *command_list_read(const char *path, bool *lacking, char *why, size_t why_size) MUST_CHECK;
 
 #endif

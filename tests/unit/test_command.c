@@ -59,7 +59,9 @@ static void test_list_lines(void **state) {
   assert_null(testlist_file(list, 2));
   testlist_free(list);
   command_list_free(reader);
-  assert_null(command_list_read("/no/such/list", why, sizeof(why)));
+  bool lacking = true;
+  assert_null(command_list_read("/no/such/list", &lacking, why, sizeof(why)));
+  assert_false(lacking);
   has(why, "/no/such/list: No such file or directory");
 }
 
