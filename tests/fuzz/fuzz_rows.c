@@ -8,6 +8,7 @@
 #include "tests/unit/answer_fixture.h"
 #include "worker/csv.h"
 #include "worker/gate.h"
+#include "worker/human.h"
 #include "worker/table.h"
 
 enum { COLUMNS_MIN = 2, COLUMNS_MAX = 6, CELLS_MAX = 60, WHY_BYTES = 512 };
@@ -120,8 +121,11 @@ static void check_csv_row(const struct answer *answer, size_t row, const struct 
     ProtobufCBinaryData cell = answer_cell(answer, row, (int)i);
     if (answer->rows->type[i] != SHARDD__COLUMN_TYPE__COLUMN_TEXT) continue;
     const char *text = fields[i].text;
-    size_t mark = fields[i].bytes == cell.len + 1 && text[0] == '\'';  // it would have been a formula
-    FUZZ_CHECK(fields[i].bytes == cell.len + mark && (!cell.len || memcmp(text + mark, cell.data, cell.len) == 0));
+    char *safe = human_safe((const char *)cell.data, cell.len, ESCAPE_BYTES);
+    size_t n = strlen(safe), mark = fields[i].bytes == n + 1 && text[0] == '\'';  // it would have been a formula
+    FUZZ_CHECK(fields[i].bytes == n + mark && memcmp(text + mark, safe, n) == 0);
+    FUZZ_CHECK(n == 0 || memchr(text, '\x1b', fields[i].bytes) == NULL);
+    free(safe);
   }
 }
 
