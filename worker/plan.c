@@ -104,7 +104,7 @@ static int read_file(struct plan *plan) {
   char why[WHY_BYTES];
   const char *path = plan->options->simulate;
   bool standard = strcmp(path, "-") == 0;
-  const char *problem;
+  const char *problem = "";
   FILE *in = standard ? stdin : decode_stream(files_read(path, FILES_STREAM, &problem));
   if (in == NULL) {
     fprintf(stderr, "shard plan: cannot read %s: %s\n", path, problem);
