@@ -11,6 +11,7 @@ enum {
   LIMIT_UPLOAD_RATE = 32 << 10,   // bytes a second that a list comes in, or makes room for others
   LIMIT_UPLOAD_TEST_BYTES = 16,   // that a test counts there besides its names
   LIMIT_WORKERS = 20000,          // ever, of a build
+  LIMIT_ROUNDS = 1 << 20,         // of a build that are read back; a job that is run again opens one
   LIMIT_ATTEMPTS = 200,           // results kept of one test in one build
   LIMIT_LEASES_HELD = 16,         // of one worker, fenced ones included, as a Hello names them
   LIMIT_CRASHES = 2,              // confirmed crashes that settle the verdict

@@ -74,9 +74,13 @@ int store_replay_build(struct store *store, uint64_t build, const struct store_r
     replay_workers(db, build, replay);
     replay_list(db, build, replay);
   }
-  for (uint32_t round = 1; round <= rounds && db->rc == SQLITE_OK; round++) {
-    if (round > 1) replay_round(db, build, round, replay);
-    replay_results(db, build, round, replay);
+  uint64_t round = rounds > 0 ? 1 : 0;
+  while (round > 0 && db->rc == SQLITE_OK) {
+    if (round > 1) replay_round(db, build, (uint32_t)round, replay);
+    replay_results(db, build, (uint32_t)round, replay);
+    // Not one by one: the number of rounds that is stored may be any.
+    const struct store_arg args[] = {store_int(build), store_int(round), store_int(rounds)};
+    round = round < rounds ? store_sql_number(db, SQL_READ_NEXT, args, COUNT_OF(args)) : 0;
   }
   int rc = end(store, "replay");
   if (rc == 0 && rounds == 0)
@@ -181,7 +185,8 @@ static uint32_t replay_build(struct store_db *db, uint64_t build, const struct s
       .ended_ms = store_sql_ms(stmt, 22),
   };
   if (b.has_sources) memcpy(b.sources, sqlite3_column_blob(stmt, 21), sizeof b.sources);
-  uint32_t round = store_sql_u32(stmt, 13);
+  uint32_t round = (uint32_t)store_sql_bound(stmt, 13, LIMIT_ROUNDS);
+  if (round == 0) round = 1;  // it is there, and begins with the first
   replay->on_build(replay->arg, &b, (uint32_t)store_sql_bound(stmt, 12, STORE_ABORTED), round);
   sqlite3_reset(stmt);
   return round;

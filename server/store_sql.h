@@ -111,6 +111,7 @@ enum store_sql {
   SQL_FILE_PATH,
   SQL_READ_NODES,
   SQL_READ_PATHS,
+  SQL_READ_NEXT,
   SQL_READ_ROUND,
   SQL_READ_RESULTS,
   // store_query.c

@@ -207,7 +207,9 @@ static const char *const texts[] = {
         " step_branches=excluded.step_branches",
     [SQL_FILE_SETUP_PUT] = "UPDATE file_stat SET setup_us=?2, n=min(n+1, 1<<45) WHERE id=?1",
     [SQL_LEARN_CURSOR] = "UPDATE build SET learned=?2 WHERE id=?1",
-    [SQL_LEARN_DONE] = "UPDATE build SET learned=0, learned_round=?2 WHERE id=?1",
+    [SQL_LEARN_DONE] =
+        "UPDATE build SET learned=0, learned_round=max(?2, min(round-(state<3), coalesce((SELECT min(r.round)-1"
+        " FROM result r WHERE r.build=?1 AND r.round>?2 AND r.round<1<<32), round))) WHERE id=?1",
 
     [SQL_JUDGE_WORKERS] = "SELECT idx, host, coalesce(speed_ppm, 0), node FROM worker WHERE build=?1",
     [SQL_JUDGE_LAST] =
@@ -306,6 +308,9 @@ static const char *const texts[] = {
     [SQL_FILE_PATH] = "SELECT path FROM file_stat WHERE id=?1",
     [SQL_READ_NODES] = "SELECT id, node FROM test WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
     [SQL_READ_PATHS] = "SELECT id, path FROM file_stat WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
+    [SQL_READ_NEXT] =
+        "SELECT coalesce(min(n), 0) FROM (SELECT min(round) n FROM result WHERE build=?1 AND round>?2 AND round<=?3"
+        " UNION ALL SELECT min(n) FROM round WHERE build=?1 AND n>?2 AND n<=?3)",
     [SQL_READ_ROUND] = "SELECT count, tests FROM round WHERE build=?1 AND n=?2",
     [SQL_READ_RESULTS] =
         "SELECT test, attempt, worker, status, flags, start_ms, setup_us, call_us, teardown_us,"

@@ -158,7 +158,8 @@ def test_questions(filled, number):
 COLUMNS = {
     "result": ["start_ms", "setup_us", "call_us", "teardown_us", "worker", "status", "flags", "round"],
     "build": ["started_ms", "ended_ms", "tests", "passed", "failed", "skipped", "workers", "retries", "max_failures",
-              "linger_us", "timeout_per_test_us", "on_retry", "state", "predicted_us"],
+              "linger_us", "timeout_per_test_us", "on_retry", "state", "predicted_us", "round", "learned_round",
+              "learned"],
     "worker": ["joined_ms", "left_ms", "tests", "failed", "busy_us", "speed_ppm", "acked"],
     "dur_stat": ["n", "setup_us", "last_us", "est_us", "high_us", "runs7", "cost7", "base_us", "step_us", "step_ms"],
     "file_stat": ["setup_us", "n"],
