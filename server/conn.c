@@ -165,8 +165,8 @@ static void conn_message(struct conn *conn, const uint8_t *body, size_t n) {
 // True when a frame was taken from the buffer.
 static bool conn_frame(struct conn *conn) {
   size_t body = 0, max = conn->let_in ? FRAME_MAX_BYTES : FRAME_SMALL_MAX_BYTES;
-  const uint8_t *bytes = conn->in.at + conn->in.begin;
   if (conn_bytes_used(&conn->in) == 0) return false;
+  const uint8_t *bytes = conn->in.at + conn->in.begin;
   switch (frame_find(bytes, conn_bytes_used(&conn->in), max, &body)) {
     case FRAME_PARTIAL: return false;
     case FRAME_COMPLETE:
