@@ -113,6 +113,50 @@ def spools():
     yield "spool/backwards", stream(bye, results[0], hello)
 
 
+# ---- questions
+
+PROJECTS = [chr(ord("A") + place) for place in range(25)]  # of fuzz_stored.h
+MIXED, PLAIN = "LMNOPQRSTUV", "Y"
+
+
+def conversation(who, *bodies):
+    return who.encode() + b"".join(struct.pack(">H", len(body)) + body for body in bodies)
+
+
+def question(kind, project, **more):
+    fields = dict(project=project.encode(), suite=b"s", build=b"b0", test=b"t0", limit=100, workers=3, boot_us=1,
+                  target_us=1, reason=b"its reason", life_ms=60000, file=b"copy.db", import_test=[b"t0", b"new"],
+                  import_file=[b"f0"], import_file_of=[0, 2**32 - 1], import_us=[1, 5000])
+    fields.update(more)
+    return wire.pb.Frame(query=wire.pb.Query(kind=kind, **fields)).SerializeToString()
+
+
+def questions():
+    """Of each kind: a plain one, one about each project, and one with all numbers at their largest."""
+    large = {field.name: 2**64 - 1 if field.type == field.TYPE_UINT64 else 2**32 - 1
+             for field in wire.pb.Query.DESCRIPTOR.fields
+             if field.type in (field.TYPE_UINT64, field.TYPE_UINT32) and field.label != field.LABEL_REPEATED}
+    plan = chunk([b"t0", b"t1"], [b"f0"], last=True, expected_us=[5, 604800000000])
+    simulate = question(wire.pb.QUERY_SIMULATE, PLAIN, workers=1)
+    for name, kind in wire.pb.QueryKind.items():
+        if kind == wire.pb.QUERY_UNSET:
+            continue
+        name = name[len("QUERY_"):].lower()
+        yield "query/%s-plain" % name, conversation(PLAIN, question(wire.pb.QUERY_FORECAST, PLAIN),
+                                                    question(kind, PLAIN))
+        yield "query/%s-all" % name, conversation("-", *(question(kind, project, build=b"b%d" % (place % 4), limit=0)
+                                                         for place, project in enumerate(PROJECTS)))
+        yield "query/%s-large" % name, conversation(MIXED[kind % len(MIXED)], *(
+            question(kind, project, **{**large, **more}, boot_told=True)
+            for project in MIXED for more in ({}, dict(after=0, since_ms=0))))
+        yield "query/%s-list" % name, conversation(PLAIN, plan, simulate, question(wire.pb.QUERY_FORECAST, PLAIN),
+                                                   question(kind, PLAIN, by_file=True))
+    for project in PROJECTS:
+        yield "query/project-%s" % project.lower(), conversation(project, *(
+            question(kind, project, build=b"b1") for kind in wire.pb.QueryKind.values()
+            if kind not in (wire.pb.QUERY_UNSET, wire.pb.QUERY_BACKUP)))
+
+
 # ---- command lines
 
 VALUES = {"BOOL": None, "UINT": "3", "DURATION": "90s", "SIZE": "64k", "STRING": "a", "LIST": "db=2",
@@ -176,7 +220,7 @@ def command_lines():
 
 
 def main(argv):
-    for name, body in [*seeds(), *spools(), *command_lines()]:
+    for name, body in [*seeds(), *spools(), *questions(), *command_lines()]:
         path = pathlib.Path(argv[1]) / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(body)
