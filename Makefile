@@ -20,7 +20,7 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wold-st
   -Wimplicit-fallthrough -Wpointer-arith -Wcast-qual -Wwrite-strings -Wundef -Wswitch-enum $(if $(WERROR),-Werror)
 OPT ?= -O2
 # What "undefined" leaves out, and what must not be left out of it: numbers from outside that no integer holds.
-SANMORE := $(if $(findstring undefined,$(SAN)),-fsanitize=float-cast-overflow,integer-divide-by-zero)
+SANMORE := $(if $(findstring undefined,$(SAN)),-fsanitize=float-cast-overflow$(comma)integer-divide-by-zero)
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) $(SANMORE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 HARDEN := $(if $(SAN),,-D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE)
 CFLAGS ?= -g

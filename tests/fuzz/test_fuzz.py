@@ -54,7 +54,7 @@ def test_messages_are_known():
 
 
 def test_questions_are_known(corpora):
-    """Each kind has seeds, each is answered with rows by a database of nonsense, and the dictionary begins each field."""
+    """Each kind has seeds, each is answered with rows by a database of nonsense; the dictionary begins each field."""
     kinds = set(seeds.wire.pb.QueryKind.keys()) - {"QUERY_UNSET"}
     done = feed("query", corpora("query"), mutations=0)
     assert done.returncode == 0, done.stdout

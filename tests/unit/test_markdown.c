@@ -61,8 +61,8 @@ static void test_all_parts(void **state) {
   add(&cases, "a.py::five", CASES_MISSING, RUNNER_PASSED, NULL);
   char *text = print(&cases);
   const char *const parts[] = {
-      "### ❌ 2 passed (1 flaky), 1 failed, 1 muted, 1 missing in 90ms\n\n"
-      "1 worker: makespan 60ms, 1.00 of the lower bound 60ms, predicted 50ms; wall time 90ms, test time 60ms, idle ",
+      "### ❌ 2 passed (1 flaky), 1 failed, 1 muted, 1 missing in 90ms\n\n1 worker: makespan 60ms, ",
+      "1.00 of the lower bound 60ms, predicted 50ms; wall time 90ms, test time 60ms, idle ",
       "<details><summary><code>a.py&#58;&#58;two</code>: failed on node 2 after ",
       "<pre>line\nE assert 0</pre>",
       "**1 flaky, passed after failing**\n- <code>a.py&#58;&#58;three</code>\n",

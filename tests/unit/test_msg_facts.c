@@ -49,13 +49,7 @@ static void test_bounds(void **state) {
 static void test_bytes(void **state) {
   static const char *const bad_names[] = {"", "a=b", "a b", "a\nb", "\xc3\xa4", "a\x0e"};
   static const char *const bad_values[] = {"a\nb", "a\tb", "\x7f", "\x1b[31m", "\r", "\x10"};
-  static const char *const good_values[] = {"",
-                                            "a=b, c",
-                                            "\xc3\xa4",
-                                            "\xff",
-                                            "j-\x0e"
-                                            "1\x0f.xml",
-                                            "\x0f\x0f"};
+  static const char *const good_values[] = {"", "a=b, c", "\xc3\xa4", "\xff", "j-\x0e-1\x0f.xml", "\x0f\x0f"};
   (void)state;
   for (size_t i = 0; i < sizeof bad_names / sizeof bad_names[0]; i++) {
     Shardd__Facts one = facts(1);
