@@ -38,7 +38,7 @@ def test_spoilt_connections():
 
 # ---- calls that fail
 
-@pytest.mark.parametrize("call, number, at", [("fdatasync", errno.EIO, 5), ("fdatasync", errno.ENOSPC, 9),
+@pytest.mark.parametrize("call, number, at", [("fdatasync", errno.EIO, 7), ("fdatasync", errno.ENOSPC, 9),
                                               ("pwrite64", errno.EIO, 40), ("pwrite64", errno.EROFS, 60)])
 def test_a_disk_that_fails_ends_the_daemon_and_loses_nothing(tmp_path, suite, call, number, at):
     """The next start, with a disk that works, goes on."""

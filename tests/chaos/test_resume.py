@@ -160,7 +160,7 @@ def test_a_build_that_was_given_up_stays_red_without_all_tests(tmp_path, away):
 
 def test_a_result_for_a_build_of_too_few_workers_is_taken_off_its_hands(tmp_path, away):
     """The result is acknowledged, so that the worker can go, and dropped: all is red, and says why."""
-    daemon, proxy, worker = away("--min-workers", "2", "--min-workers-timeout", "3s", idle_timeout="60s")
+    daemon, proxy, worker = away("--min-workers", "2", "--min-workers-timeout", "10s", idle_timeout="60s")
     assert daemon.shard("wait").returncode == 16
     come_back(tmp_path, proxy, worker)
     assert worker.wait() == 16 and "--min-workers" in worker.output(), worker.output()
