@@ -11,7 +11,7 @@
 #include "server/limits.h"
 #include "server/server.h"
 
-enum { SHORT_COMMIT = 7, SHOWN_BYTES = 160, DIFFERENCE_BYTES = 4096 };
+enum { SHORT_COMMIT = 7, SHOWN_BYTES = 160, TOLD_BYTES = 300, DIFFERENCE_BYTES = 1024 };
 
 // ---- comparing
 
@@ -167,9 +167,11 @@ static void same_add_difference(char *text, const char *name, const char *here, 
                  shown[0], shown[1]);
 }
 
-// Whether something was new; what differs is added to `text`, unless a mixture is wanted.
+// Whether something was new; what differs is added to `text`, unless a mixture is wanted. The advice behind it has to
+// fit into the message as well.
 static bool same_tell(struct build *build, const Shardd__Facts *facts, char *text) {
   bool learned = false;
+  uint32_t more = 0;
   for (size_t i = 0; facts && i < facts->n_name; i++) {
     char *name = base_memdup0(facts->name[i].data, facts->name[i].len);
     char *value = base_memdup0(facts->value[i].data, facts->value[i].len);
@@ -177,11 +179,16 @@ static bool same_tell(struct build *build, const Shardd__Facts *facts, char *tex
     if (!known) {
       learned |= same_learn(build, name, value);
     } else if (!(build->mixed & MSG_MIXED_ENVIRONMENT) && !same_value(value, known->value)) {
-      same_add_difference(text, name, value, known->value);
+      if (strlen(text) > TOLD_BYTES)
+        more++;
+      else
+        same_add_difference(text, name, value, known->value);
     }
     free(name);
     free(value);
   }
+  size_t used = strlen(text);
+  if (more) (void)snprintf(text + used, DIFFERENCE_BYTES - used, "; and %u more", more);
   return learned;
 }
 
@@ -227,17 +234,19 @@ static bool same_commit_told(struct build *build, struct conn *conn, const char 
   return false;
 }
 
+// What a refused worker told and asked for is not the build's.
 bool same_hello(struct server *server, struct build *build, struct conn *conn, const Shardd__Hello *hello) {
   char *commit = base_memdup0(hello->commit.data, hello->commit.len);
   uint32_t mixed = build->mixed;
   build->mixed |= hello->mixed;
-  bool changed = build->mixed != mixed, same = same_commit_told(build, conn, commit);
-  if (same && !build->commit[0] && commit[0]) {
+  bool same = same_commit_told(build, conn, commit) && same_facts(server, build, conn, hello->facts);
+  if (!same) build->mixed = mixed;
+  bool adopted = same && !build->commit[0] && commit[0];
+  if (adopted) {
     free(build->commit);
     build->commit = base_strdup(commit);
-    changed = true;
   }
   free(commit);
-  if (changed) same_keep(server, build);
-  return same && same_facts(server, build, conn, hello->facts);
+  if (adopted || build->mixed != mixed) same_keep(server, build);
+  return same;
 }

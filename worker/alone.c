@@ -243,14 +243,15 @@ static int alone_code(const struct alone *alone, const struct run *run, size_t m
   return missing || !run->list ? EXIT_INFRA : EXIT_OK;  // without a list nothing is known to have passed
 }
 
-// False: the server is back, and knows of another job that ran the same part.
+// False: the server is back and refuses the results: another job ran the same part, or the build is of another list,
+// commit or environment, so that a part of the tests ran nowhere.
 static bool alone_hand_over(struct run *run) {
   const char *path = run_keep(run);
-  bool twice = false;
+  bool refused = false;
   if (!path) return true;
-  struct submit submit = {.options = run->options, .timeout_us = ALONE_SUBMIT_US, .quiet = true, .twice = &twice};
+  struct submit submit = {.options = run->options, .timeout_us = ALONE_SUBMIT_US, .quiet = true, .refused = &refused};
   (void)submit_file(&submit, path);  // the file stays where it cannot, which was said
-  return !twice;
+  return !refused;
 }
 
 int alone_end(struct alone *alone, struct run *run) {

@@ -42,12 +42,17 @@ static int submission_fail(struct submission *submission, const char *why) {
   return -1;
 }
 
+static void submission_refused(const struct submission *submission) {
+  if (submission->submit->refused) *submission->submit->refused = true;
+}
+
 static int submission_odd(struct submission *submission, const Shardd__Frame *frame) {
   if (frame->body_case != SHARDD__FRAME__BODY_ERROR) {
     snprintf(submission->why, sizeof submission->why, "the server sent %s, which makes no sense here", msg_name(frame));
     return -1;
   }
   bool busy = frame->error->code == SHARDD__ERROR_CODE__ERROR_BUSY;
+  if (frame->error->code == SHARDD__ERROR_CODE__ERROR_DIFFERS) submission_refused(submission);
   submission->retry_us = busy ? frame->error->retry_us : 0;
   char *safe = human_safe(frame->error->text.data, frame->error->text.len, ESCAPE_LINE);
   snprintf(submission->why, sizeof submission->why, "the server says: %.900s", safe);
@@ -118,6 +123,7 @@ static int submission_list_reply(struct submission *submission, const Shardd__Li
   submission->agreed = reply->want == SHARDD__LIST_WANT__LIST_OK;
   if (reply->want != SHARDD__LIST_WANT__LIST_MISMATCH) return 0;
   listing_print_mismatch(reply, stderr);
+  submission_refused(submission);
   return submission_fail(submission, "the build has another list than these results are of");
 }
 
@@ -184,7 +190,7 @@ static void submission_twice(struct submission *submission, const Shardd__Goodby
   fprintf(stderr, "shard: exit %d: %s\n", EXIT_INFRA, safe);
   free(safe);
   submission->twice = true;
-  if (submission->submit->twice) *submission->submit->twice = true;
+  submission_refused(submission);
 }
 
 static int submission_bye(struct submission *submission, const Shardd__Frame *frame) {

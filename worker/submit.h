@@ -9,7 +9,9 @@ struct submit {
   const struct options *options;
   uint64_t timeout_us;  // longest wait for the connection
   bool quiet;           // a server that is not there is nothing to speak of
-  bool *twice;          // becomes true when another job ran the same part of the list; NULL: not asked for
+  // Becomes true when the server refuses the results for what they are: another job ran the same part of the list, or
+  // the build is of another list, commit or environment. NULL: not asked for.
+  bool *refused;
 };
 
 // Hands over one file, and removes it when all of it is on the server's disk. An exit code.

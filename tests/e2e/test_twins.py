@@ -51,19 +51,22 @@ def test_two_jobs_that_ran_one_part(away, suite, tmp_path):
     assert sorted(verdicts(away).values()) == ["missing"] * 5 + ["passed"] * 5
 
 
+WAITS = '''
+    import os, time
+
+    def pytest_sessionfinish():
+        end = time.monotonic() + 240
+        while not os.path.exists(os.environ["GATE"]):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+'''
+
+
 def test_the_server_is_back_when_the_second_ends(away, suite, tmp_path):
     """The job itself is red then, though its tests passed. The first one's part is known from before a restart."""
     gate = tmp_path / "gate"
     alone(away, suite, tmp_path, 1, 2)
-    waits = make_suite(tmp_path, dict(FILES, **{"conftest.py": '''
-        import os, time
-
-        def pytest_sessionfinish():
-            end = time.monotonic() + 240
-            while not os.path.exists(os.environ["GATE"]):
-                assert time.monotonic() < end
-                time.sleep(0.01)
-    '''}), "waits")
+    waits = make_suite(tmp_path, dict(FILES, **{"conftest.py": WAITS}), "waits")
     second = Worker(away, waits, node="1", env={"GATE": str(gate)},
                     args=ALONE + ["--total", "2", "--spool", tmp_path / "other"])
     eventually(second.ran, what="it runs without the server")
@@ -73,6 +76,25 @@ def test_the_server_is_back_when_the_second_ends(away, suite, tmp_path):
     gate.write_text("")
     assert second.wait() == 16, second.output()
     assert names_both(second.output(), "both ran part 2 of 2", "handed over 5 results")
+
+
+@pytest.mark.parametrize("odd", ["list", "commit"])
+def test_results_that_are_of_another_build(away, suite, tmp_path, odd):
+    """A job whose results the server refuses for what they are is red: its part of the build's tests ran nowhere."""
+    gate = tmp_path / "gate"
+    alone(away, suite, tmp_path, 0, 2, "--commit", "4f1d2c3b")
+    files = dict(FILES, **{"conftest.py": WAITS})
+    if odd == "list":
+        files["test_c.py"] = "def test_more(): pass\n"
+    commit = "4f1d2c3b" if odd == "list" else "77aa21c0"
+    second = Worker(away, make_suite(tmp_path, files, "odd"), node="1", env={"GATE": str(gate)},
+                    args=ALONE + ["--total", "2", "--spool", tmp_path / "other", "--commit", commit])
+    eventually(second.ran, what="it runs without the server")
+    away.start()
+    assert submit(away, tmp_path).returncode == 0
+    gate.write_text("")
+    assert second.wait() == 16, second.output()
+    assert ("another list" if odd == "list" else "77aa21c0") in second.output()
 
 
 def test_parts_of_different_splits(away, suite, tmp_path):
