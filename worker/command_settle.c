@@ -242,7 +242,7 @@ static bool next_alone(struct runner *runner) {
   return false;
 }
 
-// All that passed in the batch's own process, in one process again.
+// All that passed in every process so far, in one process again: fewer each time.
 static bool next_confirm(struct runner *runner) {
   runner->inside_count = 0;
   for (size_t i = 0; i < runner->running; i++)
@@ -300,17 +300,20 @@ bool command_settle_process(struct runner *runner, bool whole, const char *probl
   share_time(runner, whole);
   size_t missing = take_rows(runner, whole, &failed);
   char *end = bad_end(runner, whole, problem, missing);
-  bool alone_without_row = missing > 0 && runner->inside_count == 1 && !confirm;
+  bool alone_without_row = missing > 0 && runner->inside_count == 1 && !confirm, unconfirmed = false;
+  bool unexplained = died(runner, failed) || missing > 0 || command_results_stray(runner->batch.results);
   if (alone_without_row) tell_rowless(runner, 0, problem);
   if (batch) {
     runner->open_end = end;
     runner->open_signal = died(runner, failed);
     runner->open_guess = end && runner->timed_out && runner->limit.guessed && missing == 0;
-  } else if (end && !alone_without_row && (failed == 0 || (confirm && (died(runner, failed) || missing > 0)))) {
+  } else if (end && !alone_without_row && (failed == 0 || (confirm && unexplained))) {
     command_late(runner, end);
   } else {
+    unconfirmed = confirm && end;  // only a failure explains how this one ended, and it may pass later
     free(end);
   }
+  if (unconfirmed && next_confirm(runner)) return true;
   if (hopeless(runner)) {
     give_up(runner, problem);
     return false;

@@ -96,6 +96,26 @@ def test_a_retried_failure_does_not_hide_an_exit_status(daemon, tmp_path, hidden
 
 
 @pytest.mark.parametrize("hidden, expected", [("0", 0), ("3", 1)])
+def test_a_failure_of_the_confirming_run_hides_none_either(daemon, tmp_path, hidden, expected):
+    """Two tests fail in turn, and pass when they are tried again: only a process in which no test fails confirms."""
+    suite = make_suite(tmp_path, {"list": "a\nfirst\nsecond\nb\n", "code": hidden, "run.sh": """
+        echo 1..$#
+        code=0
+        for t; do test "$t" != b || code=$(cat code); done
+        for t; do
+            if test "$t" = first && ! test -e one; then touch one; echo "not ok $t"; code=1
+            elif test "$t" = second && test -e one && ! test -e two; then touch two; echo "not ok $t"; code=1
+            else echo "ok $t"; fi
+        done
+        exit $code
+        """})
+    code, printed = run(daemon, suite, "--list-file", "list", "--results", "tap", "--retries", "1",
+                        command=["sh", "run.sh", "{}"])
+    assert code == [expected], printed
+    assert statuses(daemon)["first"] == ["failed", "passed"] and statuses(daemon)["a"] == ["passed"]
+
+
+@pytest.mark.parametrize("hidden, expected", [("0", 0), ("3", 1)])
 def test_a_muted_failure_does_not_hide_an_exit_status(daemon, tmp_path, hidden, expected):
     suite = make_suite(tmp_path, {"list": "a\nbad\nb\n", "run.sh": """
         echo 1..$#

@@ -116,12 +116,23 @@ static void test_failure_confirmed(void **state) {
   assert_int_equal(f->late_count, 0);
 }
 
-// A failure in the run that confirms is that test's result.
+// A failure in the run that confirms is that test's result, and explains how that one ended no more than the first did.
 static void test_failure_and_another(void **state) {
   struct fixture *f = *state;
   run_rows(f, "a\nbad\nb\n", "tap:{tmp}/t", "case $t/$# in bad/*|b/2) echo \"not ok $t\";; *) echo \"ok $t\";; esac",
            "exit 1");
-  assert_int_equal(processes(), 2);
+  assert_int_equal(processes(), 3);
+  assert_int_equal(f->told[0].status, RUNNER_PASSED);
+  assert_int_equal(f->told[2].status, RUNNER_FAILED);
+  assert_int_equal(f->late_count, 1);
+  has(f->late, "its tests: 'a'");
+}
+
+static void test_failure_and_another_confirmed(void **state) {
+  struct fixture *f = *state;
+  run_rows(f, "a\nbad\nb\n", "tap:{tmp}/t", "case $t/$# in bad/*|b/2) echo \"not ok $t\";; *) echo \"ok $t\";; esac",
+           "case $# in 1) exit 0;; *) exit 1;; esac");
+  assert_int_equal(processes(), 3);
   assert_int_equal(f->told[0].status, RUNNER_PASSED);
   assert_int_equal(f->told[2].status, RUNNER_FAILED);
   assert_int_equal(f->late_count, 0);
@@ -341,6 +352,7 @@ int main(void) {
                                      TEST(test_failure_explains_for_now),
                                      TEST(test_failure_confirmed),
                                      TEST(test_failure_and_another),
+                                     TEST(test_failure_and_another_confirmed),
                                      TEST(test_all_fail),
                                      TEST(test_skips_do_not_explain),
                                      TEST(test_signal_behind_the_rows),
