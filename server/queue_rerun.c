@@ -222,9 +222,19 @@ static bool rerun_opened_before(const struct queue *queue, const struct rerun *r
   return false;
 }
 
+// This very run of the job opened tests already, and has come back as another worker: the server was away.
+static bool rerun_came_back(const struct queue *queue, const struct rerun *rerun) {
+  for (uint32_t i = 0; rerun->join->attempt[0] && i < rerun->number; i++) {
+    const struct queue_worker *worker = &queue->worker[i];
+    if (worker->opened && rerun_is_own(queue, rerun, i) && strcmp(worker->attempt, rerun->join->attempt) == 0)
+      return true;
+  }
+  return false;
+}
+
 // With nothing unresolved: what its node decided, or everything where nobody knows who decided what.
 static rerun_picks *rerun_picks_resolved(const struct queue *queue, const struct rerun *rerun) {
-  if (rerun->known) return picks_completed;
+  if (rerun->known) return rerun_came_back(queue, rerun) ? NULL : picks_completed;
   bool anew = queue->state == QUEUE_COMPLETE && rerun->join->retried == QUEUE_RETRIED_YES && !rerun->join->node[0];
   return anew && !rerun_opened_before(queue, rerun) ? picks_all : NULL;
 }
