@@ -210,7 +210,19 @@ static bool queue_own_fact(const struct queue *queue, uint32_t number, enum queu
   return false;
 }
 
-static int queue_state_code(const struct queue *queue, const char **why) {
+// Another worker runs tests, or may come back to: connected, silent for less than a lease's time, or awaited after a
+// restart. One that only brings results, or was told to go, runs nothing more.
+static bool queue_others_live(const struct queue *queue, uint32_t number) {
+  bool lives = false;
+  for (uint32_t i = 0; i < queue->worker_count && !lives; i++) {
+    const struct queue_worker *other = &queue->worker[i];
+    if (i == number || other->brings || other->left || other->drained) continue;
+    lives = other->link[LIST_HEARD].in || (other->awaited && queue->hold_until_us);
+  }
+  return lives;
+}
+
+static int queue_state_code(const struct queue *queue, uint32_t number, const char **why) {
   switch (queue->state) {
     case QUEUE_INCOMPLETE:
       *why = queue->few ? "fewer workers came than --min-workers asks for" : "the build ended without all its tests";
@@ -219,12 +231,24 @@ static int queue_state_code(const struct queue *queue, const char **why) {
     case QUEUE_COLLECTING: *why = "the build has no list of tests"; return EXIT_INFRA;
     case QUEUE_RUNNING:
       *why = "other workers have the rest of the build";
-      if (queue->connected || (queue->awaited && queue->hold_until_us)) break;
+      if (queue_others_live(queue, number)) break;
       *why = "tests have no verdict and no worker is left";
       return EXIT_INFRA;
     case QUEUE_COMPLETE: break;
   }
   return EXIT_OK;
+}
+
+// What fails the build by what is known so far: verdicts, its bound on failures, errors outside of tests.
+static int queue_found_code(const struct queue *queue, const char **why) {
+  uint32_t failing = queue_failing_count(queue);
+  bool aborted = queue->state == QUEUE_ABORTED;
+  if (failing) *why = "tests failed";
+  if (!failing && aborted) *why = "the build was ended by its bound on failures";
+  if (!failing && queue->late_errors) *why = "an error outside of any test";
+  if (failing || aborted || queue->late_errors) return EXIT_TESTS_FAILED;
+  if (queue->broken) *why = "a test process failed after it had run tests; run its job again";
+  return queue->broken ? EXIT_INFRA : EXIT_OK;
 }
 
 int queue_exit_code(const struct queue *queue, uint32_t number, const char **why) {
@@ -240,25 +264,18 @@ int queue_exit_code(const struct queue *queue, uint32_t number, const char **why
     return EXIT_INFRA;
   }
   if (queue_own_fact(queue, number, FACT_BROKEN, why)) return EXIT_INFRA;
-  int code = queue_state_code(queue, why);
+  int code = queue_state_code(queue, number, why);
   if (code != EXIT_OK) return code;
-  bool judged = worker->late && (!worker->again || !worker->node[0]);  // it cannot tell what is its own
-  return judged ? queue_build_code(queue, why) : EXIT_OK;
+  // It cannot tell what is its own. Where a job that is run again has opened tests meanwhile, that one decides those.
+  bool judged = worker->late && (!worker->again || !worker->node[0]);
+  return judged ? queue_found_code(queue, why) : EXIT_OK;
 }
 
 int queue_build_code(const struct queue *queue, const char **why) {
   *why = "every test has its verdict, none fails";
-  uint32_t failing = queue_failing_count(queue);
-  if (queue->state == QUEUE_INCOMPLETE || !queue_ended(queue)) {
-    *why = queue->few ? "fewer workers came than --min-workers asks for" : "tests have no verdict";
-    return EXIT_INFRA;
-  }
-  if (failing) *why = "tests failed";
-  if (!failing && queue->state == QUEUE_ABORTED) *why = "the build was ended by its bound on failures";
-  if (!failing && queue->late_errors) *why = "an error outside of any test";
-  if (failing || queue->state == QUEUE_ABORTED || queue->late_errors) return EXIT_TESTS_FAILED;
-  if (queue->broken) *why = "a test process failed after it had run tests; run its job again";
-  return queue->broken ? EXIT_INFRA : EXIT_OK;
+  if (queue->state != QUEUE_INCOMPLETE && queue_ended(queue)) return queue_found_code(queue, why);
+  *why = queue->few ? "fewer workers came than --min-workers asks for" : "tests have no verdict";
+  return EXIT_INFRA;
 }
 
 // ---- recovery

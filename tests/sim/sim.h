@@ -306,6 +306,8 @@ void sim_check_grant(struct sim *sim, const struct effect *effect);
 // A skip was logged that settles its test.
 void sim_check_skip(struct sim *sim, const struct sim_record *record);
 void sim_check_truth(const struct sim *sim);
+// The worker, which has left, is told this exit code.
+void sim_check_goodbye(const struct sim *sim, uint32_t number, uint32_t code, const char *why);
 void sim_check_end(const struct sim *sim);
 
 #endif

@@ -244,6 +244,24 @@ void sim_check_after(struct sim *sim) {
     sim_broken("I3", "incomplete for want of workers, and %u were enough", sim->policy.min_workers);
 }
 
+// ---- leaving
+
+// While a worker is here that may run the rest, it is no matter of this one's; without any, this one does not end
+// green.
+void sim_check_goodbye(const struct sim *sim, uint32_t number, uint32_t code, const char *why) {
+  uint32_t here = 0, open = 0;
+  if (queue_state(sim->server.queue) != QUEUE_RUNNING) return;
+  for (uint32_t i = 0; i < sim->server.sessions; i++) {
+    const struct sim_session *session = &sim->server.session[i];
+    here += i != number && check_is_here(sim, i);
+    open += i != number && !session->left && !session->brings;
+  }
+  if (code == EXIT_INFRA && here && strstr(why, "no verdict"))
+    sim_broken("codes", "worker %u is told 16, and others have the rest of the build", number);
+  if (code == EXIT_OK && !open)
+    sim_broken("codes", "worker %u is told 0, and nobody has the rest of the build", number);
+}
+
 // ---- the end
 
 // The workers' exit codes together are the build's: whoever settled a failing verdict does not end green.

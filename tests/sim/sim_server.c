@@ -403,6 +403,7 @@ static void sim_answer(struct sim *sim, const struct sim_wait *wait) {
       session->goodbye_due = false;
       message.kind = SIM_GOODBYE;
       message.reason = (uint32_t)queue_exit_code(sim->server.queue, wait->number, &why);
+      sim_check_goodbye(sim, wait->number, message.reason, why);
       break;
   }
   sim_reply(sim, wait->number, &message);
