@@ -409,8 +409,19 @@ bool session_same(struct server *server, struct session *session, const Shardd__
   return false;
 }
 
-static enum queue_leaving session_leaving(const Shardd__Bye *bye) {
+// Version 0.1.0 said BYE_FAILED also where the test process did not fail: in the file of a worker that was killed, and
+// when a file could not be handed over. Later versions say BYE_SIGNAL there.
+static bool session_only_stopped(const struct session *session, const Shardd__Bye *bye) {
+  static const char *const texts[] = {"killed while the server was away", "its results could not be handed over"};
+  bool found = false;
+  for (size_t i = 0; i < COUNT_OF(texts) && session->brings; i++)
+    found |= bye->text.len == strlen(texts[i]) && memcmp(bye->text.data, texts[i], bye->text.len) == 0;
+  return found;
+}
+
+static enum queue_leaving session_leaving(const struct session *session, const Shardd__Bye *bye) {
   if (bye->n_late) return LEAVING_LATE;
+  if (session_only_stopped(session, bye)) return LEAVING_EARLY;
   if (bye->reason == SHARDD__BYE_REASON__BYE_FAILED) return LEAVING_BROKEN;
   return bye->reason == SHARDD__BYE_REASON__BYE_DONE ? LEAVING_WELL : LEAVING_EARLY;
 }
@@ -418,7 +429,7 @@ static enum queue_leaving session_leaving(const Shardd__Bye *bye) {
 static void session_leave(struct server *server, const struct session *session, const Shardd__Bye *bye) {
   const struct build *build = session->build;
   struct queue_past past;
-  queue_leave(build->queue, server->now_us, session->worker, session_leaving(bye), &server->effects);
+  queue_leave(build->queue, server->now_us, session->worker, session_leaving(session, bye), &server->effects);
   queue_past(build->queue, session->worker, &past);
   char *late = bye->n_late ? session_late_text(bye) : past.fact == FACT_BROKEN ? session_text(&bye->text) : NULL;
   server->last_ticket =
