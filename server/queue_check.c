@@ -107,7 +107,8 @@ static void queue_check_worker(const struct queue *queue, uint32_t number, uint3
   }
   assert(held_us == worker->held_us);
   *failing += worker->own_failing;
-  assert(worker->fact == FACT_NONE ? !worker->fact_round : worker->left);
+  assert(worker->fact == FACT_NONE ? !worker->fact_round : worker->left || worker->fact_round);
+  assert(!worker->owes || (!worker->left && !queue_fact_open(worker)));
 }
 
 void queue_check(const struct queue *queue) {
@@ -117,7 +118,7 @@ void queue_check(const struct queue *queue) {
     queue_check_tests(queue);
     queue_skip_check(queue);
   }
-  uint32_t connected = 0, left = 0, awaited = 0, failing = 0, recalls = 0, facts[FACT_BROKEN + 1] = {0};
+  uint32_t connected = 0, left = 0, awaited = 0, failing = 0, recalls = 0, owing = 0, facts[FACT_BROKEN + 1] = {0};
   for (uint32_t i = 0; i < queue->lease_count; i++)
     recalls += queue->lease[i] && queue->lease[i]->recalled;
   assert(recalls == queue->recalls);
@@ -126,10 +127,12 @@ void queue_check(const struct queue *queue) {
     connected += queue->worker[i].connected;
     left += queue->worker[i].left;
     awaited += queue->worker[i].awaited;
+    owing += queue->worker[i].owes;
     facts[queue->worker[i].fact] += queue_fact_open(&queue->worker[i]);
   }
   assert(connected == queue->connected && left == queue->left && awaited == queue->awaited);
   assert(facts[FACT_LATE] == queue->late_errors && facts[FACT_BROKEN] == queue->broken);
+  assert(owing == queue->owing);
   assert(failing == queue_failing_count(queue) && queue->forgiven <= failing);
   for (enum queue_list list = LIST_HEARD; list < LIST_COUNT; list++) {
     queue_check_list(queue, list);

@@ -20,7 +20,8 @@ struct queue_test {
   uint16_t lost_by[LIMIT_LOST - 1];  // different workers that vanished with it in their hands
   uint16_t attempts;
   uint8_t failures;
-  uint8_t crashes : 4, overruns : 4;  // overruns: of a cap that nobody asked for
+  uint8_t crashes : 4, overruns : 3;  // overruns: of a cap that nobody asked for
+  uint8_t evidence : 1;               // of a fact that was cleared, to be run again (queue_fact_owes)
   uint8_t place : 2, verdict : 3;
   bool held : 1;            // `again`, in the list of those whose skip is to be confirmed
   bool ran_on_trunk : 1;    // by the history (queue_skip_history)
@@ -85,6 +86,7 @@ struct queue_worker {
   uint32_t lacks[LIMIT_SKIP_LACKS], lacked;  // reasons for which it skips what others run
   enum queue_fact fact;                      // that it left behind
   uint32_t fact_round;                       // the round in which the fact was cleared; 0: it is open
+  bool owes;                                 // it ran evidence, and has not left: its session's end is part of that
   uint32_t completed;                        // queue->completed when it came
   enum queue_opening again;                  // it is a job that is run again, and why it opened `opened` tests
   uint32_t opened;
@@ -152,6 +154,7 @@ struct queue {
   struct queue_fifo fifo[LIST_COUNT];
   uint32_t connected, parked, left, declared, awaited;
   uint32_t late_errors, broken;  // workers with such an open fact
+  uint32_t owing;                // workers that owe
   uint32_t completed;            // how often the build became COMPLETE
   struct queue_waits again, held;
   struct queue_skips skips;
@@ -240,6 +243,11 @@ uint32_t queue_rerun(struct queue *queue, uint32_t worker, const struct queue_jo
 void queue_reopen_test(struct queue *queue, uint32_t test);
 bool queue_fact_open(const struct queue_worker *worker);
 void queue_fact_count(struct queue *queue, enum queue_fact fact, int by);
+// An attempt of the worker, live or replayed. If the test is evidence, the worker owes the end of its session: an error
+// outside of tests may come no sooner. If it vanishes before, or leaves early, the fact is its own from then on.
+void queue_fact_owes(struct queue *queue, uint32_t worker, uint32_t test);
+// Some worker that owes has vanished.
+bool queue_fact_hangs(const struct queue *queue);
 void queue_fact_learn(struct queue *queue, uint32_t worker, enum queue_leaving how, struct effects *effects);
 // The worker ran the test, and its verdict is not, or no longer, the worker's.
 void queue_note_run(struct queue *queue, uint32_t worker, uint32_t test);

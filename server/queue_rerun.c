@@ -5,9 +5,9 @@
 // A worker that leaves with an error outside of tests, or whose test process failed after it had run tests, leaves a
 // fact behind: the build is not green while it is open. Only running again what produced it clears it: all tests that
 // the worker had run (its evidence: those it decided, and those of which it keeps a note because the verdict is not, or
-// no longer, its own). Those are opened together, and the build does not end before each has run again; from then on
-// the next sessions' own ends tell. A worker that had run nothing has no evidence: a later run of its job that comes to
-// a good end clears its fact.
+// no longer, its own). Those are opened together, and the build does not end before each has run again. Who runs one of
+// them owes the end of its own session: until then nothing shows that the error is gone. A worker that had run nothing
+// has no evidence: a later run of its job that comes to a good end clears its fact.
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +57,32 @@ void queue_fact_count(struct queue *queue, enum queue_fact fact, int by) {
   if (fact == FACT_BROKEN) queue->broken += (uint32_t)by;
 }
 
+static void fact_owes(struct queue *queue, struct queue_worker *worker, bool owes) {
+  assert(worker->owes != owes && (!owes || !worker->left));
+  worker->owes = owes;
+  queue->owing += owes ? 1 : UINT32_MAX;
+}
+
+void queue_fact_owes(struct queue *queue, uint32_t number, uint32_t test) {
+  if (!queue->test[test].evidence || number >= queue->worker_count) return;
+  struct queue_worker *worker = &queue->worker[number];
+  if (worker->owes || worker->left || queue->round < worker->fact_round)
+    return;  // replayed, from before it was cleared
+  fact_owes(queue, worker, true);
+}
+
+// Heard of within the lease_ttl, or awaited after a restart, it may yet end its session.
+static bool fact_hangs(const struct queue *queue, const struct queue_worker *worker) {
+  return worker->owes && !worker->link[LIST_HEARD].in && !(worker->awaited && queue->hold_until_us);
+}
+
+bool queue_fact_hangs(const struct queue *queue) {
+  for (uint32_t i = 0; queue->owing && i < queue->worker_count; i++) {
+    if (fact_hangs(queue, &queue->worker[i])) return true;
+  }
+  return false;
+}
+
 void queue_note_run(struct queue *queue, uint32_t number, uint32_t test) {
   if (number >= queue->worker_count) return;
   struct queue_worker *worker = &queue->worker[number];
@@ -95,15 +121,27 @@ static void fact_clear_by_session(struct queue *queue, uint32_t number, struct e
   }
 }
 
+static void fact_leave(struct queue *queue, struct queue_worker *worker, enum queue_fact fact) {
+  assert(!queue_fact_open(worker));  // it is cleared if a re-run took the worker for lost
+  worker->fact = fact;
+  worker->fact_round = 0;
+  queue_fact_count(queue, fact, 1);
+}
+
 void queue_fact_learn(struct queue *queue, uint32_t number, enum queue_leaving how, struct effects *effects) {
   struct queue_worker *worker = &queue->worker[number];
+  bool owed = worker->owes;
+  if (owed) fact_owes(queue, worker, false);
   switch (how) {
     case LEAVING_WELL: fact_clear_by_session(queue, number, effects); break;
-    case LEAVING_EARLY: break;
-    case LEAVING_LATE: worker->fact = FACT_LATE; break;
-    case LEAVING_BROKEN: worker->fact = fact_has_evidence(queue, number) ? FACT_BROKEN : FACT_NONE; break;
+    case LEAVING_EARLY:
+      if (owed) fact_leave(queue, worker, FACT_BROKEN);
+      break;
+    case LEAVING_LATE: fact_leave(queue, worker, FACT_LATE); break;
+    case LEAVING_BROKEN:
+      if (fact_has_evidence(queue, number)) fact_leave(queue, worker, FACT_BROKEN);
+      break;
   }
-  if (queue_fact_open(worker)) queue_fact_count(queue, worker->fact, 1);
 }
 
 // ---- opening tests
@@ -121,6 +159,7 @@ void queue_reopen_test(struct queue *queue, uint32_t test) {
 // Evidence that had run has to run: a skip would verify nothing.
 static void rerun_must_run(struct queue *queue, uint32_t test) {
   struct queue_test *of = &queue->test[test];
+  of->evidence = true;
   if (of->place == PLACE_DONE && of->verdict != VERDICT_SKIPPED) of->failed_before = true;
 }
 
@@ -203,10 +242,20 @@ static uint32_t rerun_pick_noted(const struct queue *queue, const struct rerun *
   return n;
 }
 
-static uint32_t rerun_pick_evidence(const struct queue *queue, const struct rerun *rerun) {
+// A job that is run again, and was lost before its session's end, left what it was to clear. It may still be heard of
+// for a while; but not while it waits for the other workers' end.
+static void rerun_take_for_lost(struct queue *queue, struct queue_worker *worker) {
+  bool waits = worker->drained && worker->link[LIST_HEARD].in;
+  if (!worker->owes || worker->connected || waits) return;
+  fact_owes(queue, worker, false);
+  fact_leave(queue, worker, FACT_BROKEN);
+}
+
+static uint32_t rerun_pick_evidence(struct queue *queue, const struct rerun *rerun) {
   uint32_t n = 0;
   for (uint32_t i = 0; i < rerun->number; i++) {
     bool mine = rerun->everyone || rerun_is_own(queue, rerun, i);
+    if (mine) rerun_take_for_lost(queue, &queue->worker[i]);
     rerun->covered[i] = mine && queue_fact_open(&queue->worker[i]) && fact_has_evidence(queue, i);
     if (rerun->covered[i]) n += rerun_pick_noted(queue, rerun, i);
   }

@@ -144,6 +144,7 @@ static void queue_unsettled_skip(struct queue *queue, uint32_t number, uint32_t 
 static void queue_apply(struct queue *queue, uint32_t worker, uint32_t number, enum queue_status status, bool settles) {
   struct queue_test *test = &queue->test[number];
   queue_count(queue, worker, number, status);
+  queue_fact_owes(queue, worker, number);
   queue_discharge(test, worker);
   if (settles) {
     queue_set_verdict(queue, number, worker, status);

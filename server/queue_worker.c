@@ -203,7 +203,7 @@ static bool queue_own_fact(const struct queue *queue, uint32_t number, enum queu
     } else if (fact == FACT_LATE) {
       *why = "an error outside of any test on this worker";
     } else {
-      *why = "the test process of this worker failed after it had run tests";
+      *why = "the test process of this worker failed, or was stopped, after it had run tests";
     }
     return true;
   }
@@ -247,8 +247,15 @@ static int queue_found_code(const struct queue *queue, const char **why) {
   if (!failing && aborted) *why = "the build was ended by its bound on failures";
   if (!failing && queue->late_errors) *why = "an error outside of any test";
   if (failing || aborted || queue->late_errors) return EXIT_TESTS_FAILED;
-  if (queue->broken) *why = "a test process failed after it had run tests; run its job again";
-  return queue->broken ? EXIT_INFRA : EXIT_OK;
+  if (queue->broken) {
+    *why = "a test process failed, or was stopped, after it had run tests; run its job again";
+    return EXIT_INFRA;
+  }
+  if (queue_fact_hangs(queue)) {
+    *why = "a job that was run again for an error outside of tests vanished before its end; run it again";
+    return EXIT_INFRA;
+  }
+  return EXIT_OK;
 }
 
 int queue_exit_code(const struct queue *queue, uint32_t number, const char **why) {

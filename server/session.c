@@ -397,14 +397,26 @@ static char *session_late_text(const Shardd__Bye *bye) {
   return text;
 }
 
+static void session_leave(struct server *server, const struct session *session, enum queue_leaving how,
+                          const Shardd__Bye *bye) {
+  const struct build *build = session->build;
+  struct queue_past past;
+  queue_leave(build->queue, server->now_us, session->worker, how, &server->effects);
+  queue_past(build->queue, session->worker, &past);
+  char *late = NULL;
+  if (bye) late = bye->n_late ? session_late_text(bye) : past.fact == FACT_BROKEN ? session_text(&bye->text) : NULL;
+  server->last_ticket = store_put_left(server->store, build->id, session->worker, server_wall_ms(), late,
+                                       (uint32_t)past.fact, past.cleared);
+  free(late);
+}
+
 bool session_same(struct server *server, struct session *session, const Shardd__Facts *facts) {
   struct build *build = session->build;
   if (same_facts(server, build, session->conn, facts)) return true;
   listing_gone(server, session);
   session->left = true;
   listing_seek(build);
-  server->last_ticket = store_put_left(server->store, build->id, session->worker, server_wall_ms(), NULL, FACT_NONE);
-  queue_leave(build->queue, server->now_us, session->worker, LEAVING_EARLY, &server->effects);
+  session_leave(server, session, LEAVING_EARLY, NULL);
   deliver_effects(server, build);
   return false;
 }
@@ -426,17 +438,6 @@ static enum queue_leaving session_leaving(const struct session *session, const S
   return bye->reason == SHARDD__BYE_REASON__BYE_DONE ? LEAVING_WELL : LEAVING_EARLY;
 }
 
-static void session_leave(struct server *server, const struct session *session, const Shardd__Bye *bye) {
-  const struct build *build = session->build;
-  struct queue_past past;
-  queue_leave(build->queue, server->now_us, session->worker, session_leaving(session, bye), &server->effects);
-  queue_past(build->queue, session->worker, &past);
-  char *late = bye->n_late ? session_late_text(bye) : past.fact == FACT_BROKEN ? session_text(&bye->text) : NULL;
-  server->last_ticket =
-      store_put_left(server->store, build->id, session->worker, server_wall_ms(), late, (uint32_t)past.fact);
-  free(late);
-}
-
 void session_bye(struct server *server, struct session *session, const Shardd__Bye *bye) {
   struct build *build = session->build;
   if (session->left) {
@@ -446,7 +447,7 @@ void session_bye(struct server *server, struct session *session, const Shardd__B
   listing_gone(server, session);
   session->left = true;
   listing_seek(build);
-  session_leave(server, session, bye);
+  session_leave(server, session, session_leaving(session, bye), bye);
   char why[300];
   base_log(LOG_LEVEL_INFO, "worker_left", "build=%llu worker=%u reason=%d why=%s", (unsigned long long)build->id,
            session->worker, (int)bye->reason, base_quote(why, sizeof why, bye->text.data, bye->text.len));

@@ -137,10 +137,12 @@ uint64_t store_put_round(struct store *store, uint64_t build, uint32_t round, co
 // The build's state (BuildState). An ended state also teaches durations and flakiness, in slices between commits,
 // exactly once per round however often the daemon is killed meanwhile. `text` may be NULL: why it ended so.
 uint64_t store_put_state(struct store *store, uint64_t build, uint32_t state, uint64_t at_ms, const char *text);
-// A worker left; `late`: errors that belong to no running test, NULL: none. `fact`: what it left behind (queue_fact).
+// A worker left; `late`: errors that belong to no running test, NULL: none. `fact`: what it left behind (queue_fact),
+// and the round in which that was cleared already, 0: it was not.
 uint64_t store_put_left(struct store *store, uint64_t build, uint32_t worker, uint64_t at_ms, const char *late,
-                        uint32_t fact);
-// The fact is cleared in this round.
+                        uint32_t fact, uint32_t cleared);
+// The fact is cleared in this round. Of a worker that has not left, and is taken for lost, it is that its test process
+// failed.
 uint64_t store_put_cleared(struct store *store, uint64_t build, uint32_t worker, uint32_t round);
 
 // Puts a test into quarantine, or changes how it is there; life_ms 0 takes it out. It holds for lists that come later.

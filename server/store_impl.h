@@ -179,7 +179,7 @@ struct store_state_record {
 
 struct store_left_record {
   uint64_t build, at_ms;
-  uint32_t worker, fact;
+  uint32_t worker, fact, cleared;
   const char *late;
 };
 struct store_cleared_record {

@@ -90,8 +90,9 @@ uint64_t store_put_state(struct store *store, uint64_t build, uint32_t state, ui
 }
 
 uint64_t store_put_left(struct store *store, uint64_t build, uint32_t worker, uint64_t at_ms, const char *late,
-                        uint32_t fact) {
-  struct store_left_record record = {.build = build, .at_ms = at_ms, .worker = worker, .fact = fact, .late = late};
+                        uint32_t fact, uint32_t cleared) {
+  struct store_left_record record = {
+      .build = build, .at_ms = at_ms, .worker = worker, .fact = fact, .cleared = cleared, .late = late};
   put_text(put(begin(store, STORE_KIND_LEFT, sizeof record + text_bytes(late)), &record, sizeof record), late);
   return end(store);
 }

@@ -151,8 +151,9 @@ static const char *const texts[] = {
         "UPDATE worker SET acked=max(acked, ?3), tests=min(tests+?4, 1<<45), failed=min(failed+?5, 1<<45),"
         " busy_us=min(busy_us+?6, 1<<45)"
         " WHERE build=?1 AND idx=?2",
-    [SQL_WORKER_LEFT] = "UPDATE worker SET left_ms=?3, late=coalesce(?4, late), fact=?5 WHERE build=?1 AND idx=?2",
-    [SQL_WORKER_CLEARED] = "UPDATE worker SET cleared=?3 WHERE build=?1 AND idx=?2",
+    [SQL_WORKER_LEFT] = 
+        "UPDATE worker SET left_ms=?3, late=coalesce(?4, late), fact=?5, cleared=?6 WHERE build=?1 AND idx=?2",
+    [SQL_WORKER_CLEARED] = "UPDATE worker SET cleared=?3, fact=iif(fact=0, 2, fact) WHERE build=?1 AND idx=?2",
     [SQL_RESULT_ADD] = "INSERT INTO result VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING",
     [SQL_OUTPUT_ADD] = "INSERT INTO output VALUES(?1, ?2, ?3, ?4)",
     [SQL_ROUND_ADD] = "INSERT INTO round(build, n, at_ms, count, tests) VALUES(?1, ?2, ?3, ?4, ?5)",

@@ -284,7 +284,7 @@ static void write_left(struct writing *to, const unsigned char *at) {
   const char *late = take_text(&at);
   store_sql_run(to->db, SQL_WORKER_LEFT,
                 STORE_ARGS(store_int(l.build), store_int(l.worker), store_int(l.at_ms),
-                           store_text(l.late ? late : NULL), store_int(l.fact)));
+                           store_text(l.late ? late : NULL), store_int(l.fact), store_int(l.cleared)));
 }
 
 static void write_cleared(struct writing *to, const unsigned char *at) {

@@ -177,7 +177,7 @@ static uint64_t put_round(struct store *store, struct model *model, struct rng *
 static uint64_t put_end(struct store *store, struct model *model, struct rng *rng, uint64_t id) {
   uint32_t state = COMPLETE + rng_below(rng, STATES), worker = rng_below(rng, model->build[id - 1].worker_count);
   model_left(model, id, worker);
-  store_put_left(store, id, worker, clock_wall_ms(), NULL, 0);
+  store_put_left(store, id, worker, clock_wall_ms(), NULL, 0, 0);
   model_state(model, id, state, clock_wall_ms());
   return store_put_state(store, id, state, clock_wall_ms(), NULL);
 }

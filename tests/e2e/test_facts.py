@@ -1,11 +1,12 @@
 """A failing fact is cleared only by running again what produced it: errors outside of tests, exit statuses that no test
 explains, and jobs that are run again."""
 import itertools
+import os
 import signal
 import textwrap
 
 import pytest
-from shardlib import (BARRIER, SHARD, Process, Worker, attempts, barrier, clean_env, codes, eventually, make_suite,
+from shardlib import (BARRIER, SHARD, Daemon, Process, Worker, attempts, barrier, clean_env, codes, eventually, make_suite,
                       outputs, verdicts)
 
 SERVICE = '''
@@ -92,6 +93,37 @@ def test_a_restart_forgets_no_error_and_no_rerun(tmp_path, daemon):
     assert wait(daemon).returncode == 1
     assert job(daemon, suite, github(3, WELL="1")).wait() == 0
     daemon.restart()
+    assert wait(daemon).returncode == 0
+
+
+AT_ITS_END = SERVICE.replace('assert os.environ.get("WELL")', '''if "AT_END" in os.environ:
+            open(os.environ["AT_END"], "w").close()
+            time.sleep(600)
+        assert os.environ.get("WELL")''').replace("import os", "import os, time")
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_rerun_that_does_not_come_to_its_end_clears_nothing(tmp_path, how, restarts):
+    """Its tests have passed; what broke after them has not been tried."""
+    daemon = Daemon(tmp_path, lease_ttl="4s", heartbeat="1s").start()
+    suite = make_suite(tmp_path, {"test_a.py": AT_ITS_END})
+    assert job(daemon, suite, github(1)).wait() == 1
+    at_end = tmp_path / "at-end"
+    again = job(daemon, suite, github(2, AT_END=str(at_end)))
+    eventually(at_end.exists)
+    if how == signal.SIGTERM:
+        again.process.send_signal(how)
+    else:
+        os.killpg(again.process.pid, how)
+    assert again.wait() not in (0, 1), again.output()
+    assert again.ran() == ["test_a.py::test_a"]
+    if restarts:
+        daemon.restart()
+    told = wait(daemon)
+    assert told.returncode == 16 and ("stopped" if how == signal.SIGTERM else "vanished") in told.stdout, told
+    last = job(daemon, suite, github(3, WELL="1"))
+    assert last.wait() == 0 and last.ran() == ["test_a.py::test_a"], last.output()
     assert wait(daemon).returncode == 0
 
 

@@ -214,7 +214,7 @@ static void stored_fill(struct store *store) {
     const uint64_t build = listed->build, at_ms = now_ms - 900000;
     ticket = stored_put_results(store, build, listed->test, at_ms);
     bool runs = (build - 1) % STORED_BUILDS == STORED_BUILDS - 1;
-    (void)store_put_left(store, build, 0, at_ms + 2500, "late", 1);
+    (void)store_put_left(store, build, 0, at_ms + 2500, "late", 1, 0);
     if (!runs) ticket = store_put_state(store, build, SHARDD__BUILD_STATE__BUILD_COMPLETE, at_ms + 3000, "its text");
     if ((build - 1) % STORED_BUILDS == 0) stored_put_round(store, build, listed->test[0], at_ms + 50000);
     store_listed_free(listed);

@@ -108,7 +108,7 @@ struct sim_record {
   uint32_t reason;
   bool settles, lost, extra, brings;
   enum queue_leaving leaving;
-  struct queue_past past;  // WORKER
+  struct queue_past past;  // WORKER, LEFT
   bool more;               // of the same message: they outlive a crash together, or not at all
   uint64_t seq, lease;
   uint8_t tests[SIM_TESTS];
@@ -281,6 +281,8 @@ bool sim_ran(const struct sim *sim, uint32_t worker);
 // Some worker that left a failing fact behind had run the test.
 bool sim_fact_evidence(const struct sim *sim, uint32_t test);
 bool sim_was_complete(const struct sim *sim);
+// Some worker ran what an error had come behind, and has not left.
+bool sim_vanished(const struct sim *sim);
 // A green build: what produced each fact has run again since.
 void sim_check_facts(const struct sim *sim);
 

@@ -152,10 +152,11 @@ static struct queue_past sim_past(const struct sim *sim, const struct sim_record
   for (uint32_t i = 0; i < sim->server.logged; i++) {
     const struct sim_record *record = &sim->server.log[i];
     if (record->worker != worker->worker) continue;
-    if (record->kind == SIM_REC_LEFT && record->leaving == LEAVING_LATE) past.fact = FACT_LATE;
-    if (record->kind == SIM_REC_LEFT && record->leaving == LEAVING_BROKEN && sim_ran(sim, record->worker))
-      past.fact = FACT_BROKEN;
-    if (record->kind == SIM_REC_CLEARED) past.cleared = record->round;
+    if (record->kind == SIM_REC_LEFT) past.fact = record->past.fact;
+    if (record->kind == SIM_REC_LEFT) past.cleared = record->past.cleared;
+    if (record->kind != SIM_REC_CLEARED) continue;
+    past.cleared = record->round;
+    if (past.fact == FACT_NONE) past.fact = FACT_BROKEN;
   }
   return past;
 }

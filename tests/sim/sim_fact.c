@@ -1,5 +1,5 @@
 // Failing facts outside of verdicts, by the records alone: which worker left one behind, what produced it, and whether
-// that has run again since. A build may be green only then. It must not look into the queue.
+// that has run again since, to the end of the session. A build may be green only then. It must not look into the queue.
 #include "tests/sim/sim.h"
 
 static bool fact_ran(const struct sim *sim, uint32_t worker, uint32_t test) {
@@ -18,15 +18,59 @@ bool sim_ran(const struct sim *sim, uint32_t worker) {
   return false;
 }
 
-static bool fact_left(const struct sim *sim, const struct sim_record *record) {
+static bool fact_opened(const struct sim *sim, uint32_t round, uint32_t test) {
+  for (uint32_t i = 0; i < sim->server.logged; i++) {
+    const struct sim_record *record = &sim->server.log[i];
+    if (record->kind != SIM_REC_ROUND || record->round != round) continue;
+    for (uint32_t t = 0; t < record->count; t++) {
+      if (record->tests[t] == test) return true;
+    }
+  }
+  return false;
+}
+
+// It counts, of a test that was opened because an error came behind its run: what there is to show of the error comes
+// with the end of this worker's session.
+static bool fact_owes(const struct sim *sim, uint32_t result) {
+  const struct sim_record *ran = &sim->server.log[result];
+  if (ran->kind != SIM_REC_RESULT || ran->extra || ran->lost) return false;
+  for (uint32_t i = 0; i < result; i++) {
+    const struct sim_record *record = &sim->server.log[i];
+    bool cleared = record->kind == SIM_REC_CLEARED && record->round > 1 && record->round <= ran->round;
+    if (cleared && fact_ran(sim, record->worker, ran->test) && fact_opened(sim, record->round, ran->test)) return true;
+  }
+  return false;
+}
+
+// The worker's last result that it owes the end of its session for, before this record; `before` itself: there is none.
+static uint32_t fact_owed(const struct sim *sim, uint32_t worker, uint32_t before) {
+  for (uint32_t i = before; i-- > 0;) {
+    if (sim->server.log[i].worker == worker && fact_owes(sim, i)) return i;
+  }
+  return before;
+}
+
+static bool fact_has_left(const struct sim *sim, uint32_t worker) {
+  for (uint32_t i = 0; i < sim->server.logged; i++) {
+    if (sim->server.log[i].kind == SIM_REC_LEFT && sim->server.log[i].worker == worker) return true;
+  }
+  return false;
+}
+
+// A worker left a fact behind with this record; or vanished behind it, and it is the last that it owed an end for.
+static bool fact_left(const struct sim *sim, uint32_t at) {
+  const struct sim_record *record = &sim->server.log[at];
+  if (record->kind == SIM_REC_RESULT && fact_owes(sim, at) && !fact_has_left(sim, record->worker))
+    return fact_owed(sim, record->worker, sim->server.logged) == at;
   if (record->kind != SIM_REC_LEFT) return false;
+  if (record->leaving == LEAVING_EARLY) return fact_owed(sim, record->worker, at) != at;
   return record->leaving == LEAVING_LATE || (record->leaving == LEAVING_BROKEN && sim_ran(sim, record->worker));
 }
 
 bool sim_fact_evidence(const struct sim *sim, uint32_t test) {
   for (uint32_t i = 0; i < sim->server.logged; i++) {
     const struct sim_record *record = &sim->server.log[i];
-    if (fact_left(sim, record) && fact_ran(sim, record->worker, test)) return true;
+    if (fact_left(sim, i) && fact_ran(sim, record->worker, test)) return true;
   }
   return false;
 }
@@ -80,16 +124,23 @@ static bool fact_well_again(const struct sim *sim, uint32_t left) {
   return false;
 }
 
+bool sim_vanished(const struct sim *sim) {
+  for (uint32_t i = 0; i < sim->server.logged; i++) {
+    if (fact_owes(sim, i) && !fact_has_left(sim, sim->server.log[i].worker)) return true;
+  }
+  return false;
+}
+
 void sim_check_facts(const struct sim *sim) {
   for (uint32_t i = 0; i < sim->server.logged; i++) {
     const struct sim_record *record = &sim->server.log[i];
     bool evidence = false;
-    if (!fact_left(sim, record)) continue;
+    if (!fact_left(sim, i)) continue;
     for (uint32_t test = 0; test < sim->total; test++) {
       if (!fact_ran(sim, record->worker, test)) continue;
       evidence = true;
       if (!fact_ran_again(sim, i, test))
-        sim_broken("I3", "green, and test %u has not run since worker %u left with an error", test, record->worker);
+        sim_broken("I3", "green, and test %u has not run since worker %u left an error behind", test, record->worker);
     }
     if (!evidence && !fact_well_again(sim, i))
       sim_broken("I3", "green, and no session has shown that worker %u's error is gone", record->worker);

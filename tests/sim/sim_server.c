@@ -255,8 +255,10 @@ static void sim_bye(struct sim *sim, uint32_t number, enum queue_leaving how) {
   struct sim_session *session = &sim->server.session[number];
   if (!session->left) {
     session->left = true;
-    (void)sim_log(sim, (struct sim_record){.kind = SIM_REC_LEFT, .worker = number, .leaving = how});
     queue_leave(sim->server.queue, sim->now_us, number, how, &sim->server.effects);
+    struct sim_record record = {.kind = SIM_REC_LEFT, .worker = number, .leaving = how};
+    queue_past(sim->server.queue, number, &record.past);
+    (void)sim_log(sim, record);
   }
   if (!session->goodbye_due) sim_wait(sim, SIM_WAIT_GOODBYE, number, 0);
   session->goodbye_due = true;

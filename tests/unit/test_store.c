@@ -245,7 +245,7 @@ static uint64_t put_whole_build(struct store *store) {
   r.round = 2;
   r.flags = STORE_SETTLES | STORE_FIRST;
   store_put_result(store, &r);
-  store_put_left(store, 1, 0, 99, "session fixture broke", 1);
+  store_put_left(store, 1, 0, 99, "session fixture broke", 1, 0);
   return store_put_state(store, 1, 4, 100, "workers vanished");
 }
 

@@ -173,7 +173,7 @@ static void life_build(struct life *life, uint64_t build, const char *commit, ui
   if (bad < TESTS) {  // it is run again, and passes
     store_put_round(life->store, build, 2, &life->row[bad], 1, 5000000 + build);
     life_results(life, build, 2, TESTS);
-    store_put_left(life->store, build, 1, 5000000 + build, "late", 1);
+    store_put_left(life->store, build, 1, 5000000 + build, "late", 1, 0);
     life_wait(life, store_put_state(life->store, build, FX_COMPLETE, 6000000 + build, "over"));
   }
 }

@@ -117,7 +117,7 @@ static void worked(struct store *store, uint64_t build, uint32_t number, uint32_
     result.call_us = busy_ms * 1000 / tests - 200;
     store_put_result(store, &result);
   }
-  store_put_left(store, build, number, 2010000 + number, NULL, 0);
+  store_put_left(store, build, number, 2010000 + number, NULL, 0, 0);
 }
 
 static void test_start_up_of_jobs(void **state) {

@@ -251,8 +251,8 @@ static void test_build_and_timeline(void **state) {
     r.call_us = (uint32_t)runs[i].ms * 1000;
     store_put_result(store, &r);
   }
-  store_put_left(store, 1, 0, from_ms + 8000, NULL, 0);
-  store_put_left(store, 1, 1, from_ms + 8000, NULL, 0);
+  store_put_left(store, 1, 0, from_ms + 8000, NULL, 0, 0);
+  store_put_left(store, 1, 1, from_ms + 8000, NULL, 0, 0);
   fx_wait(store, store_put_state(store, 1, FX_COMPLETE, from_ms + 8000, NULL));
   fx_learned(store);
   struct store_query query = query_of(1, 10);
@@ -340,12 +340,12 @@ static void test_spans_of_a_later_round(void **state) {
   span_worker(store, 0, from_ms);
   struct store_listed *listed = fx_list(store, 1, 2, 1);
   span_result(store, 0, listed->test[0], 1, from_ms + 1000, 2000);
-  store_put_left(store, 1, 0, from_ms + 4000, NULL, 0);
+  store_put_left(store, 1, 0, from_ms + 4000, NULL, 0, 0);
   store_put_state(store, 1, FX_COMPLETE, from_ms + 4000, NULL);
   span_worker(store, 1, later_ms);
   store_put_round(store, 1, 2, listed->test, 1, later_ms);
   span_result(store, 1, listed->test[0], 2, later_ms + 1000, 1000);
-  store_put_left(store, 1, 1, later_ms + 3000, NULL, 0);
+  store_put_left(store, 1, 1, later_ms + 3000, NULL, 0, 0);
   fx_wait(store, store_put_state(store, 1, FX_COMPLETE, later_ms + 3000, NULL));
   // From the test's start, 3 s to the end of the round and 2 s of the next; of 7 s there, 3 s busy.
   assert_spans(store, "7000000", "5000000", "3000000", "3000000", "571428");
@@ -370,7 +370,7 @@ static void test_spans_of_brought_results(void **state) {
   struct store_listed *listed = fx_list(store, 1, 2, 1);
   span_result(store, 0, listed->test[0], 1, ran_ms, 3000);
   span_result(store, 0, listed->test[1], 1, ran_ms + 3000, 1000);
-  store_put_left(store, 1, 0, from_ms + 2000, NULL, 0);
+  store_put_left(store, 1, 0, from_ms + 2000, NULL, 0, 0);
   fx_wait(store, store_put_state(store, 1, FX_COMPLETE, from_ms + 2000, NULL));
   struct store_query query = query_of(1, 10);
   struct rows rows = ask(store, store_query_build, &query);

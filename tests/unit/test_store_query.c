@@ -58,7 +58,7 @@ static struct store *open_filled(void) {
     r.text_bytes = rows[i].text ? strlen(rows[i].text) : 0;
     store_put_result(store, &r);
   }
-  store_put_left(store, 1, 0, 2000500, NULL, 0);
+  store_put_left(store, 1, 0, 2000500, NULL, 0, 0);
   store_put_state(store, 1, 4, 1000101, "no worker came back");
   fx_wait(store, fx_build(store, 2, "two", ""));
   fx_learned(store);
