@@ -4,9 +4,9 @@
 //
 // A skip is remembered as a *vote*, of a *kind*: the test's file and the reason. It settles the verdict when no other
 // worker is there that might run the test: each of them has skipped it too, or has skipped a test of the same kind
-// while one other has skipped the very test. Until then the test is *held*, and goes to the others: one test of each
-// kind first, and when all have skipped that, the rest of the kind to whoever is free, as one lease. Nodes that are
-// declared and have not come are waited for, as long as a worker with nothing to do lingers.
+// while one of another node has skipped the very test. Until then the test is *held*, and goes to the others: one
+// test of each kind first, and when all have skipped that, the rest of the kind to whoever is free, as one lease. Nodes
+// that are declared and have not come are waited for, as long as a worker with nothing to do lingers.
 //
 // What the trunk's last builds all skipped settles at once, but for one test of each reason, which goes to everybody
 // (its kind is the reason alone). The same where it is not known whether more workers will come.
@@ -216,7 +216,7 @@ static bool skip_is_strict(const struct queue *queue, uint32_t test, const struc
   return kind->contradicted || kind->reason == SKIP_VARIOUS || queue->test[test].ran_on_trunk;
 }
 
-// Another worker that is there may run what this one has skipped. `twice`: some other one has skipped it, too.
+// Another worker that is there may run what this one has skipped. `twice`: one of another node has skipped it, too.
 static bool skip_is_open(const struct queue *queue, uint32_t worker, uint32_t test, uint32_t kind, bool twice) {
   const struct queue_kind *of = &queue->skips.kind[kind];
   bool open = false, strict = skip_is_strict(queue, test, of);
@@ -226,6 +226,14 @@ static bool skip_is_open(const struct queue *queue, uint32_t worker, uint32_t te
     open = strict || !twice || !skip_voter(queue, kind, i);
   }
   return open;
+}
+
+// A worker of another node has skipped the test, too. One of the same node is the same machine, come back or run again.
+static bool skip_is_shared(const struct queue *queue, uint32_t worker, uint32_t test) {
+  uint32_t node = queue->worker[worker].node_id, i = skip_first(queue, test);
+  while (i != SKIP_NONE && queue->worker[queue->skips.vote[i].worker].node_id == node)
+    i = queue->skips.vote[i].next;
+  return i != SKIP_NONE;
 }
 
 // Nodes that are declared may still come.
@@ -245,7 +253,7 @@ bool queue_skip_settles(struct queue *queue, uint32_t worker, uint32_t test, boo
   if (!vote) return true;  // beyond the bound
   struct queue_kind *kind = &queue->skips.kind[vote->kind];
   bool known = kind->file == SKIP_ANY_FILE && !skip_lacks(queue, worker, kind->reason);
-  bool twice = vote->next != SKIP_NONE || skip_first(queue, test) != (uint32_t)(vote - queue->skips.vote);
+  bool twice = skip_is_shared(queue, worker, test);
   if (skip_is_open(queue, worker, test, vote->kind, twice)) return known && skip_is_probed(queue, kind, test);
   if (queue->declared && queue->declared <= queue->nodes) return true;
   if (known || !queue->declared) return repeated || twice || skip_is_probed(queue, kind, test);

@@ -295,6 +295,8 @@ void sim_worker_die(struct sim *sim, uint32_t slot);
 // What a test needs, 0: nothing, and whether a node has it: the fourth, nobody has.
 uint32_t sim_needs(const struct sim *sim, uint32_t test);
 bool sim_has(const struct sim *sim, uint32_t node, uint32_t thing);
+// The history tells that all of the trunk's last builds skipped the test.
+bool sim_skips_on_trunk(const struct sim *sim, uint32_t test);
 
 // sim_trace.c: what is said of an event when somebody wants to see it.
 extern bool sim_tracing;

@@ -132,9 +132,36 @@ static void check_not_asked_again(struct sim *sim, uint32_t number, uint32_t tes
   }
 }
 
+// A job without a name is a node of its own.
+static bool check_same_node(const struct sim *sim, uint32_t a, uint32_t b) {
+  const struct sim_session *session = sim->server.session;
+  return a == b || (session[a].node == session[b].node && session[a].node % 8 != 7);
+}
+
+static bool check_other_node_skipped(const struct sim *sim, const struct sim_record *record) {
+  uint32_t i = sim->server.truth[record->test].last;
+  while (i != SIM_NOBODY && (sim->server.log[i].status != QUEUE_SKIPPED ||
+                             check_same_node(sim, sim->server.log[i].worker, record->worker)))
+    i = sim->server.log[i].previous;
+  return i != SIM_NOBODY;
+}
+
+// Beside workers that were not asked, two machines have skipped the test itself, if the trunk did not. (What is brought
+// may be final.)
+static void check_two_nodes_skipped(const struct sim *sim, const struct sim_record *record) {
+  if (sim->server.session[record->worker].brings) return;
+  if (sim_skips_on_trunk(sim, record->test) || check_other_node_skipped(sim, record)) return;
+  for (uint32_t i = 0; i < sim->server.sessions; i++) {
+    if (i != record->worker && check_is_here(sim, i) && !check_has_skipped(sim, i, record->test))
+      sim_broken("skips", "test %u is skipped by worker %u's node alone, and worker %u was not asked", record->test,
+                 record->worker, i);
+  }
+}
+
 void sim_check_skip(struct sim *sim, const struct sim_record *record) {
   bool settled = record->kind == SIM_REC_RESULT && record->settles && record->status == QUEUE_SKIPPED;
   uint32_t needs = settled ? sim_needs(sim, record->test) : 0;
+  if (settled) check_two_nodes_skipped(sim, record);
   for (uint32_t i = 0; needs && i < sim->server.sessions; i++) {
     bool could = i != record->worker && check_is_here(sim, i) && sim_has(sim, sim->server.session[i].node, needs);
     sim->server.truth[record->test].could[i] = could && !check_has_skipped(sim, i, record->test);

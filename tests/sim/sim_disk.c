@@ -131,8 +131,7 @@ void sim_set_list(struct sim *sim) {
   for (uint32_t i = 0; i < sim->total; i++) {
     if (sim->muted[i]) queue_mute(queue, i);
     if (i % 4 == 1) queue_puzzle(queue, i);
-    uint32_t needs = sim_needs(sim, i);
-    if (sim->lacking) queue_skip_history(queue, i, needs == 4 || (needs == 1 && i % 5 == 0), i % 5 == 1);
+    if (sim->lacking) queue_skip_history(queue, i, sim_skips_on_trunk(sim, i), i % 5 == 1);
   }
 }
 

@@ -133,6 +133,11 @@ uint32_t sim_needs(const struct sim *sim, uint32_t test) {
   return file % 2 ? 1 + file % 3 : test % 7 == 3 ? 2 : test % 7 == 5 ? 4 : 0;  // whole files, and some in others
 }
 
+bool sim_skips_on_trunk(const struct sim *sim, uint32_t test) {
+  uint32_t needs = sim_needs(sim, test);
+  return needs == 4 || (needs == 1 && test % 5 == 0);
+}
+
 bool sim_has(const struct sim *sim, uint32_t node, uint32_t thing) {
   static const uint32_t has[] = {1 << 0 | 1 << 2, 1 << 0 | 1 << 1 | 1 << 2 | 1 << 3, 1 << 0, 1 << 0 | 1 << 1 | 1 << 3};
   return has[(node + sim->total) % COUNT_OF(has)] >> thing & 1;
