@@ -1,6 +1,26 @@
-// Included by queue_model.h: the model's beginning, its end, and the server's restart from the records.
+// Included by queue_model.h: the model's beginning, its end, how workers leave, and the server's restart from the
+// records.
 #ifndef TESTS_UNIT_QUEUE_MODEL_LIFE_H
 #define TESTS_UNIT_QUEUE_MODEL_LIFE_H
+
+// Stopped before the end of its session, it leaves a fact only where it ran again what a cleared one had come of.
+static inline void model_leave(struct model *m, struct model_worker *w, bool late_errors) {
+  model_hear(m, w);
+  for (uint32_t i = 0; i < m->total; i++) {
+    if (m->held[i] && m->holder[i] == w->number) m->held[i] = 0;
+  }
+  w->presence = GONE;
+  w->asked = false;
+  w->late_errors = late_errors;
+  enum queue_leaving well = w->number % 3 ? LEAVING_WELL : LEAVING_EARLY;
+  struct queue_counts before, after;
+  queue_counts(m->queue, &before);
+  queue_leave(m->queue, m->now, w->number, late_errors ? LEAVING_LATE : well, &m->fx);
+  queue_counts(m->queue, &after);
+  w->broken = after.broken > before.broken;
+  assert_true(!w->broken || (well == LEAVING_EARLY && m->cleared));
+  model_take_effects(m, true);
+}
 
 static struct model *model_new(uint64_t seed) {
   struct model *m = base_calloc(1, sizeof *m);
