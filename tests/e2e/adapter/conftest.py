@@ -30,16 +30,19 @@ def note(*words):
 '''
 WORST_LAST = ["passed", "xpassed", "xfailed", "skipped", "failed", "error"]
 
-LISTS = {}  # what known() has found out, by all that it depends on
+# What sessions have found out, by all that it depends on: a test of both kinds of collection asks for the same twice.
+LISTS = {}  # {id: (file, unit)} of known()
+PLAINS = {}  # (Plain, files that the session left) of plain()
 Plain = collections.namedtuple("Plain", "rc output stats notes statuses")
 
 
 class Suite:
     """A folder of tests. With collect="lazy" its sessions are those of a worker that is not the first of its build."""
 
-    def __init__(self, folder, collect):
+    def __init__(self, folder, collect, plugins=False):
         self.folder = folder
         self.collect = collect
+        self.plugins = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": None} if plugins else {}
         self.runs = 0
         self.write("shard_recorder.py", RECORDER)
         self.write("noting.py", NOTE)
@@ -56,7 +59,7 @@ class Suite:
         self.notes_path = self.folder.parent / ("notes%d" % self.runs)
         self.outcomes_path = self.folder.parent / ("outcomes%d" % self.runs)
         return dict(more, NOTES=str(self.notes_path), OUTCOMES=str(self.outcomes_path), PYTHONPATH=str(self.folder),
-                    PYTEST_PLUGINS="shard_recorder")
+                    PYTEST_PLUGINS="shard_recorder", **self.plugins)
 
     def gathered(self):
         stats = json.loads(self.outcomes_path.read_text()) if self.outcomes_path.exists() else {}
@@ -67,31 +70,48 @@ class Suite:
                              if kind == "skipped" or not nodeid.endswith(".py")})
         return stats, notes, statuses
 
+    def files(self):
+        return {path.relative_to(self.folder): path.read_bytes() for path in sorted(self.folder.rglob("*"))
+                if path.is_file() and "__pycache__" not in path.parts}
+
+    def key(self, args, env):
+        """All that a session depends on."""
+        return args, tuple(self.plugins), tuple(sorted(env.items())), tuple(self.files().items())
+
     def plain(self, *args, **env):
-        env = clean_env(**self.env(env))
-        done = subprocess.run([PYTHON, "-m", "pytest"] + list(args), cwd=str(self.folder), env=env,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120)
-        return Plain(done.returncode, done.stdout.decode("utf-8", "replace"), *self.gathered())
+        key = self.key(args, env)
+        if key not in PLAINS:
+            done = subprocess.run([PYTHON, "-m", "pytest"] + list(args), cwd=str(self.folder),
+                                  env=clean_env(**self.env(env)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                  timeout=120)
+            PLAINS[key] = Plain(done.returncode, done.stdout.decode("utf-8", "replace"), *self.gathered()), self.files()
+        plain, left = PLAINS[key]
+        files = self.files()
+        for path in [path for path, text in left.items() if files.get(path) != text]:
+            (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / path).write_bytes(left[path])
+        return plain
 
     def fed(self, *args, answer=None, worker=FakeWorker, **env):
         """The FakeWorker after the session; .stats, .notes and .counted as plain() has them."""
+        key = self.key(args, env)
         known = self.known(args, env) if self.collect == "lazy" else None
         done = worker(self.folder, answer or Answer(), known).start(args, self.env(env))
         done.stats, done.notes, done.counted = self.gathered()
+        if known is None and worker is FakeWorker and done.bye:
+            LISTS.setdefault(key, dict(zip(done.ids, zip(done.files, done.units))))
         return done
 
     def known(self, args, env):
         """The list as the build's first worker has it, {id: (file, unit)}; made in a copy, which leaves no trace here.
         Empty when that worker did not come to a list."""
-        texts = [(str(path.relative_to(self.folder)), path.read_bytes()) for path in sorted(self.folder.rglob("*"))
-                 if path.is_file() and "__pycache__" not in path.parts]
-        key = (args, tuple(sorted(env.items())), tuple(texts))
+        key = self.key(args, env)
         if key not in LISTS:
             with tempfile.TemporaryDirectory(prefix="shard-adapter-") as place:
                 copy = shutil.copytree(str(self.folder), os.path.join(place, "suite"),
                                        ignore=lambda folder, names: [name for name in names if stat.S_ISFIFO(
                                            os.stat(os.path.join(folder, name)).st_mode)])
-                variables = dict(env, NOTES=os.devnull, OUTCOMES=os.devnull, PYTHONPATH=copy)
+                variables = dict(env, NOTES=os.devnull, OUTCOMES=os.devnull, PYTHONPATH=copy, **self.plugins)
                 first = FakeWorker(copy, Answer([])).start(args, variables)
             LISTS[key] = dict(zip(first.ids, zip(first.files, first.units)))
         return LISTS[key]
@@ -146,9 +166,9 @@ def collect(request):
 
 
 @pytest.fixture
-def suite(tmp_path, collect):
+def suite(request, tmp_path, collect):
     (tmp_path / "suite").mkdir()
-    return Suite(tmp_path / "suite", collect)
+    return Suite(tmp_path / "suite", collect, plugins=request.node.get_closest_marker("plugins") is not None)
 
 
 @pytest.fixture(scope="session")
@@ -160,4 +180,5 @@ def runner_version():
 def pytest_configure(config):
     config.addinivalue_line("markers", "full: about a session that collects everything, or the same in both ways")
     config.addinivalue_line("markers", "lazy: about a session that imports files as their tests come")
+    config.addinivalue_line("markers", "plugins: with every plugin of pytest that is installed")
     os.environ.pop("PYTEST_ADDOPTS", None)

@@ -22,9 +22,9 @@ def clean_env(**more):
     """The environment without what an outer pytest or worker left in it."""
     env = {key: value for key, value in os.environ.items()
            if not key.startswith(("PYTEST_", "SHARD_", "COVERAGE", "COV_")) and key != "PYTHONPATH"}
-    env.update(PYTHONHASHSEED="0", COLUMNS="80")
+    env.update(PYTHONHASHSEED="0", COLUMNS="80", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
     env.update(more)
-    return env
+    return {key: value for key, value in env.items() if value is not None}
 
 
 def has_plugin(name):

@@ -172,6 +172,7 @@ def test_a_call_that_pytest_counts_counts(suite):
     suite.same()
 
 
+@pytest.mark.plugins
 def test_a_subtest_is_no_proof_of_its_test(suite):
     if not has_plugin("pytest_subtests"):
         raise AssertionError("python3-pytest-subtests is needed for this test")
@@ -197,6 +198,7 @@ def test_a_subtest_is_no_proof_of_its_test(suite):
     assert outcome(fed, "test_whole")[0] == "passed" and outcome(fed, "test_cut")[0] == "error"
 
 
+@pytest.mark.plugins
 def test_forked_plugin(suite):
     if not has_plugin("pytest_forked"):
         raise AssertionError("python3-pytest-forked is needed for this test")
@@ -229,6 +231,7 @@ def test_hooks_find_the_funcargs_of_an_item(suite, answer):
     assert fed.rc == 0 and list(fed.statuses.values()) == ["passed"] * 4, fed.output
 
 
+@pytest.mark.plugins
 def test_benchmark_plugin(suite):
     if not has_plugin("pytest_benchmark"):
         raise AssertionError("python3-pytest-benchmark is needed for this test")

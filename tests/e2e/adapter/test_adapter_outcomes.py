@@ -58,6 +58,7 @@ KINDS = '''
 '''
 
 
+@pytest.mark.plugins
 @pytest.mark.parametrize("size", [1, 1000])
 def test_all_kinds(suite, size):
     suite.write("test_kinds.py", KINDS)
@@ -88,6 +89,7 @@ def counted(output):
             if not line.startswith(("collected", "collecting", "shard: 2 files"))]
 
 
+@pytest.mark.plugins
 def test_terminal_output_is_that_of_plain_pytest(suite):
     suite.write("test_kinds.py", KINDS)
     suite.write("test_more.py", "def test_one(): pass\n")
@@ -232,6 +234,7 @@ def test_items_of_other_files(suite, runner_version):
     assert fed.texts["a.odd::bad"] == "the odd one failed"
 
 
+@pytest.mark.plugins
 def test_asyncio(suite):
     if not has_plugin("pytest_asyncio"):
         raise AssertionError("python3-pytest-asyncio is needed for this test")
@@ -254,6 +257,7 @@ def test_asyncio(suite):
 
 
 @pytest.mark.full
+@pytest.mark.plugins
 def test_rerunfailures(suite):
     if not has_plugin("pytest_rerunfailures"):
         raise AssertionError("python3-pytest-rerunfailures is needed for this test")
@@ -302,6 +306,7 @@ def test_a_test_nobody_reports_is_no_pass(suite):
     assert "no report" in fed.texts["test_it.py::test_swallowed"]
 
 
+@pytest.mark.plugins
 def test_coverage(suite):
     if not has_plugin("pytest_cov"):
         raise AssertionError("python3-pytest-cov is needed for this test")

@@ -367,6 +367,7 @@ def test_modules_replaced_by_tests(suite):
 
 @pytest.mark.full
 @pytest.mark.parametrize("addopts", ["-n 2", "-q -n auto", "--tx 2*popen --dist load", "-n2 --dist loadscope"])
+@pytest.mark.plugins
 def test_xdist_is_forced_off(suite5, addopts):
     if not has_plugin("xdist"):
         raise AssertionError("python3-pytest-xdist is needed for this test")
