@@ -163,8 +163,17 @@ static void rerun_must_run(struct queue *queue, uint32_t test) {
   if (of->place == PLACE_DONE && of->verdict != VERDICT_SKIPPED) of->failed_before = true;
 }
 
+// It was decided by a worker that went through to its session's end: it is evidence no longer.
+static void rerun_verify(const struct queue *queue, struct queue_test *test) {
+  if (test->worker >= queue->worker_count) return;
+  const struct queue_worker *by = &queue->worker[test->worker];
+  if (by->left && by->fact == FACT_NONE) test->evidence = false;
+}
+
 // Facts that are cleared by this round mark their evidence.
 static void rerun_open(struct queue *queue, uint32_t round, const uint32_t *tests, uint32_t count) {
+  for (uint32_t i = 0; i < count; i++)
+    rerun_verify(queue, &queue->test[tests[i]]);
   for (uint32_t i = 0; i < queue->worker_count; i++) {
     const struct queue_worker *worker = &queue->worker[i];
     for (uint32_t n = 0; worker->fact_round == round && n < worker->noted; n++)

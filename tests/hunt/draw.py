@@ -7,7 +7,7 @@ A history has commits {label: {"sha", "tests": {name: act}, "addopts"}} and step
     {"do": "submit", "key": pipeline}
     {"do": "restart"}, of the daemon
 and a job {"node", "try": 0, 1, … of this node in this pipeline, "env": name, "lacks": bool, "late": bool}, with a
-"label" if it is of another commit than the step.
+"label" if it is of another commit than the step, "at_end" if it is held at the end of its session.
 """
 import random
 
@@ -131,6 +131,10 @@ def draw_late(rng, history):
         one["late"] = rng.random() < 0.7
     for _ in range(rng.randint(1, 2)):
         again(rng, history, late=rng.random() < 0.2)
+    if rng.random() < 0.3:
+        again(rng, history, every=False, at_end=True)["hold"] = rng.choice(["kill", "cancel"])
+        if rng.random() < 0.7:
+            again(rng, history)
 
 
 def draw_reuse(rng, history):
@@ -349,7 +353,7 @@ def readable_step(step):
     if step["do"] == "submit":
         return "shard submit, pipeline %d" % step["key"]
     jobs = ["node %d try %d %s%s%s%s" % (one["node"], one["try"], one["env"], " lacks docker" if one["lacks"] else "",
-                                         " late error" if one["late"] else "",
+                                         " late error" if one["late"] else " ends late" if one.get("at_end") else "",
                                          " of " + one["label"] if "label" in one else "") for one in step["jobs"]]
     return "pipeline %d, commit %s, %s%s%s: %s" % (
         step["key"], step["commit"], "together" if step["together"] else "one after the other",

@@ -4,7 +4,7 @@
   environment; a skip changes nothing about a failure.
 - What goes wrong outside of tests (a late error, an odd status of a process, a failing row that could be of several
   tests and that none of them repeats alone) stands until every test that ran there has
-  been executed again by something that ended well.
+  been executed again by something that ended well; what was killed did not.
 - Nothing is green while a test is not good, unless it was muted, or skipped where nobody could have run it; and nothing
   is red when everything is good.
 - A job of another commit, list or environment ends with 16 and executes nothing.
@@ -78,9 +78,9 @@ class Build:
 
     def verified(self, test, late):
         """Was it executed again by something that ended well? What fails again keeps the build red by itself."""
+        not_by = self.victims | ({late.job} if late.stray else set())  # that it passes alone is why it is nobody's
         later = [run for run in self.runs if run.test == test and run.at > late.at
-                 and run.what in BAD | {"pass", "skip"}
-                 and not (late.stray and run.job == late.job)]  # that it passes alone is why it is nobody's
+                 and run.what in BAD | {"pass", "skip"} and run.job not in not_by]
         return any(not any(other.job == run.job and test in other.tests and other.at > run.at for other in self.late)
                    for run in later)
 
@@ -235,7 +235,7 @@ class Judge:
             self.differ("step %d: FALSE RED, wait ended with %d, although everything is good: %s", self.number, code,
                         asked["said"])
         if not green and "missing" not in build.wrong(strict=True).values() and code not in (0, 1) and not (
-                code == 16 and gives_up(build.runs)):
+                code == 16 and (build.victims or gives_up(build.runs))):
             self.differ("step %d: wait ended with %d instead of 1: %s", self.number, code, asked["said"])
 
     def judge_report(self, asked, build):

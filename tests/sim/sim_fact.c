@@ -29,6 +29,24 @@ static bool fact_opened(const struct sim *sim, uint32_t round, uint32_t test) {
   return false;
 }
 
+static bool fact_left_well(const struct sim *sim, uint32_t worker) {
+  for (uint32_t i = 0; i < sim->server.logged; i++) {
+    const struct sim_record *record = &sim->server.log[i];
+    if (record->kind == SIM_REC_LEFT && record->worker == worker) return record->leaving == LEAVING_WELL;
+  }
+  return false;
+}
+
+// Somebody who came to the end of a session has run it since it was opened in that round.
+static bool fact_shown(const struct sim *sim, uint32_t round, uint32_t result) {
+  for (uint32_t i = 0; i < result; i++) {
+    const struct sim_record *record = &sim->server.log[i];
+    bool of_it = record->kind == SIM_REC_RESULT && record->test == sim->server.log[result].test && record->settles;
+    if (of_it && record->round >= round && fact_left_well(sim, record->worker)) return true;
+  }
+  return false;
+}
+
 // It counts, of a test that was opened because an error came behind its run: what there is to show of the error comes
 // with the end of this worker's session.
 static bool fact_owes(const struct sim *sim, uint32_t result) {
@@ -37,7 +55,8 @@ static bool fact_owes(const struct sim *sim, uint32_t result) {
   for (uint32_t i = 0; i < result; i++) {
     const struct sim_record *record = &sim->server.log[i];
     bool cleared = record->kind == SIM_REC_CLEARED && record->round > 1 && record->round <= ran->round;
-    if (cleared && fact_ran(sim, record->worker, ran->test) && fact_opened(sim, record->round, ran->test)) return true;
+    if (!cleared || !fact_ran(sim, record->worker, ran->test)) continue;
+    if (fact_opened(sim, record->round, ran->test) && !fact_shown(sim, record->round, result)) return true;
   }
   return false;
 }

@@ -134,6 +134,18 @@ static void test_others_owe_nothing(void **state) {
   assert_int_equal(build_code(), EXIT_OK);
 }
 
+// What was shown to be well again is evidence no longer, and who runs it once more owes nothing.
+static void test_what_was_verified_is_not_owed(void **state) {
+  (void)state;
+  leave(run_again(), false);
+  assert_int_equal(build_code(), EXIT_OK);
+  uint32_t more = join_as("0", "3", QUEUE_RETRIED_YES);
+  assert_int_equal(reopened_count, 2);
+  finish(more);
+  leave_as(more, LEAVING_EARLY);
+  assert_int_equal(build_code(), EXIT_OK);
+}
+
 static void restart(const struct queue_past *past, bool left) {
   close_queue(NULL);
   open_queue(&usual, 2);
@@ -180,6 +192,7 @@ int main(void) {
       TEST(test_taken_for_lost_and_returns),
       TEST(test_while_it_waits_for_others),
       TEST(test_others_owe_nothing),
+      TEST(test_what_was_verified_is_not_owed),
       TEST(test_restart),
   };
   return cmocka_run_group_tests_name("queue_owed", tests, NULL, NULL);
