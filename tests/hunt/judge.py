@@ -94,7 +94,12 @@ class Build:
         return not self.wrong() and not self.open_late()
 
     def must_be_green(self):
-        return self.may_be_green() and not self.wrong(strict=True)
+        """Another job may have run by chance all that an error came behind; its own is red until it comes again."""
+        return self.may_be_green() and not self.wrong(strict=True) and all(map(self.came_again, self.late))
+
+    def came_again(self, late):
+        return (late.stray and self.repeated(late)) or not late.tests or any(
+            run.at > late.at and self.jobs[run.job]["node"] == self.jobs[late.job]["node"] for run in self.runs)
 
 
 class Judge:
