@@ -271,6 +271,13 @@ check:
 	@tests/check.py --unit $(BUILD) --e2e $(BUILD) tests/test_checks.py,tests/e2e,tests/sim,tests/chaos,tests/fuzz,tests/hunt --unit $(ASAN) \
 	  --e2e $(ASAN) $(ASAN_E2E),$(ASAN_CHAOS) --unit $(TSAN) $(subst $(space),$(comma),$(TSAN_UNIT))
 
+# While one works: the unit tests, and whole builds of the real programs.
+QUICK_E2E := tests/test_checks.py,tests/e2e/test_empty.py,tests/e2e/test_build.py
+quick:
+	@tests/deps.sh build test
+	@$(MAKE) --no-print-directory -j$(JOBS) all unit-programs
+	@tests/check.py --unit $(BUILD) --e2e $(BUILD) $(QUICK_E2E)
+
 unit-programs: $(UNIT_BIN)
 
 unit: unit-programs
@@ -409,6 +416,7 @@ define HELP
 make               builds build/shardd and build/shard
 make demo          installs what is missing, builds, runs a public suite on four workers and compares with plain pytest
 make check         builds, also with sanitizers, and runs all tests; the last line adds them up
+make quick         unit tests and a few end-to-end tests without sanitizers, under a minute once it is built
 make lint          warnings of gcc and clang, layout, static analysis, scripts, man pages, the rules of the house
 make deps          installs missing Debian packages, or prints the line that does
 make unit          unit tests; one of them: make unit-NAME
@@ -439,7 +447,7 @@ endef
 help:
 	@: $(info $(HELP))
 
-.PHONY: all deps demo check unit unit-programs e2e tsan lint $(LINT_PARTS:%=lint-%) objects format bench \
+.PHONY: all deps demo check quick unit unit-programs e2e tsan lint $(LINT_PARTS:%=lint-%) objects format bench \
   bench-programs $(BENCHES:%=bench-%) bench-history thirty-builds monte-carlo install uninstall clean help \
   chaos-programs sim mutants powercut fuzz-programs fuzz hunt kill kill-real chaos soak valgrind coverage torture
 .SECONDARY:
