@@ -255,11 +255,11 @@ demo:
 	@tests/demo.sh $(BUILD)
 
 # With the sanitizers every unit test, and of the end-to-end tests those that take the daemon and the workers through
-# their whole lives; with that for threads the tests of the store, which has one.
+# their whole lives; with that for threads the tests of the store and of the asker, which have one each.
 JOBS ?= 2
 ASAN := build/address-undefined
 TSAN := build/thread
-TSAN_UNIT := test_store test_store_crash test_store_learn test_store_mute test_store_query
+TSAN_UNIT := test_asker test_store test_store_crash test_store_learn test_store_mute test_store_query
 ASAN_E2E := tests/e2e/test_build.py,tests/e2e/test_empty.py,tests/e2e/test_kill.py,tests/e2e/test_local.py
 ASAN_CHAOS := tests/chaos/test_powercut.py,tests/sim/test_sim.py::test_all_invariants_hold,tests/fuzz
 check:
@@ -290,7 +290,7 @@ e2e: all chaos-programs fuzz-programs bench-programs
 tsan:
 	@tests/deps.sh build test
 	@$(MAKE) --no-print-directory -j$(JOBS) SAN=thread BUILD=$(TSAN) all unit-programs
-	@tests/check.py --unit $(TSAN) --e2e $(TSAN) tests/e2e/test_build.py
+	@tests/check.py --unit $(TSAN) --e2e $(TSAN) tests/e2e/test_build.py,tests/e2e/test_yield.py,tests/e2e/test_plan_wire.py
 
 # ---- lint: each part is a target of its own; all of them run even when one fails
 LINT_C := $(wildcard $(foreach d,server worker proto config tests/unit tests/bench tests/sim tests/chaos tests/fuzz,$(d)/*.c))

@@ -39,6 +39,7 @@ enum {
   LIMIT_QUESTIONS = 64,              // of one connection that wait for their turn
   LIMIT_QUESTIONS_ALL = 4096,        // of all
   LIMIT_QUESTION_BYTES = 16384,      // of such a question, packed
+  LIMIT_QUESTION_US = 120000000,     // that a question may read and compute
   LIMIT_SIMULATIONS = 8,             // in progress at a time, one a connection
   LIMIT_SIMULATED_TEST_BYTES = 128,  // that a simulation is taken to hold of a test
   LIMIT_PLAN_US = 600000000,         // a list to plan with is kept for so long after the first question

@@ -28,10 +28,17 @@ static const struct rows_column plan_facts_columns[] = {
 static const char *const plan_boot_names[] = {
     [PLAN_BOOT_DEFAULT] = "default", [PLAN_BOOT_TOLD] = "told", [PLAN_BOOT_HISTORY] = "history"};
 
-void plan_forget_outlook(struct plan *plan) {
-  free(plan->outlook.longest);
-  free(plan->outlook.next);
-  plan->outlook = (struct plan_outlook){0};
+// What the history says of a suite: filled by another thread.
+struct plan_past {
+  char *project, *suite;
+  bool wanted;  // there is no list to forecast
+  struct plan_outlook outlook;
+};
+
+void plan_forget_outlook(struct plan_outlook *outlook) {
+  free(outlook->longest);
+  free(outlook->next);
+  *outlook = (struct plan_outlook){0};
 }
 
 static void plan_set_boot(struct plan_outlook *outlook, const Shardd__Query *query,
@@ -111,9 +118,8 @@ static char *plan_row_name(struct store *store, const struct store_expected *exp
   return store_test_name(store, expected->test[piece->index]);
 }
 
-static void plan_from_expected(struct plan *plan, const Shardd__Query *query, struct store_expected *expected) {
-  struct plan_outlook *outlook = &plan->outlook;
-  struct store *store = plan->server->store;
+static void plan_from_expected(struct plan_outlook *outlook, const Shardd__Query *query, struct store *view,
+                               struct store_expected *expected) {
   struct forecast_suite suite = {.count = expected->count,
                                  .file_count = expected->file_count,
                                  .file_of = expected->file_of,
@@ -123,40 +129,65 @@ static void plan_from_expected(struct plan *plan, const Shardd__Query *query, st
   forecast_init(&outlook->forecast, &suite);
   plan_set_boot(outlook, query, expected);
   outlook->whole_files = query->by_file;
-  outlook->longest = plan_row_name(store, expected, &outlook->forecast.longest, query->by_file);
-  outlook->next = plan_row_name(store, expected, &outlook->forecast.next, query->by_file);
+  outlook->longest = plan_row_name(view, expected, &outlook->forecast.longest, query->by_file);
+  outlook->next = plan_row_name(view, expected, &outlook->forecast.next, query->by_file);
   for (uint32_t n = 1; n <= FORECAST_WORKERS_MAX; n++)
     outlook->curve.finish_us[n] = forecast_finish_us(&outlook->forecast, n, outlook->boot_us);
 }
 
-static Shardd__ErrorCode plan_from_history(struct plan *plan, const Shardd__Query *query, struct store_error *error) {
-  struct store_expected *expected = store_expected(plan->server->store, plan->project, plan->suite, error);
+struct plan_past *plan_past_begin(struct conn *conn, struct store_error *error) {
+  struct plan *plan = conn_user(conn, PLAN_USER);
+  if (!plan) {
+    (void)snprintf(error->text, sizeof error->text, "a forecast is for a client in role PLAN");
+    return NULL;
+  }
+  struct plan_past *past = base_calloc(1, sizeof *past);
+  past->project = base_strdup(plan->project);
+  past->suite = base_strdup(plan->suite);
+  past->wanted = upload_count(plan->upload) == 0;
+  plan_forget_outlook(&plan->outlook);
+  plan_listed(plan);
+  return past;
+}
+
+Shardd__ErrorCode plan_past_read(struct plan_past *past, const Shardd__Query *query, struct store *view,
+                                 struct store_error *error) {
+  if (!past->wanted) return SHARDD__ERROR_CODE__ERROR_UNSET;
+  struct store_expected *expected = store_expected(view, past->project, past->suite, error);
   if (!expected) return SHARDD__ERROR_CODE__ERROR_UNKNOWN;
-  plan->outlook.never_timed = plan_expect_unknown(expected);
-  bool known = plan->outlook.never_timed < expected->count;
-  if (known) plan_from_expected(plan, query, expected);
+  past->outlook.never_timed = plan_expect_unknown(expected);
+  bool known = past->outlook.never_timed < expected->count;
+  if (known) plan_from_expected(&past->outlook, query, view, expected);
   store_expected_free(expected);
   if (known) return SHARDD__ERROR_CODE__ERROR_UNSET;
   (void)snprintf(error->text, sizeof error->text,
                  "no test of project \"%.100s\", suite \"%.100s\" was timed yet: let a build of it end first",
-                 plan->project, plan->suite);
+                 past->project, past->suite);
   return SHARDD__ERROR_CODE__ERROR_UNKNOWN;
+}
+
+void plan_past_free(struct plan_past *past) {
+  if (!past) return;
+  plan_forget_outlook(&past->outlook);
+  free(past->project);
+  free(past->suite);
+  free(past);
 }
 
 // ---- answers
 
-Shardd__ErrorCode plan_forecast(struct conn *conn, const Shardd__Query *query, struct rows *rows,
-                                struct store_error *error) {
+Shardd__ErrorCode plan_forecast(struct conn *conn, struct plan_past *past, const Shardd__Query *query,
+                                struct rows *rows, struct store_error *error) {
   struct plan *plan = conn_user(conn, PLAN_USER);
-  if (!plan) {
-    (void)snprintf(error->text, sizeof error->text, "a forecast is for a client in role PLAN");
-    return SHARDD__ERROR_CODE__ERROR_STATE;
+  assert(plan);
+  if (past->wanted) {
+    plan_forget_outlook(&plan->outlook);
+    plan->outlook = past->outlook;
+    past->outlook = (struct plan_outlook){0};
+  } else {
+    Shardd__ErrorCode code = plan_from_list(plan, query, error);
+    if (code != SHARDD__ERROR_CODE__ERROR_UNSET) return code;
   }
-  plan_forget_outlook(plan);
-  plan_listed(plan);
-  Shardd__ErrorCode code =
-      upload_count(plan->upload) ? plan_from_list(plan, query, error) : plan_from_history(plan, query, error);
-  if (code != SHARDD__ERROR_CODE__ERROR_UNSET) return code;
   plan->outlook.made = true;
   plan->outlook.target_us = query->target_us < LIMIT_SPAN_US ? query->target_us : LIMIT_SPAN_US;
   const struct forecast_curve *curve = &plan->outlook.curve;

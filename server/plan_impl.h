@@ -1,4 +1,4 @@
-// Inside of the planning connections, shared by plan.c (lists, the dry run), plan_simulate.c and plan_forecast.c.
+// Inside of the planning connections, shared by plan.c (lists), plan_dry.c, plan_simulate.c and plan_forecast.c.
 #ifndef SERVER_PLAN_IMPL_H
 #define SERVER_PLAN_IMPL_H
 
@@ -24,7 +24,7 @@ struct plan_outlook {
 struct plan {
   struct plan *next;  // in server->simulations
   struct server *server;
-  struct conn *conn;
+  struct conn *conn;  // NULL: gone, while the list is lent
   struct upload *upload;
   char *project, *suite;
   uint64_t *durations;  // that came with the list, by position; NULL: none
@@ -33,6 +33,7 @@ struct plan {
   struct simulation *simulation;
   uint32_t workers;
   uint64_t seq;
+  bool lent;                    // a dry run reads the list, on another thread
   bool listed;                  // a question was asked about the list
   bool sealed, whole_files;     // a simulation was asked for: the list stays as it is
   struct forecast_curve curve;  // simulated, without start-up
@@ -44,6 +45,7 @@ void plan_forget_simulation(struct plan *plan);  // takes it out of server->simu
 void plan_listed(struct plan *plan);
 // Counts what the plan holds because of its list, with a simulation of it or without: as upload_hold.
 Shardd__ErrorCode plan_hold(struct plan *plan, bool simulates, const char **why) MUST_CHECK;
-void plan_forget_outlook(struct plan *plan);
+void plan_forget_outlook(struct plan_outlook *outlook);
+void plan_free(struct plan *plan);
 
 #endif

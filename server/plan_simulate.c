@@ -48,6 +48,8 @@ static Shardd__ErrorCode plan_may_simulate(const struct plan *plan, const Shardd
   if (!plan->durations) return SHARDD__ERROR_CODE__ERROR_STATE;
   *why = "a simulation is in progress on this connection";
   if (plan->simulation) return SHARDD__ERROR_CODE__ERROR_BUSY;
+  *why = "a question about the list is in progress on this connection";
+  if (plan->lent) return SHARDD__ERROR_CODE__ERROR_BUSY;
   *why = "too many simulations are in progress";
   if (plan_simulations(plan->server) >= LIMIT_SIMULATIONS) return SHARDD__ERROR_CODE__ERROR_BUSY;
   return SHARDD__ERROR_CODE__ERROR_UNSET;

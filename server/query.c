@@ -1,5 +1,6 @@
-// Questions of people and commands. Called by dispatch.c. Reads, changes nothing; what stands in the database is read
-// by the store. The answer is one Rows message, whatever the question.
+// Questions of people and commands: which way each goes, and those that are answered from memory. Called by dispatch.c.
+// What stands in the database is read by the asker (query_apart.c). The answer is one Rows message, whatever the
+// question.
 #include "server/query.h"
 
 #include <assert.h>
@@ -138,9 +139,8 @@ static const struct rows_column query_wait_columns[] = {
     {"flaky", ROWS_INT},  {"missing", ROWS_INT},   {"text", ROWS_TEXT}, {"muted", ROWS_INT},
 };
 
-static void query_wait_answer(struct conn *conn, uint64_t seq, const struct build *build) {
+void query_wait_rows(const struct build *build, struct rows *rows) {
   struct queue_counts counts;
-  struct rows rows;
   const char *why;
   int code = queue_build_code(build->queue, &why);
   bool given_up = queue_state(build->queue) == QUEUE_INCOMPLETE;
@@ -148,18 +148,23 @@ static void query_wait_answer(struct conn *conn, uint64_t seq, const struct buil
   if (given_up && !unrun) unrun = unrun_tell(build);
   char *text = unrun ? base_printf("%s: %s", why, unrun) : NULL;
   queue_counts(build->queue, &counts);
-  rows_init(&rows, query_wait_columns, COUNT_OF(query_wait_columns));
-  rows_string(&rows, query_state_name(queue_state(build->queue)));
-  rows_int(&rows, code);
-  rows_int(&rows, counts.total);
-  rows_int(&rows, counts.done);
-  rows_int(&rows, counts.failing);
-  rows_int(&rows, counts.by_verdict[VERDICT_FLAKY]);
-  rows_int(&rows, counts.total - counts.done);
-  rows_string(&rows, text ? text : why);
-  rows_int(&rows, counts.by_verdict[VERDICT_MUTED]);
+  rows_init(rows, query_wait_columns, COUNT_OF(query_wait_columns));
+  rows_string(rows, query_state_name(queue_state(build->queue)));
+  rows_int(rows, code);
+  rows_int(rows, counts.total);
+  rows_int(rows, counts.done);
+  rows_int(rows, counts.failing);
+  rows_int(rows, counts.by_verdict[VERDICT_FLAKY]);
+  rows_int(rows, counts.total - counts.done);
+  rows_string(rows, text ? text : why);
+  rows_int(rows, counts.by_verdict[VERDICT_MUTED]);
   free(text);
   free(unrun);
+}
+
+static void query_wait_answer(struct conn *conn, uint64_t seq, const struct build *build) {
+  struct rows rows;
+  query_wait_rows(build, &rows);
   query_send(conn, seq, &rows);
   rows_release(&rows);
 }
@@ -235,31 +240,41 @@ void query_forget(struct server *server, struct conn *conn) {
 }
 
 void query_release(struct server *server) {
-  assert(!server->questions);  // they went with their connections
+  assert(!server->questions && !server->reading);  // they went with their connections
+  query_apart_release(server);
   while (server->waiters)
     query_forget(server, server->waiters->conn);
 }
 
-static void query_wait(const struct query_call *call) {
+void query_wait_here(const struct query_call *call) {
   if (query_waits_of(call) >= LIMIT_WAITS) {
     conn_error(call->conn, SHARDD__ERROR_CODE__ERROR_BUSY, call->seq, false,
                "%d questions wait on this connection already", LIMIT_WAITS);
     return;
   }
   const struct build *build = build_find(call->server, call->project, call->suite, call->build);
-  if (!build) {
-    uint64_t id = store_find(call->server->store, call->project, call->suite, call->build);
-    if (id) build = recover_build(call->server, id);
-    if (id && !build) {
-      conn_error(call->conn, SHARDD__ERROR_CODE__ERROR_UNKNOWN, call->seq, false,
-                 "the build cannot be read from the database: see the server's log");
-      return;
-    }
+  uint64_t id = build ? 0 : store_find(call->server->store, call->project, call->suite, call->build);
+  if (id) build = recover_build(call->server, id);
+  if (id && !build) {
+    conn_error(call->conn, SHARDD__ERROR_CODE__ERROR_UNKNOWN, call->seq, false,
+               "the build cannot be read from the database: see the server's log");
+    return;
   }
   struct query_waiter *waiter = query_waits(call);
   waiter->project = base_strdup(call->project);
   waiter->suite = base_strdup(build ? build->suite : call->suite);
   waiter->build = base_strdup(build ? build->ext : call->build);  // "" asked for the newest
+}
+
+// A build that is on disk alone is looked at apart: most have ended.
+static void query_wait(const struct query_call *call) {
+  bool apart = !build_find(call->server, call->project, call->suite, call->build) &&
+               store_find(call->server->store, call->project, call->suite, call->build);
+  if (apart) {
+    query_put_off(call->server, call->conn, call->seq, call->message, true);
+  } else {
+    query_wait_here(call);
+  }
 }
 
 // ---- the daemon itself
@@ -271,9 +286,11 @@ static void query_pair(struct rows *rows, const char *key, uint64_t value) {
   rows_int(rows, (int64_t)value);
 }
 
-static void query_sizes(struct store *store, struct rows *rows) {
-  struct store_sizes sizes;
-  store_sizes(store, &sizes);
+// They are read once a turn, however many ask.
+static void query_sizes(struct server *server, struct rows *rows) {
+  if (server->sized_us != server->now_us) store_sizes(server->store, &server->sizes);
+  server->sized_us = server->now_us;
+  struct store_sizes sizes = server->sizes;
   query_pair(rows, "database_bytes", sizes.database_bytes);
   query_pair(rows, "log_bytes", sizes.log_bytes);
   query_pair(rows, "ballast_bytes", sizes.ballast_bytes);
@@ -297,25 +314,14 @@ static void query_server(const struct query_call *call) {
   query_pair(&rows, "questions_answered", call->server->answered);
   query_pair(&rows, "held_bytes", budget_used(&call->server->budget));
   query_pair(&rows, "held_bytes_most", call->server->budget.most);
-  query_sizes(call->server->store, &rows);
+  query_sizes(call->server, &rows);
   rows_string(&rows, "disk");
   rows_string(&rows, store_full(call->server->store) ? "full: results are refused" : "ok");
   query_send(call->conn, call->seq, &rows);
   rows_release(&rows);
 }
 
-static void query_plan(const struct query_call *call) {
-  struct rows rows;
-  const char *why;
-  if (plan_rows(call->conn, call->workers, &rows, &why) < 0) {
-    conn_error(call->conn, SHARDD__ERROR_CODE__ERROR_STATE, call->seq, false, "%s", why);
-    return;
-  }
-  query_send(call->conn, call->seq, &rows);
-  rows_release(&rows);
-}
-
-// ---- forecasts
+// ---- simulations
 
 // Answered when the simulation has ended.
 static void query_simulate(const struct query_call *call) {
@@ -328,118 +334,78 @@ bool query_simulations(struct server *server) {
   return plan_slice(server, query_send);
 }
 
-static void query_forecast(const struct query_call *call, bool facts) {
-  struct rows rows;
-  struct store_error error;
-  Shardd__ErrorCode code =
-      facts ? plan_facts(call->conn, &rows, &error) : plan_forecast(call->conn, call->message, &rows, &error);
-  if (code != SHARDD__ERROR_CODE__ERROR_UNSET) {
-    conn_error(call->conn, code, call->seq, false, "%s", error.text);
-    return;
-  }
-  query_send(call->conn, call->seq, &rows);
-  rows_release(&rows);
-}
-
-// ---- the store's tables
-
-typedef int query_table(struct store *store, const struct store_query *query, struct rows *rows,
-                        struct store_error *error);
-
-// The build that is named, else the newest one, or the branch's newest.
-static uint64_t query_build_id(const struct query_call *call) {
-  if (call->build[0]) return store_find(call->server->store, call->project, call->suite, call->build);
-  return store_find_newest(call->server->store, call->project, call->suite, call->branch);
-}
-
-static void query_store(const struct query_call *call, query_table *table, bool of_build) {
-  struct rows rows;
-  struct store_error error;
-  struct store_query query = {.project = call->project,
-                              .suite = call->suite,
-                              .test = call->test,
-                              .limit = call->limit,
-                              .since_ms = call->since_ms,
-                              .branch = call->branch,
-                              .after = call->after};
-  if (of_build) query.build = query_build_id(call);
-  if (of_build && !query.build) {
-    conn_error(call->conn, SHARDD__ERROR_CODE__ERROR_UNKNOWN, call->seq, false,
-               "no such build: project \"%.100s\", suite \"%.100s\", build \"%.200s\"%s%.200s", call->project,
-               call->suite, call->build, call->branch[0] ? ", branch " : "", call->branch);
-    return;
-  }
-  if (table(call->server->store, &query, &rows, &error) < 0) {
-    conn_error(call->conn, SHARDD__ERROR_CODE__ERROR_UNKNOWN, call->seq, false, "%s", error.text);
-    return;
-  }
-  query_send(call->conn, call->seq, &rows);
-  rows_release(&rows);
-}
-
 static void query_run(const struct query_call *call, Shardd__QueryKind kind) {
   switch (kind) {
     case SHARDD__QUERY_KIND__QUERY_STATUS: query_status(call); return;
-    case SHARDD__QUERY_KIND__QUERY_BUILDS: query_store(call, store_query_builds, false); return;
-    case SHARDD__QUERY_KIND__QUERY_WORKERS: query_store(call, store_query_workers, true); return;
-    case SHARDD__QUERY_KIND__QUERY_SLOW: query_store(call, store_query_slow, false); return;
-    case SHARDD__QUERY_KIND__QUERY_FLAKY: query_store(call, store_query_flaky, false); return;
-    case SHARDD__QUERY_KIND__QUERY_TEST: query_store(call, store_query_test, false); return;
     case SHARDD__QUERY_KIND__QUERY_WAIT: query_wait(call); return;
-    case SHARDD__QUERY_KIND__QUERY_REPORT: query_store(call, store_query_report, true); return;
-    case SHARDD__QUERY_KIND__QUERY_PLAN: query_plan(call); return;
     case SHARDD__QUERY_KIND__QUERY_SERVER: query_server(call); return;
     case SHARDD__QUERY_KIND__QUERY_SIMULATE: query_simulate(call); return;
-    case SHARDD__QUERY_KIND__QUERY_FORECAST: query_forecast(call, false); return;
-    case SHARDD__QUERY_KIND__QUERY_FORECAST_FACTS: query_forecast(call, true); return;
-    case SHARDD__QUERY_KIND__QUERY_BROKEN: query_store(call, store_query_broken, false); return;
-    case SHARDD__QUERY_KIND__QUERY_SLOWER: query_store(call, store_query_slower, false); return;
-    case SHARDD__QUERY_KIND__QUERY_BUILD: query_store(call, store_query_build, true); return;
-    case SHARDD__QUERY_KIND__QUERY_TIMELINE: query_store(call, store_query_timeline, true); return;
-    case SHARDD__QUERY_KIND__QUERY_SKIPS: query_store(call, store_query_skips, true); return;
-    case SHARDD__QUERY_KIND__QUERY_QUARANTINE: query_store(call, store_query_quarantine, false); return;
-    case SHARDD__QUERY_KIND__QUERY_MUTE: query_mute(call, true); return;
-    case SHARDD__QUERY_KIND__QUERY_UNMUTE: query_mute(call, false); return;
-    case SHARDD__QUERY_KIND__QUERY_LOG: query_store(call, store_query_log, false); return;
-    case SHARDD__QUERY_KIND__QUERY_STATE: query_store(call, store_query_state_of, false); return;
-    case SHARDD__QUERY_KIND__QUERY_DURATIONS: query_store(call, store_query_durations, false); return;
     case SHARDD__QUERY_KIND__QUERY_IMPORT: query_import(call); return;
     case SHARDD__QUERY_KIND__QUERY_BACKUP: query_backup(call); return;
     case SHARDD__QUERY_KIND__QUERY_CHECK: query_check(call); return;
+    case SHARDD__QUERY_KIND__QUERY_BUILDS:
+    case SHARDD__QUERY_KIND__QUERY_WORKERS:
+    case SHARDD__QUERY_KIND__QUERY_SLOW:
+    case SHARDD__QUERY_KIND__QUERY_FLAKY:
+    case SHARDD__QUERY_KIND__QUERY_TEST:
+    case SHARDD__QUERY_KIND__QUERY_REPORT:
+    case SHARDD__QUERY_KIND__QUERY_PLAN:
+    case SHARDD__QUERY_KIND__QUERY_FORECAST:
+    case SHARDD__QUERY_KIND__QUERY_FORECAST_FACTS:
+    case SHARDD__QUERY_KIND__QUERY_BROKEN:
+    case SHARDD__QUERY_KIND__QUERY_SLOWER:
+    case SHARDD__QUERY_KIND__QUERY_BUILD:
+    case SHARDD__QUERY_KIND__QUERY_TIMELINE:
+    case SHARDD__QUERY_KIND__QUERY_SKIPS:
+    case SHARDD__QUERY_KIND__QUERY_QUARANTINE:
+    case SHARDD__QUERY_KIND__QUERY_MUTE:
+    case SHARDD__QUERY_KIND__QUERY_UNMUTE:
+    case SHARDD__QUERY_KIND__QUERY_LOG:
+    case SHARDD__QUERY_KIND__QUERY_STATE:
+    case SHARDD__QUERY_KIND__QUERY_DURATIONS:  // these go to the asker (query_apart.c)
     case SHARDD__QUERY_KIND__QUERY_UNSET:
     case _SHARDD__QUERY_KIND_IS_INT_SIZE: break;
   }
   conn_error(call->conn, SHARDD__ERROR_CODE__ERROR_UNKNOWN, call->seq, false, "no such query");
 }
 
-void query_now(struct server *server, struct conn *conn, uint64_t seq, const Shardd__Query *query) {
+void query_call_init(struct query_call *call, struct server *server, struct conn *conn, uint64_t seq,
+                     const Shardd__Query *query) {
   uint32_t limit = query->limit ? query->limit : LIMIT_ROWS;
-  struct query_call call = {.server = server,
-                            .conn = conn,
-                            .seq = seq,
-                            .project = base_memdup0(query->project.data, query->project.len),
-                            .suite = base_memdup0(query->suite.data, query->suite.len),
-                            .build = base_memdup0(query->build.data, query->build.len),
-                            .test = base_memdup0(query->test.data, query->test.len),
-                            .branch = base_memdup0(query->branch.data, query->branch.len),
-                            .since_ms = query->since_ms < LIMIT_STORED_MS ? query->since_ms : LIMIT_STORED_MS,
-                            .message = query,
-                            .limit = limit < LIMIT_ROWS_MAX ? limit : LIMIT_ROWS_MAX,
-                            .workers = query->workers,
-                            .after = query->after < INT64_MAX ? query->after : INT64_MAX};
+  *call = (struct query_call){.server = server,
+                              .conn = conn,
+                              .seq = seq,
+                              .project = base_memdup0(query->project.data, query->project.len),
+                              .suite = base_memdup0(query->suite.data, query->suite.len),
+                              .build = base_memdup0(query->build.data, query->build.len),
+                              .test = base_memdup0(query->test.data, query->test.len),
+                              .branch = base_memdup0(query->branch.data, query->branch.len),
+                              .since_ms = query->since_ms < LIMIT_STORED_MS ? query->since_ms : LIMIT_STORED_MS,
+                              .message = query,
+                              .limit = limit < LIMIT_ROWS_MAX ? limit : LIMIT_ROWS_MAX,
+                              .workers = query->workers,
+                              .after = query->after < INT64_MAX ? query->after : INT64_MAX};
+}
+
+void query_call_release(struct query_call *call) {
+  free(call->project);
+  free(call->suite);
+  free(call->build);
+  free(call->test);
+  free(call->branch);
+}
+
+void query_now(struct server *server, struct conn *conn, uint64_t seq, const Shardd__Query *query) {
+  struct query_call call;
+  query_call_init(&call, server, conn, seq, query);
   query_run(&call, query->kind);
-  free(call.project);
-  free(call.suite);
-  free(call.build);
-  free(call.test);
-  free(call.branch);
+  query_call_release(&call);
 }
 
 // Whether the question is taken at once: it costs next to nothing, its answer waits for the disk anyway, or it has a
 // bound and turns of its own (plan_simulate.c).
 static bool query_at_once(Shardd__QueryKind kind) {
-  return kind == SHARDD__QUERY_KIND__QUERY_SERVER || kind == SHARDD__QUERY_KIND__QUERY_MUTE ||
-         kind == SHARDD__QUERY_KIND__QUERY_UNMUTE || kind == SHARDD__QUERY_KIND__QUERY_IMPORT ||
+  return kind == SHARDD__QUERY_KIND__QUERY_SERVER || kind == SHARDD__QUERY_KIND__QUERY_IMPORT ||
          kind == SHARDD__QUERY_KIND__QUERY_BACKUP || kind == SHARDD__QUERY_KIND__QUERY_CHECK ||
          kind == SHARDD__QUERY_KIND__QUERY_SIMULATE;
 }
@@ -448,6 +414,6 @@ void query_answer(struct server *server, struct conn *conn, uint64_t seq, const 
   if (query_at_once(query->kind)) {
     query_now(server, conn, seq, query);
   } else {
-    query_put_off(server, conn, seq, query);
+    query_put_off(server, conn, seq, query, query_is_apart(query->kind));
   }
 }

@@ -34,11 +34,15 @@ static const char *query_change_refuses(const struct query_call *call, Shardd__E
   return store_full(call->server->store) ? query_disk_full : NULL;
 }
 
-static const char *query_mute_refuses(const struct query_call *call, bool mutes, Shardd__ErrorCode *code) {
+static bool query_mutes(const struct query_call *call) {
+  return call->message->kind == SHARDD__QUERY_KIND__QUERY_MUTE;
+}
+
+static const char *query_mute_refuses(const struct query_call *call, Shardd__ErrorCode *code) {
   const char *why = query_change_refuses(call, code);
   if (why) return why;
   *code = SHARDD__ERROR_CODE__ERROR_UNKNOWN;
-  bool file = call->message->mute_flags & 1;  // its last day counts to its end
+  bool mutes = query_mutes(call), file = call->message->mute_flags & 1;  // its last day counts to its end
   uint64_t most_ms = (STORE_MUTE_DAYS_MAX + (uint64_t)file) * 24 * 3600 * 1000;
   if (!call->test[0] || !call->suite[0] || !call->project[0]) return "a project, a suite and a test are needed";
   if (mutes && call->message->reason.len == 0) return "a reason is needed";
@@ -46,10 +50,25 @@ static const char *query_mute_refuses(const struct query_call *call, bool mutes,
   return mutes && call->message->life_ms > most_ms ? "a test is muted for 30 days at most" : NULL;
 }
 
+bool query_mute_may(const struct query_call *call) {
+  Shardd__ErrorCode code;
+  const char *why = query_mute_refuses(call, &code);
+  if (why) conn_error(call->conn, code, call->seq, false, "%s", why);
+  return !why;
+}
+
+int query_mute_check(const struct query_call *call, struct store *view, struct store_error *error) {
+  struct store_mute mute = {.project = call->project,
+                            .suite = call->suite,
+                            .test = call->test,
+                            .life_ms = query_mutes(call) ? call->message->life_ms : 0};
+  return store_mute_check(view, &mute, error);
+}
+
 // Answered when it is on disk.
-void query_mute(const struct query_call *call, bool mutes) {
-  struct store_error error;
+void query_mute_put(const struct query_call *call) {
   const Shardd__Query *message = call->message;
+  if (!query_mute_may(call)) return;  // the disk is full by now
   char *reason = base_memdup0(message->reason.data, message->reason.len);
   char *who = base_memdup0(message->who.data, message->who.len);
   char *ticket = base_memdup0(message->ticket.data, message->ticket.len);
@@ -61,15 +80,9 @@ void query_mute(const struct query_call *call, bool mutes) {
                             .who = who,
                             .ticket = ticket,
                             .at_ms = server_wall_ms(),
-                            .life_ms = mutes ? message->life_ms : 0,
+                            .life_ms = query_mutes(call) ? message->life_ms : 0,
                             .extend = message->mute_flags & 2};
-  Shardd__ErrorCode code;
-  const char *why = query_mute_refuses(call, mutes, &code);
-  if (why || store_mute_check(call->server->store, &mute, &error) < 0) {
-    conn_error(call->conn, code, call->seq, false, "%s", why ? why : error.text);
-  } else {
-    query_when_durable(call, store_put_mute(call->server->store, &mute));
-  }
+  query_when_durable(call, store_put_mute(call->server->store, &mute));
   free(reason);
   free(who);
   free(ticket);

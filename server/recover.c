@@ -113,9 +113,8 @@ static void on_result(void *arg, const struct store_result *result) {
   queue_restore_result(recover->build->queue, &of, result->attempt, result->flags & STORE_SETTLES);
 }
 
-struct build *recover_build(struct server *server, uint64_t id) {
-  struct build *here = build_by_id(server, id);
-  if (here) return here;
+// The build as it was, in server->builds; NULL when it cannot be read (logged).
+static struct build *recover_replay(struct server *server, uint64_t id) {
   struct recover recover = {.server = server};
   struct store_replay replay = {.on_build = on_build,
                                 .on_worker = on_worker,
@@ -135,12 +134,28 @@ struct build *recover_build(struct server *server, uint64_t id) {
   uint64_t ago_ms = server_wall_ms() > recover.ended_ms ? server_wall_ms() - recover.ended_ms : 0;
   if (ended && ago_ms * 1000 > server->settings.lease_ttl_us) queue_await_nobody(recover.build->queue);
   recover.build->ended_us = ended ? server->now_us : 0;
+  return recover.build;
+}
+
+struct build *recover_build(struct server *server, uint64_t id) {
+  struct build *build = build_by_id(server, id);
+  if (build) return build;
+  build = recover_replay(server, id);
+  if (!build) return NULL;
   struct queue_counts counts;
-  queue_counts(recover.build->queue, &counts);
+  queue_counts(build->queue, &counts);
   base_log(LOG_LEVEL_INFO, "recovered", "build=%llu tests=%u done=%u workers=%u", (unsigned long long)id, counts.total,
            counts.done, counts.workers);
-  deliver_effects(server, recover.build);
-  return recover.build;
+  deliver_effects(server, build);
+  return build;
+}
+
+struct build *recover_apart(struct server *apart, uint64_t id) {
+  struct build *build = recover_replay(apart, id);
+  effects_release(&apart->effects);  // nobody is here to be told
+  if (build && queue_state(build->queue) >= QUEUE_COMPLETE && !queue_closing(build->queue, apart->now_us)) return build;
+  if (build) build_free(apart, build);
+  return NULL;
 }
 
 int recover_all(struct server *server) {

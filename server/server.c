@@ -15,6 +15,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "server/asker.h"
 #include "server/deliver.h"
 #include "server/dispatch.h"
 #include "server/limits.h"
@@ -223,6 +224,7 @@ static int server_open_store(struct server *server) {
     fprintf(stderr, "shardd: %s\n", error.text);
     return -1;
   }
+  server->asker = asker_new(server->store);
   server->next_build = store_next_build(server->store);
   server->store_ready = event_new(server->base, store_eventfd(server->store), EV_READ | EV_PERSIST, on_store, server);
   return server->store_ready && event_add(server->store_ready, NULL) == 0 ? 0 : -1;

@@ -19,7 +19,9 @@
 
 enum { SERVER_LISTENERS_MAX = 8 };
 
+struct asker;
 struct plan;
+struct query_apart;
 struct query_later;
 struct query_waiter;
 
@@ -55,8 +57,13 @@ struct server {
   struct event *timer, *store_ready, *on_term, *on_int, *on_hup;
   uint64_t last_ticket;           // of the last record handed to the store
   struct query_waiter *waiters;   // who wait for a build to end
-  struct query_later *questions;  // that wait for their turn, the next one first
-  uint64_t answered;              // of those, ever
+  struct query_later *questions;  // that wait for a turn of the loop, the next one first
+  struct query_later *reading;    // that wait for the asker
+  struct asker *asker;            // answers questions from the database, on a thread of its own
+  struct query_apart *apart;      // the question that it works on
+  struct store_sizes sizes;       // of the database, as they were
+  uint64_t sized_us;              // in the turn of this time
+  uint64_t answered;              // questions that waited, ever
   struct plan *simulations;       // in progress, oldest first
   struct budget budget;           // of what clients make it hold
   bool stopping, in_turn;

@@ -1,8 +1,8 @@
 // The store's handle: made and unmade here, and what the loop may ask of it without touching the database. The files
 // that make it up: store_open (lock, schema, epoch), store_put (records in), store_thread (group commit), store_write
 // and store_list (records to rows), store_learn and store_keep (background), store_read, store_query and store_report
-// (the loop's reads), store_sql, store_stmt and store_pack (below all of them). Called by the daemon's start, end and
-// loop.
+// (reads), store_view (for another thread's), store_sql, store_stmt and store_pack (below all of them). Called by the
+// daemon's start, end and loop.
 #include "server/store.h"
 
 #include <assert.h>

@@ -2,9 +2,9 @@
 //
 // The loop hands over records; the thread takes what has accumulated about every STORE_WINDOW_US, writes it in one
 // transaction (BEGIN IMMEDIATE, WAL, synchronous=FULL), and after COMMIT publishes the ticket of the last record and
-// wakes the loop by an eventfd. Only then does the loop acknowledge. Reads go through a second, read-only connection of
-// the loop thread, and are short. A failed commit ends the process; a full disk does not (store_full). SQL stands in
-// store_*.c and schema.sql alone.
+// wakes the loop by an eventfd. Only then does the loop acknowledge. Short reads go through a read-only connection of
+// the loop thread, those of questions through a view (store_view_new) of another one. A failed commit ends the process;
+// a full disk does not (store_full). SQL stands in store_*.c and schema.sql alone.
 #ifndef SERVER_STORE_H
 #define SERVER_STORE_H
 
@@ -29,7 +29,7 @@ struct store_options {
 };
 
 struct store_error {
-  char text[512];
+  char text[768];
 };
 
 // Opens or creates the database: locks it, by whatever name it goes (a second daemon is refused with a message that
@@ -213,7 +213,22 @@ struct store_listed *store_poll(struct store *store);
 void store_listed_free(struct store_listed *listed);
 uint64_t store_durable(const struct store *store);  // highest durable ticket
 
-// ---- Reading, on the loop thread.
+// ---- Views: for one other thread, which takes a view wherever a function below wants a store, but for store_sizes.
+
+// The store outlives it. It opens the database when it is first used.
+struct store *store_view_new(struct store *store);
+void store_view_free(struct store *view);
+// Before the thread begins: what it reads may take so long, in µs, and is not stopped.
+void store_view_allow(struct store *view, uint64_t most_us);
+// From any thread: what is being read fails soon, until more is allowed.
+void store_view_stop(struct store *view);
+// On the view's thread, before it reads. Waits a moment when the log is long, so that it is checkpointed in between. 0;
+// -1 and *error.
+int store_view_open(struct store *view, struct store_error *error) MUST_CHECK;
+bool store_view_over(const struct store *view);  // it was stopped, or its time is up: reads fail
+void store_view_tell(struct store *view);        // wakes the loop: the store's eventfd becomes readable
+
+// ---- Reading, on the loop thread or through a view.
 
 // Calls back with the whole state of a build, in this order: build, workers by number, the list (once, if it is known),
 // rounds and results interleaved as they happened (all results of round r before round r+1; within a round, by test and

@@ -1,6 +1,6 @@
 // What a forecast is made of: the newest list of a suite, what its tests are expected to take, what a job's start-up
-// has cost. Called on the loop thread through its read-only connection, one short transaction: a list comes as four
-// blobs, the durations from an index that holds them, in one pass. Must not know what is forecast from it.
+// has cost. Called on the asker's thread through its view, one short transaction: a list comes as four blobs, the
+// durations from an index that holds them, in one pass. Must not know what is forecast from it.
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>

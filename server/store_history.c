@@ -1,6 +1,6 @@
-// What the history says: slow, slower, flaky, broken, the log of states. Called on the loop thread through its
-// read-only connection. Each query walks an index that holds only the tests it is about, and stops at its limit or at a
-// full page. Must not know the wire or who asks. The columns and their formulas: docs/history.md.
+// What the history says: slow, slower, flaky, broken, the log of states. Called on the asker's thread through its view.
+// Each query walks an index that holds only the tests it is about, and stops at its limit or at a full page. Must not
+// know the wire or who asks. The columns and their formulas: docs/history.md.
 #include <stdio.h>
 
 #include "server/store_impl.h"

@@ -1,6 +1,7 @@
 // Inside of the store, shared by store*.c alone: the handle, the statements, the batch of records, and what the files
 // call of each other. Which thread owns what: `writer`, `working`, `learn` belong to the store thread once it runs;
-// `reader` belongs to the loop thread; what both touch stands under `mutex` or is atomic.
+// `reader` belongs to the loop thread, that of a view to the asker's; what both touch stands under `mutex` or is
+// atomic.
 #ifndef SERVER_STORE_IMPL_H
 #define SERVER_STORE_IMPL_H
 
@@ -18,12 +19,13 @@ enum {
   STORE_IDLE_US = 60000000,  // between looks for raw results to drop and a ballast to restore
   STORE_WAL_PAGES = 1000,    // checkpoint when the log is longer
   STORE_WAL_KEEP_BYTES = 64 << 20,
-  STORE_LEARN_SLICE = 2000,  // tests taught in one transaction
-  STORE_LEARN_ROWS = 10000,  // rows read in one step before
-  STORE_SKIP_BUILDS = 3,     // builds of the trunk whose skips are looked at
-  STORE_LEARN_BUILDS = 50,   // other builds of the commit that count for flips
-  STORE_KEEP_SLICE = 20000,  // results dropped in one transaction
-  STORE_KEEP_BUILDS = 100,   // builds dropped in one transaction
+  STORE_LOG_PAGES = STORE_WAL_KEEP_BYTES / 4096,  // of a longer log, questions leave the end of it alone now and then
+  STORE_LEARN_SLICE = 2000,                       // tests taught in one transaction
+  STORE_LEARN_ROWS = 10000,                       // rows read in one step before
+  STORE_SKIP_BUILDS = 3,                          // builds of the trunk whose skips are looked at
+  STORE_LEARN_BUILDS = 50,                        // other builds of the commit that count for flips
+  STORE_KEEP_SLICE = 20000,                       // results dropped in one transaction
+  STORE_KEEP_BUILDS = 100,                        // builds dropped in one transaction
   STORE_DAY_MS = 86400000,
   STORE_PLENTY_BYTES = 64 << 20,  // free beside a new ballast: the disk is no longer tight
   STORE_LEARN_BYTES = 1 << 20,    // of one slice of learning, roughly
@@ -283,7 +285,7 @@ struct store {
   uint64_t next_build;
   pthread_t thread;
 
-  struct store_db reader;  // loop thread
+  struct store_db reader;  // loop thread; of a view, the thread that has it
   struct store_report report;
   struct store_chore chore;  // loop thread
 
@@ -297,6 +299,7 @@ struct store {
   atomic_uint_fast64_t working_since_us;  // when the oldest record in the thread's hands came; 0: none
   atomic_size_t pending;
   atomic_bool full;
+  atomic_int log_pages;  // of the log, at the last commit
 
   struct store_db writer;  // store thread
   struct store_batch working;
@@ -307,6 +310,11 @@ struct store {
   bool tight;
   uint64_t idle_at_us;   // next look at retention and ballast
   uint64_t retry_at_us;  // no background work before (the disk was full)
+
+  struct store *viewed;    // of a view (store_view.c): the store; NULL: this is it
+  uint64_t view_until_us;  // the view may read until then
+  atomic_bool view_stop;   // or until it is told to stop
+  int view_rested_at;      // length of the log when a question last made room for the checkpoint
 };
 
 // ---- store_open.c

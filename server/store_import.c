@@ -1,7 +1,7 @@
 // Durations from elsewhere, in and out: what an import leaves of each test, and what is expected of all tests of a
-// suite. Called by store_write.c on the store thread, and by query.c's questions on the loop thread. An imported
-// duration is one run that no build made; the first build that times the test makes it a history like any other. Must
-// not know the formats that durations come in.
+// suite. Called by store_write.c on the store thread, and by query_apart.c's questions on the asker's thread. An
+// imported duration is one run that no build made; the first build that times the test makes it a history like any
+// other. Must not know the formats that durations come in.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 // The quarantine: which tests are muted, since when, why, by whom, and until when. Entries come by hand
 // (store_put_mute) and, when the quarantine is auto, from judged tests; they leave when their test is sound again,
-// broken, or taken out. Called by store_write.c, store_list.c and store_judge.c on the store thread, by query.c's
-// checks on the loop thread. Must not know verdicts: what a muted failure is worth is the queue's.
+// broken, or taken out. Called by store_write.c, store_list.c and store_judge.c on the store thread, by the checks
+// of questions on the asker's. Must not know verdicts: what a muted failure is worth is the queue's.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +18,7 @@ static const struct rows_column quarantine_columns[] = {
 };
 
 static void ask_quarantine(struct store_asking *ask);
+static void ask_quarantine_and_candidates(struct store_asking *ask);
 static void ask_candidates(struct store_asking *ask);
 static void log_change(struct store_db *db, const struct store_judged *judged, bool muted, const char *why);
 static void enter(struct store *store, const struct store_judged *judged);
@@ -26,15 +27,9 @@ static bool has_room(struct store_db *db, uint64_t suite, uint64_t test);
 
 int store_query_quarantine(struct store *store, const struct store_query *query, struct rows *rows,
                            struct store_error *error) {
-  int rc = store_query_ask(store, query, rows, error, quarantine_columns, COUNT_OF(quarantine_columns), ask_quarantine);
-  if (rc != 0 || store->quarantine == STORE_QUARANTINE_OFF || rows->next != 0 || query->after != 0) return rc;
-  struct store_asking asking = {.db = &store->reader, .query = query, .rows = rows, .error = error};
-  store_sql_begin(asking.db, false);
-  ask_candidates(&asking);
-  if (store_sql_end(asking.db) == SQLITE_OK) return 0;
-  (void)snprintf(error->text, sizeof error->text, "the database cannot be read: %s", asking.db->why);
-  rows_release(rows);
-  return -1;
+  bool all = store->quarantine != STORE_QUARANTINE_OFF && query->after == 0;
+  return store_query_ask(store, query, rows, error, quarantine_columns, COUNT_OF(quarantine_columns),
+                         all ? ask_quarantine_and_candidates : ask_quarantine);
 }
 
 static void ask_quarantine(struct store_asking *ask) {
@@ -54,6 +49,12 @@ static void ask_quarantine(struct store_asking *ask) {
     store_query_cells(ask->rows, stmt, 6, 1);
     rows_string(ask->rows, store_sql_int(stmt, 8) ? "once" : "");
   }
+}
+
+// Of one state: a test that is muted meanwhile is not both.
+static void ask_quarantine_and_candidates(struct store_asking *ask) {
+  ask_quarantine(ask);
+  if (ask->rows->next == 0 && ask->error->text[0] == '\0') ask_candidates(ask);
 }
 
 static void ask_candidates(struct store_asking *ask) {

@@ -1,7 +1,7 @@
 // The tables that people ask for: builds, workers, the runs of one test; and what store_history.c shares with them.
-// Called on the loop thread through its read-only connection; each query walks an index from its interesting end and
-// stops at its limit, or at what fits a frame: then rows->next is the number of rows to skip for the rest. Must not
-// know the wire or who asks.
+// Called on the asker's thread through its view; each query walks an index from its interesting end and stops at its
+// limit, or at what fits a frame: then rows->next is the number of rows to skip for the rest. Must not know the wire or
+// who asks.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

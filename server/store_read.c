@@ -1,7 +1,7 @@
 // The loop's reads: which builds have not ended, which build is meant, a build's whole state for recovery, and
-// estimates for ids of no build. Called on the loop thread, through its read-only connection; each call is one short
-// transaction, so that what it sees is of one moment and the log can be checkpointed after it. Must not know what the
-// state is for.
+// estimates for ids of no build. Called on the loop thread, through its read-only connection, or on the asker's through
+// its view; each call is one short transaction, so that what it sees is of one moment and the log can be checkpointed
+// after it. Must not know what the state is for.
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
-// The report: every attempt of a build, in collection order, page by page. Called on the loop thread through its
-// read-only connection. A page ends between two tests; the attempts of one test stay together, and where a single test
-// is more than a page its texts are cut. Must not know what becomes of the rows (JUnit, a summary).
+// The report: every attempt of a build, in collection order, page by page. Called on the asker's thread through its
+// view. A page ends between two tests; the attempts of one test stay together, and where a single test is more than a
+// page its texts are cut. Must not know what becomes of the rows (JUnit, a summary).
 #include <stdio.h>
 #include <string.h>
 

@@ -1,7 +1,7 @@
 // What the skips of a build are worth: the workers that skipped tests which ran elsewhere, by reason, and how many
-// skipped tests ran in the trunk's last builds. Called on the loop thread through its read-only connection, of builds
-// that run and of those that have ended: all of it stands in the results. One walk over the results of the build; what
-// is kept of it is bounded by workers and reasons. Must not know the wire or who asks.
+// skipped tests ran in the trunk's last builds. Called on the asker's thread through its view, of builds that run and
+// of those that have ended: all of it stands in the results. One walk over the results of the build; what is kept of it
+// is bounded by workers and reasons. Must not know the wire or who asks.
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>

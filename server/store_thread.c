@@ -172,6 +172,7 @@ static int on_wal(void *arg, sqlite3 *sqlite, const char *name, int pages) {
   struct store *store = arg;
   (void)sqlite, (void)name;
   store->wal_pages = pages;
+  atomic_store(&store->log_pages, pages);
   return SQLITE_OK;
 }
 

@@ -1,5 +1,5 @@
 // One build looked at closely: its spans (store_span.c), what was predicted, and each worker over its time. Called on
-// the loop thread through its read-only connection. Must not know the wire or who asks.
+// the asker's thread through its view. Must not know the wire or who asks.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -28,7 +28,7 @@ RANKS = [
     {"server.h"},  # the context that handlers share; it knows the parts below
     {"unrun"},
     {"net", "build.h"},
-    {"scope", "upload"},
+    {"scope", "upload", "asker"},
     {"conn", "store", "auth", "settings", "patience"},
     {"schema"},
     {"marks"},

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "proto/frame.h"
+#include "server/asker.h"
 #include "server/deliver.h"
 #include "server/dispatch.h"
 #include "server/limits.h"
@@ -44,6 +45,7 @@ static void on_store(evutil_socket_t fd, short what, void *arg) {
 static void open_store(void) {
   stored_restore();
   server.store = stored_open();
+  server.asker = asker_new(server.store);
   server.store_ready = event_new(server.base, store_eventfd(server.store), EV_READ | EV_PERSIST, on_store, NULL);
   FUZZ_CHECK(server.store_ready != NULL && event_add(server.store_ready, NULL) == 0);
   server.last_ticket = 0;
@@ -51,6 +53,7 @@ static void open_store(void) {
 
 static void close_store(void) {
   event_free(server.store_ready);
+  FUZZ_CHECK(asker_free(server.asker) == NULL);
   store_close(server.store);
 }
 
@@ -212,21 +215,23 @@ static void ask_last(void) {
 
 static void await_answers(void) {
   uint64_t until_us = base_now_us() + PATIENCE_US;
-  while (!client.gone && (client.open > 0 || server.questions)) {
+  while (!client.gone && (client.open > 0 || server.questions || server.reading || server.apart)) {
     FUZZ_CHECK(base_now_us() < until_us);
     struct pollfd fds[] = {{.fd = store_eventfd(server.store), .events = POLLIN}, {.fd = client.fd, .events = POLLIN}};
     step();
-    bool waits = client.open > 0 && !server.questions && !server.simulations && client.kind[client.last] == 0;
-    if (waits) FUZZ_CHECK(poll(fds, 2, 100) >= 0 || errno == EINTR);  // for the disk
+    bool idle = !server.questions && !server.simulations && (server.apart || !server.reading);
+    bool waits = idle && (client.open > 0 || server.apart) && client.kind[client.last] == 0;
+    if (waits) FUZZ_CHECK(poll(fds, 2, 100) >= 0 || errno == EINTR);  // for the disk, or the asker
   }
 }
 
 // The daemon is as it was before.
 static void hang_up(bool backup) {
   FUZZ_CHECK(close(client.fd) == 0);
-  while (conns_count(server.conns) > 0)
+  while (conns_count(server.conns) > 0 || server.apart)
     turn();
-  FUZZ_CHECK(!server.waiters && !server.questions && !server.simulations && budget_used(&server.budget) == 0);
+  FUZZ_CHECK(!server.waiters && !server.questions && !server.reading && !server.simulations &&
+             budget_used(&server.budget) == 0);
   server.pending_begin = server.pending_end = 0;
   while (server.builds)
     build_free(&server, server.builds);
