@@ -43,7 +43,8 @@ WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i+1 FROM n WHERE i<:builds)
   INSERT INTO build(id, suite, ext, commit_sha, branch, state, retries, max_failures, on_retry, by_file, linger_us,
     timeout_per_test_us, started_ms, ended_ms, learned_round)
   SELECT i, 1, 'b'||i, 'c'||i, 'main', 3, 0, 0, 1, 0, 0, 0, :now-7200000, :now-3600000, 1 FROM n;
-INSERT INTO result SELECT id, (SELECT min(id) FROM test), 1, 0, 1, 1, 1, :now, 0, 1000, 0 FROM build WHERE id>:builds-10000;
+INSERT INTO result SELECT id, (SELECT min(id) FROM test), 1, 0, 1, 1, 1, :now, 0, 1000, 0
+  FROM build WHERE id>:builds-10000;
 """
 MOST = dict(limit=100000)
 NONE = dict(since_ms=NOW_MS + DAY_MS, **MOST)  # all is looked at, none is it
