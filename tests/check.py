@@ -93,7 +93,7 @@ def e2e(folder, args, took):
     with tempfile.TemporaryDirectory() as place:
         junit = os.path.join(place, "junit.xml")
         command = [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={junit}",
-                   "-n", str(SIDE_BY_SIDE), "--dist", "loadfile", *args]
+                   "-n", str(SIDE_BY_SIDE), "--confcutdir=tests", *args]
         code = subprocess.run(command, env=env, cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode
         count = count_junit(junit, folder, took) if os.path.exists(junit) else Counter()
     if code != 0 and not count["failed"]:

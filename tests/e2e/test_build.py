@@ -2,8 +2,8 @@
 import collections
 
 import pytest
-from shardlib import (PYTEST, Worker, attempts, codes, junit, junit_cases, make_suite, outputs, plain_pytest, ran_again,
-                      run_workers, settling, start_workers, verdicts)
+from shardlib import (ALL_PLUGINS, PYTEST, Worker, attempts, codes, junit, junit_cases, make_suite, outputs,
+                      plain_pytest, ran_again, run_workers, settling, start_workers, verdicts)
 
 MIXED = {
     "test_outcomes.py": '''
@@ -147,10 +147,10 @@ def check_whole(daemon, workers, plain, tmp_path):
 
 def test_four_workers_equal_plain_pytest(tmp_path, daemon):
     suite = make_suite(tmp_path, MIXED)
-    plain = plain_pytest(suite)
+    plain = plain_pytest(suite, env=ALL_PLUGINS)
     assert plain.code == 1
     assert set(plain.outcomes.values()) == {"passed", "failed", "error", "skipped", "xfailed", "xpassed"}
-    workers = run_workers(4, daemon, suite)
+    workers = run_workers(4, daemon, suite, env=ALL_PLUGINS)
     check_whole(daemon, workers, plain, tmp_path)
     failing = {name for name, status in plain.outcomes.items() if status in ("failed", "error")}
     for worker in workers:

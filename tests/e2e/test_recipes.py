@@ -178,7 +178,7 @@ class Site:
         """What one plain pytest in one checkout makes of the suite."""
         folder = self.checkout()
         (self.path / "mark").touch()
-        found = shardlib.plain_pytest(folder, "--cov=app", "--cov-report=")
+        found = shardlib.plain_pytest(folder, "--cov=app", "--cov-report=", env=shardlib.ALL_PLUGINS)
         assert found.code == 0, found.output
         return found, coverage_lines(folder)
 

@@ -13,7 +13,7 @@ import shardlib  # noqa: E402
 
 TARGETS = sorted(path.stem[len("fuzz_"):] for path in HERE.glob("fuzz_*.c"))
 MUTATIONS = 300
-FEWER = {"query": 10}  # those that wait for a database
+FEWER = {"query": 10, "spool": 30}  # those that wait for a database or a disk
 
 
 @pytest.fixture(scope="session")
