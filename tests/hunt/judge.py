@@ -228,6 +228,8 @@ class Judge:
             self.judge_report(asked, build)
         for made, one in jobs:
             self.judge_job(step, made, one, build, build.must_be_green())
+        if not step["away"]:
+            self.judge_owners(build, jobs)
         self.judge_named(build, jobs)
         self.judge_rerun(step, build, jobs)
         self.judge_retries(step, build, jobs)
@@ -292,7 +294,8 @@ class Judge:
             return
         own = [run for run in build.runs if run.job == name]
         failed = {run.test for run in own if run.what in BAD and run.test not in build.muted}
-        final = {test for test in failed if build.of(test)[-1].job == name and build.of(test)[-1].what in BAD}
+        final = {test for test in failed if build.of(test)[-1].job == name and build.of(test)[-1].what in BAD
+                 and self.failed_by(build, test) == {name}}
         late = [fact for fact in build.late if fact.job == name]
         open_late = [fact for fact in build.open_late() if fact.job == name]
         if final or open_late:
@@ -306,6 +309,20 @@ class Judge:
                         code)
         elif code == 1 and own and not self.history["bound"]:
             self.differ("step %d, job %s: ended with 1, although it failed nothing", self.number, name)
+
+    def failed_by(self, build, test):
+        """The step's jobs in which the test failed. Where there are several, the last to run it may only have wanted to
+        know how its process ends."""
+        return {run.job for run in build.of(test, self.number) if run.what in BAD}
+
+    def judge_owners(self, build, jobs):
+        """What stays failed, some job that failed it answers for."""
+        codes = {made["name"]: made["code"] for made, _ in jobs}
+        for test, state in build.wrong().items():
+            by = self.failed_by(build, test)
+            if state == "bad" and by and not by & build.victims and all(codes.get(name) == 0 for name in by):
+                self.differ("step %d: %s failed, and all jobs that failed it ended with 0: %s", self.number, test,
+                            " ".join(sorted(by)))
 
     def runs_nothing(self, step):
         """Do the options of the command let no test run, so that it may be refused?"""
