@@ -357,6 +357,7 @@ static void query_run(const struct query_call *call, Shardd__QueryKind kind) {
     case SHARDD__QUERY_KIND__QUERY_BUILD:
     case SHARDD__QUERY_KIND__QUERY_TIMELINE:
     case SHARDD__QUERY_KIND__QUERY_SKIPS:
+    case SHARDD__QUERY_KIND__QUERY_ERRORS:
     case SHARDD__QUERY_KIND__QUERY_QUARANTINE:
     case SHARDD__QUERY_KIND__QUERY_MUTE:
     case SHARDD__QUERY_KIND__QUERY_UNMUTE:

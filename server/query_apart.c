@@ -44,6 +44,7 @@ static const struct query_of_store {
     [SHARDD__QUERY_KIND__QUERY_BUILD] = {store_query_build, true},
     [SHARDD__QUERY_KIND__QUERY_TIMELINE] = {store_query_timeline, true},
     [SHARDD__QUERY_KIND__QUERY_SKIPS] = {store_query_skips, true},
+    [SHARDD__QUERY_KIND__QUERY_ERRORS] = {store_query_errors, true},
     [SHARDD__QUERY_KIND__QUERY_QUARANTINE] = {store_query_quarantine, false},
     [SHARDD__QUERY_KIND__QUERY_LOG] = {store_query_log, false},
     [SHARDD__QUERY_KIND__QUERY_STATE] = {store_query_state_of, false},

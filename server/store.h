@@ -342,6 +342,10 @@ int store_query_timeline(struct store *store, const struct store_query *query, s
 // branches.
 int store_query_skips(struct store *store, const struct store_query *query, struct rows *rows,
                       struct store_error *error);
+// The workers of a build that left an error outside of tests behind ("error"), or whose test process failed or was
+// stopped ("process"), with the beginning of what they said; whether it stands, or all of it has run again since.
+int store_query_errors(struct store *store, const struct store_query *query, struct rows *rows,
+                       struct store_error *error);
 // The tables above end early where the answer would not fit a frame: rows->next is then the number of rows to skip, as
 // `after`, for what follows.
 //

@@ -150,6 +150,8 @@ enum store_sql {
   SQL_QUERY_SKIPS,
   SQL_QUERY_LOST,
   SQL_QUERY_WORKER,
+  // store_errors.c
+  SQL_QUERY_ERRORS,
   // store_forecast.c
   SQL_FORECAST_BUILD,
   SQL_FORECAST_TIMES,

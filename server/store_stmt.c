@@ -390,6 +390,10 @@ static const char *const texts[] = {
         " AND t.status<>4)",
     [SQL_QUERY_WORKER] = "SELECT node, host FROM worker WHERE build=?1 AND idx=?2",
 
+    [SQL_QUERY_ERRORS] =
+        "SELECT idx, node, host, fact, cleared=0, left_ms, substr(late, 1, ?4) FROM worker"
+        " WHERE build=?1 AND fact<>0 ORDER BY idx LIMIT ?2 OFFSET ?3",
+
     [SQL_FORECAST_BUILD] =
         "SELECT id FROM build INDEXED BY build_suite WHERE suite=?1 AND list IS NOT NULL ORDER BY id DESC LIMIT 1",
     [SQL_FORECAST_TIMES] = "SELECT test, est_us FROM dur_stat INDEXED BY dur_stat_slow WHERE suite=?1",

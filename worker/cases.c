@@ -65,6 +65,7 @@ struct row {
   size_t row;
 };
 
+static struct cases_case *case_new(struct cases *cases);
 static struct cases_case *case_of(struct cases *cases, const struct row *row);
 static int add_attempt(struct cases_case *item, const struct row *row, const char **why);
 static int64_t number(const struct row *row, enum column column);
@@ -115,6 +116,38 @@ int cases_add(struct cases *cases, const struct answer *page, const char **why) 
   return 0;
 }
 
+static void add_error(struct cases *cases, const struct answer *answer, size_t row) {
+  int64_t worker = answer_get_number(answer, row, "worker", 0);
+  char *node = answer_get_text(answer, row, "node"), *text = answer_get_text(answer, row, "text");
+  char *number = base_printf("%lld", (long long)worker);
+  struct cases_case *item = case_new(cases);
+  item->id =
+      base_printf("outside of any test (%s %s)", node[0] != '\0' ? "node" : "worker", node[0] != '\0' ? node : number);
+  item->outside = item->settled = true;
+  item->attempt = base_calloc(1, sizeof *item->attempt);
+  item->attempt_count = 1;
+  *item->attempt = (struct cases_attempt){.status = RUNNER_ERROR,
+                                          .worker = worker < 0 ? UINT32_MAX : (uint32_t)worker,
+                                          .node = node,
+                                          .host = answer_get_text(answer, row, "host"),
+                                          .text = text,
+                                          .text_bytes = strlen(text)};
+  item->verdict = CASES_FAILED;
+  free(number);
+}
+
+int cases_add_errors(struct cases *cases, const struct answer *answer, const char **why) {
+  static const char *const names[] = {"worker", "node", "host", "stands", "text"};
+  for (size_t i = 0; i < COUNT_OF(names); i++) {
+    if (answer_column(answer, names[i]) != ANSWER_NO_COLUMN) continue;
+    *why = "the answer about errors outside of tests lacks a column";
+    return -1;
+  }
+  for (size_t row = 0; row < answer->row_count; row++)
+    if (answer_get_number(answer, row, "stands", 1) != 0) add_error(cases, answer, row);
+  return 0;
+}
+
 void cases_note(struct cases *cases, char *line) {
   cases->note = base_realloc(cases->note, cases->note_count + 1, sizeof *cases->note);
   cases->note[cases->note_count++] = line;
@@ -143,17 +176,23 @@ const char *cases_status_name(enum runner_status status) {
   return status_names[status];
 }
 
-// The last case, or a new one when the row is of another test.
-static struct cases_case *case_of(struct cases *cases, const struct row *row) {
-  ProtobufCBinaryData id = answer_cell(row->page, row->row, row->column[COLUMN_ID]);
-  struct cases_case *last = cases->count > 0 ? &cases->item[cases->count - 1] : NULL;
-  if (last != NULL && strlen(last->id) == id.len && memcmp(last->id, id.data, id.len) == 0) return last;
+static struct cases_case *case_new(struct cases *cases) {
   if (cases->count == cases->room) {
     cases->room = cases->room > 0 ? cases->room * 2 : 256;
     cases->item = base_realloc(cases->item, cases->room, sizeof *cases->item);
   }
   assert(cases->item != NULL);
   struct cases_case *item = &cases->item[cases->count++];
+  *item = (struct cases_case){0};
+  return item;
+}
+
+// The last case, or a new one when the row is of another test.
+static struct cases_case *case_of(struct cases *cases, const struct row *row) {
+  ProtobufCBinaryData id = answer_cell(row->page, row->row, row->column[COLUMN_ID]);
+  struct cases_case *last = cases->count > 0 ? &cases->item[cases->count - 1] : NULL;
+  if (last != NULL && strlen(last->id) == id.len && memcmp(last->id, id.data, id.len) == 0) return last;
+  struct cases_case *item = case_new(cases);
   char *file = text(row, COLUMN_FILE);
   *item = (struct cases_case){.id = text(row, COLUMN_ID), .file = file[0] != '\0' ? file : NULL};
   if (file[0] == '\0') free(file);

@@ -24,6 +24,7 @@ struct cases_case {
   char *id, *file;  // file: NULL: none
   enum cases_verdict verdict;
   bool settled, muted;  // muted: a failing end does not count
+  bool outside;         // no test, but an error outside of any
   struct cases_attempt *attempt;
   size_t attempt_count;
 };
@@ -41,6 +42,10 @@ void cases_release(struct cases *cases);
 // Appends a page. The rows of a test stand together, its attempts in order. 0; -1 and *why (constant text) when columns
 // are missing or a cell is no such thing.
 int cases_add(struct cases *cases, const struct answer *page, const char **why) MUST_CHECK;
+
+// Appends what went wrong outside of any test (QUERY_ERRORS) and still stands: for each worker a case that failed with an
+// error, and is no test. 0; -1 and *why as above.
+int cases_add_errors(struct cases *cases, const struct answer *answer, const char **why) MUST_CHECK;
 
 // Appends a line, which it owns from then on.
 void cases_note(struct cases *cases, char *line);

@@ -198,9 +198,12 @@ static void count_case(struct junit_write *writer, const struct junit_write_case
 }
 
 static void write_properties(FILE *body, const struct junit_write_case *testcase) {
-  (void)fputs("      <properties>\n        <property name=\"shardd.id\"", body);
-  write_attribute(body, "value", testcase->id);
-  (void)fputs("/>\n", body);
+  (void)fputs("      <properties>\n", body);
+  if (!testcase->outside) {
+    (void)fputs("        <property name=\"shardd.id\"", body);
+    write_attribute(body, "value", testcase->id);
+    (void)fputs("/>\n", body);
+  }
   const char *node = testcase->attempt_count ? testcase->attempts[testcase->attempt_count - 1].node : NULL;
   if (node && *node) {
     (void)fputs("        <property name=\"shardd.node\"", body);

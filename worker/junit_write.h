@@ -27,6 +27,7 @@ struct junit_write_case {
   const struct junit_write_attempt *attempts;  // oldest first; the last decides
   size_t attempt_count;                        // 0: the test is missing, an error of the infrastructure
   bool muted;                                  // it failed and that does not count: written as skipped
+  bool outside;                                // no test, but an error outside of any
 };
 
 struct junit_write;

@@ -59,10 +59,12 @@ static char *failure(const struct cases_case *item) {
   size_t n = final->text_bytes < MARKDOWN_OUTPUT_BYTES ? final->text_bytes : (size_t)MARKDOWN_OUTPUT_BYTES;
   char *text = n > 0 ? escaped(final->text + final->text_bytes - n, n, ESCAPE_TEXT) : base_strdup("");
   char took[HUMAN_BYTES];
-  char *whole = base_printf(
-      "<details><summary><code>%s</code>: %s on %s%s after %s</summary>\n\n<pre>%s%s</pre>\n\n</details>\n\n", id,
-      cases_status_name(final->status), node[0] ? "node " : "a worker", node,
-      human_duration(cases_duration_us(final), took), n < final->text_bytes ? "…\n" : "", text);
+  char *where = item->outside ? base_strdup("")
+                              : base_printf(" on %s%s after %s", node[0] ? "node " : "a worker", node,
+                                            human_duration(cases_duration_us(final), took));
+  char *whole = base_printf("<details><summary><code>%s</code>: %s%s</summary>\n\n<pre>%s%s</pre>\n\n</details>\n\n",
+                            id, cases_status_name(final->status), where, n < final->text_bytes ? "…\n" : "", text);
+  free(where);
   free(id);
   free(node);
   free(text);
@@ -104,7 +106,7 @@ static void print_slowest(FILE *out, const struct cases *cases) {
   const struct cases_case **order = base_calloc(cases->count + 1, sizeof(struct cases_case *));
   size_t n = 0;
   for (size_t i = 0; i < cases->count; i++)
-    if (cases_final(&cases->item[i]) != NULL) order[n++] = &cases->item[i];
+    if (cases_final(&cases->item[i]) != NULL && !cases->item[i].outside) order[n++] = &cases->item[i];
   qsort(order, n, sizeof(struct cases_case *), slower_first);
   if (n > 0) fputs("| slowest | took |\n|---|---|\n", out);
   for (size_t i = 0; i < n && i < SLOWEST; i++) {

@@ -22,6 +22,8 @@ enum { PAGE_TESTS = 1000, PAGES_MAX = 1000000, WHY_BYTES = 512, SHORT_BYTES = 25
 
 static int next_page(struct ask *ask, Shardd__Query *query, unsigned timeout_ms, struct answer *page,
                      struct ask_error *error);
+static int fetch_errors(struct ask *ask, const Shardd__Query *report, unsigned timeout_ms, struct cases *cases,
+                        struct ask_error *error);
 static void fetch_skips(struct ask *ask, const Shardd__Query *report, unsigned timeout_ms, struct cases *cases);
 static int write_cases(const struct cases *cases, const char *suite, FILE *out, char *why, size_t why_size);
 static void write_case(struct junit_write *writer, const struct cases_case *item);
@@ -50,6 +52,7 @@ int report_fetch(struct ask *ask, const struct report_of *of, unsigned timeout_m
     if (json != NULL) table_json_add(json, &page);
     query.after = page.rows->next;
     if (query.after > 0) continue;
+    if (fetch_errors(ask, &query, timeout_ms, cases, error) != 0) return -1;
     fetch_skips(ask, &query, timeout_ms, cases);
     return spans_fetch(ask, of->project, of->suite, of->build, timeout_ms, spans, error);
   }
@@ -98,6 +101,25 @@ static int next_page(struct ask *ask, Shardd__Query *query, unsigned timeout_ms,
   *error = (struct ask_error){.failure = ASK_REFUSED, .exit_code = EXIT_INFRA};
   (void)snprintf(error->text, sizeof error->text, "the server sends the same page of the report again and again");
   return -1;
+}
+
+// They keep the build from being green, so that a report without them would not be one.
+static int fetch_errors(struct ask *ask, const Shardd__Query *report, unsigned timeout_ms, struct cases *cases,
+                        struct ask_error *error) {
+  Shardd__Query query = *report;
+  query.kind = SHARDD__QUERY_KIND__QUERY_ERRORS;
+  do {
+    struct answer page;
+    const char *why;
+    if (next_page(ask, &query, timeout_ms, &page, error) != 0) return -1;
+    if (cases_add_errors(cases, &page, &why) != 0) {
+      *error = (struct ask_error){.failure = ASK_REFUSED, .exit_code = EXIT_INFRA};
+      (void)snprintf(error->text, sizeof error->text, "%s; install shard and shardd of one version", why);
+      return -1;
+    }
+    query.after = page.rows->next;
+  } while (query.after > 0);
+  return 0;
 }
 
 static void on_skips(void *arg, char *line) {
@@ -149,6 +171,7 @@ static void write_case(struct junit_write *writer, const struct cases_case *item
                                       .file = item->file,
                                       .attempts = attempts,
                                       .attempt_count = count,
+                                      .outside = item->outside,
                                       .muted = item->verdict == CASES_MUTED};
   junit_write_case(writer, &testcase);
   free(attempts);

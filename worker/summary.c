@@ -143,9 +143,12 @@ static uint64_t busiest_us(const struct cases *cases, size_t workers) {
 
 static uint64_t static_split_us(const struct cases *cases, size_t workers) {
   uint64_t slowest_us = 0;
+  size_t tests = cases->count;
+  while (tests > 0 && cases->item[tests - 1].outside)  // they come last
+    tests--;
   for (size_t part = 0; part < workers; part++) {
     uint64_t sum_us = 0;
-    size_t begin = cases->count * part / workers, end = cases->count * (part + 1) / workers;
+    size_t begin = tests * part / workers, end = tests * (part + 1) / workers;
     for (size_t i = begin; i < end; i++)
       sum_us += whole_us(&cases->item[i]);
     if (sum_us > slowest_us) slowest_us = sum_us;
@@ -184,8 +187,10 @@ static void print_failure(FILE *out, const struct cases_case *item, const struct
   char *node = human_safe(final->node, strlen(final->node), ESCAPE_LINE);
   fputs(look->color ? "\033[1m" : "", out);
   print_lines(out, id, look->plain_heads);
-  fprintf(out, "%s: %s on %s%s after %s", look->color ? "\033[0m" : "", cases_status_name(final->status),
-          node[0] != '\0' ? "node " : "a worker", node, human_duration(cases_duration_us(final), took));
+  fprintf(out, "%s: %s", look->color ? "\033[0m" : "", cases_status_name(final->status));
+  if (!item->outside)
+    fprintf(out, " on %s%s after %s", node[0] != '\0' ? "node " : "a worker", node,
+            human_duration(cases_duration_us(final), took));
   if (cases_tries(item) > 1) fprintf(out, ", attempt %zu", cases_tries(item));
   fputc('\n', out);
   if (final->text_bytes > 0) {
@@ -261,7 +266,7 @@ static void print_slowest(FILE *out, const struct cases *cases) {
   const struct cases_case *slowest[SUMMARY_SLOWEST + 1];
   size_t count = 0;
   for (size_t i = 0; i < cases->count; i++) {
-    if (cases_final(&cases->item[i]) == NULL) continue;
+    if (cases_final(&cases->item[i]) == NULL || cases->item[i].outside) continue;
     slowest[count++] = &cases->item[i];
     qsort(slowest, count, sizeof slowest[0], slower_first);
     if (count > SUMMARY_SLOWEST) count = SUMMARY_SLOWEST;

@@ -4,10 +4,11 @@ import itertools
 import os
 import signal
 import textwrap
+import xml.etree.ElementTree as ElementTree
 
 import pytest
-from shardlib import (BARRIER, SHARD, Daemon, Process, Worker, attempts, barrier, clean_env, codes, eventually, make_suite,
-                      outputs, verdicts)
+from shardlib import (BARRIER, SHARD, Daemon, Process, Worker, attempts, barrier, clean_env, codes, eventually,
+                      make_suite, outputs, verdicts)
 
 SERVICE = '''
     import os
@@ -125,6 +126,29 @@ def test_a_rerun_that_does_not_come_to_its_end_clears_nothing(tmp_path, how, res
     last = job(daemon, suite, github(3, WELL="1"))
     assert last.wait() == 0 and last.ran() == ["test_a.py::test_a"], last.output()
     assert wait(daemon).returncode == 0
+
+
+def test_every_report_has_the_error_until_it_is_cleared(tmp_path, daemon):
+    """Whose exit code is red and whose reports are green tells two stories."""
+    suite, xml = make_suite(tmp_path, {"test_a.py": SERVICE}), tmp_path / "report.xml"
+    of = ("report", "--build", "5/t", "--project", "o/r")
+    for attempt, well in ((1, None), (2, "1")):
+        assert job(daemon, suite, github(attempt, WELL=well)).wait() == (0 if well else 1)
+        shown, told = daemon.shard(*of).stdout, daemon.shard(*of, "--markdown").stdout
+        annotated = daemon.shard(*of, "--annotate", "github").stdout
+        assert daemon.shard(*of, "--junit", xml).returncode == 0
+        root = ElementTree.parse(xml).getroot()
+        case = root.find(".//testcase[@name='outside of any test (node 0)']")
+        if well:
+            assert case is None and root.get("errors") == "0"
+            assert "outside of any test" not in shown + told + annotated
+            assert shown.splitlines()[-1].startswith("1 passed in ") and told.startswith("### \u2705 1 passed in ")
+            continue
+        assert root.get("errors") == root.find("testsuite").get("errors") == "1"
+        assert "the service left rows behind" in case.find("error").text
+        assert "1 passed, 1 error in " in shown.splitlines()[-1] and "the service left rows behind" in shown
+        assert told.startswith("### \u274c 1 passed, 1 error in ") and "the service left rows behind" in told
+        assert "::error title=outside of any test (node 0)" in annotated
 
 
 def test_only_its_own_job_clears_an_error(tmp_path, daemon):

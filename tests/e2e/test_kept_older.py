@@ -1,6 +1,6 @@
 """Files of results that version 0.1.0 left: kept_0.1.0/ was written by that version. A job alone was killed in the
-second of its two tests (killed), or while its session ended (killed-at-its-end), or its test process ended with status 3
-after its last test (broken)."""
+second of its two tests (killed), or while its session ended (killed-at-its-end), or its test process ended with
+status 3 after its last test (broken)."""
 import shutil
 
 import pytest

@@ -65,7 +65,7 @@ static void test_muted(void **state) {
   (void)state;
   struct seen seen;
   const struct junit_write_case cases[] = {
-      {"t", NULL, ATTEMPT(.status = RUNNER_FAILED, TEXT("line\nE assert 0\n")), 1, true}};
+      {"t", NULL, ATTEMPT(.status = RUNNER_FAILED, TEXT("line\nE assert 0\n")), 1, true, false}};
   char *text = document(cases, 1, &seen);
   assert_non_null(strstr(text, "<skipped type=\"shardd.muted\" message=\"E assert 0\">line"));
   assert_non_null(strstr(text, "failures=\"0\""));
@@ -82,7 +82,7 @@ static void test_notes(void **state) {
   (void)state;
   FILE *out = open_memstream(&text, &n);
   struct junit_write *writer = junit_write_new(out, "unit", "host", 0, why, sizeof(why));
-  const struct junit_write_case testcase = {"t", NULL, ATTEMPT(.status = RUNNER_PASSED), 1, false};
+  const struct junit_write_case testcase = {"t", NULL, ATTEMPT(.status = RUNNER_PASSED), 1, false, false};
   junit_write_case(writer, &testcase);
   for (int i = 0; i < JUNIT_WRITE_NOTES + 1; i++)
     junit_write_note(writer, i == 0 ? "node \"1\" skipped <2>" : "more");
@@ -102,15 +102,15 @@ static void test_shape(void **state) {
   struct seen seen;
   const struct junit_write_case cases[] = {
       {"tests/a.py::K::t[1]", "tests/a.py", ATTEMPT(.status = RUNNER_PASSED, .node = "2", .duration_us = 1500000), 1,
-       false},
-      {"tests/a.py::f", "tests/a.py", ATTEMPT(.status = RUNNER_FAILED, TEXT("line\nE assert 0\n")), 1, false},
-      {"s.sh", NULL, ATTEMPT(.status = RUNNER_SKIPPED, TEXT("no db")), 1, false},
-      {"dir/t.sh", "dir", ATTEMPT(.status = RUNNER_CRASHED), 1, false},
-      {"gone", NULL, NULL, 0, false},
-      {"x", NULL, ATTEMPT(.status = RUNNER_XFAILED), 1, false},
-      {"y", NULL, ATTEMPT(.status = RUNNER_XPASSED), 1, false},
-      {"z", NULL, ATTEMPT(.status = RUNNER_TIMED_OUT), 1, false},
-      {"w", NULL, ATTEMPT(.status = RUNNER_ERROR, TEXT("set-up")), 1, false},
+       false, false},
+      {"tests/a.py::f", "tests/a.py", ATTEMPT(.status = RUNNER_FAILED, TEXT("line\nE assert 0\n")), 1, false, false},
+      {"s.sh", NULL, ATTEMPT(.status = RUNNER_SKIPPED, TEXT("no db")), 1, false, false},
+      {"dir/t.sh", "dir", ATTEMPT(.status = RUNNER_CRASHED), 1, false, false},
+      {"gone", NULL, NULL, 0, false, false},
+      {"x", NULL, ATTEMPT(.status = RUNNER_XFAILED), 1, false, false},
+      {"y", NULL, ATTEMPT(.status = RUNNER_XPASSED), 1, false, false},
+      {"z", NULL, ATTEMPT(.status = RUNNER_TIMED_OUT), 1, false, false},
+      {"w", NULL, ATTEMPT(.status = RUNNER_ERROR, TEXT("set-up")), 1, false, false},
   };
   char *text = document(cases, COUNT_OF(cases), &seen);
   has(text, "<testsuites name=\"shardd\" tests=\"9\" failures=\"1\" errors=\"4\" skipped=\"2\" time=\"1.500000\">");
@@ -138,9 +138,9 @@ static void test_module(void **state) {
   (void)state;
   struct seen seen;
   const struct junit_write_case cases[] = {
-      {"sub/test_m.py", "sub/test_m.py", ATTEMPT(.status = RUNNER_SKIPPED, TEXT("no db")), 1, false},
-      {"sub/run.py", NULL, ATTEMPT(.status = RUNNER_PASSED), 1, false},
-      {"pkg/test_n.py", "../lib/pkg/test_n.py", ATTEMPT(.status = RUNNER_SKIPPED, TEXT("no x")), 1, false},
+      {"sub/test_m.py", "sub/test_m.py", ATTEMPT(.status = RUNNER_SKIPPED, TEXT("no db")), 1, false, false},
+      {"sub/run.py", NULL, ATTEMPT(.status = RUNNER_PASSED), 1, false, false},
+      {"pkg/test_n.py", "../lib/pkg/test_n.py", ATTEMPT(.status = RUNNER_SKIPPED, TEXT("no x")), 1, false, false},
   };
   char *text = document(cases, COUNT_OF(cases), &seen);
   has(text, "<testcase classname=\"\" name=\"sub.test_m\" file=\"sub/test_m.py\"");
@@ -159,7 +159,8 @@ static void test_attempts(void **state) {
                                                {.status = RUNNER_TIMED_OUT},
                                                {.status = RUNNER_FAILED, TEXT("one")},
                                                {.status = RUNNER_FAILED, TEXT("two")}};
-  const struct junit_write_case cases[] = {{"flaky", NULL, flaky, 3, false}, {"broken", NULL, broken, 4, false}};
+  const struct junit_write_case cases[] = {{"flaky", NULL, flaky, 3, false, false},
+                                           {"broken", NULL, broken, 4, false, false}};
   char *text = document(cases, 2, &seen);
   assert_int_equal(seen.statuses[0], JUNIT_PASSED);
   assert_int_equal(seen.statuses[1], JUNIT_FAILED);
@@ -176,8 +177,8 @@ static void test_colliding_names(void **state) {
   (void)state;
   struct seen seen;
   const struct junit_write_attempt *passed = ATTEMPT(.status = RUNNER_PASSED);
-  const struct junit_write_case cases[] = {{"a/b.py::t", NULL, passed, 1, false},
-                                           {"a.b.py::t", NULL, passed, 1, false}};
+  const struct junit_write_case cases[] = {{"a/b.py::t", NULL, passed, 1, false, false},
+                                           {"a.b.py::t", NULL, passed, 1, false, false}};
   char *text = document(cases, 2, &seen);
   assert_string_equal(seen.classnames[0], seen.classnames[1]);
   assert_string_equal(seen.names[0], "t");
@@ -192,7 +193,7 @@ static void test_hostile_text(void **state) {
       "]]> <&\"' \033[31mred\033[0m \033[ \x01\x00\x7f \xff\xc3 \xed\xa0\x80 \xf4\x90\x80\x80 \xc0\xaf "
       "\xef\xbf\xbe \xe2\x82\xac \xf0\x9f\x98\x80\r\ttab\nlast <line>";
   const struct junit_write_case cases[] = {
-      {"id <\"&'>\x01\xfe\t", "f<", ATTEMPT(.status = RUNNER_FAILED, .node = "\"n\"", TEXT(nasty)), 1, false}};
+      {"id <\"&'>\x01\xfe\t", "f<", ATTEMPT(.status = RUNNER_FAILED, .node = "\"n\"", TEXT(nasty)), 1, false, false}};
   char *text = document(cases, 1, &seen);
   assert_string_equal(seen.names[0], "id <\"&'>\xef\xbf\xbd\t");
   has(text, "]]&gt; &lt;&amp;\"' red  ");
@@ -217,7 +218,7 @@ static void test_every_byte(void **state) {
       bytes[i] = round < 2 ? (char)i : (char)(random >> 9);
     }
     const struct junit_write_attempt attempt = {.status = RUNNER_ERROR, .text = bytes, .text_bytes = sizeof(bytes)};
-    const struct junit_write_case testcase = {"t", NULL, &attempt, 1, false};
+    const struct junit_write_case testcase = {"t", NULL, &attempt, 1, false, false};
     free(document(&testcase, 1, &seen));
   }
 }
@@ -231,7 +232,7 @@ static void test_cap(void **state) {
   struct junit_write_attempt attempts[5];
   for (size_t i = 0; i < 5; i++)
     attempts[i] = (struct junit_write_attempt){.status = RUNNER_FAILED, .text = long_text, .text_bytes = n};
-  const struct junit_write_case testcase = {"t", NULL, attempts, 5, false};
+  const struct junit_write_case testcase = {"t", NULL, attempts, 5, false, false};
   char *text = document(&testcase, 1, &seen);
   assert_true(strlen(text) > 60 * 1024 && strlen(text) < JUNIT_WRITE_TEXT_MAX_BYTES + 8 * 1024);
   has(text, "bytes left out ...]");
@@ -247,7 +248,7 @@ static void test_many_and_full_disk(void **state) {
   struct junit_write *writer = junit_write_new(full, "s", "h", 0, why, sizeof(why));
   for (int i = 0; i < 3000; i++) {
     (void)snprintf(id, sizeof(id), "t%d", i);
-    junit_write_case(writer, &(struct junit_write_case){id, NULL, ATTEMPT(.status = RUNNER_PASSED), 1, false});
+    junit_write_case(writer, &(struct junit_write_case){id, NULL, ATTEMPT(.status = RUNNER_PASSED), 1, false, false});
   }
   assert_int_equal(junit_write_finish(writer, why, sizeof(why)), -1);
   has(why, "No space left on device");

@@ -221,7 +221,7 @@ typedef int query_fn(struct store *store, const struct store_query *query, struc
 static query_fn *const queries[] = {
     store_query_builds, store_query_workers,  store_query_slow,   store_query_flaky,      store_query_test,
     store_query_broken, store_query_slower,   store_query_log,    store_query_quarantine, store_query_durations,
-    store_query_build,  store_query_timeline, store_query_report, store_query_skips};
+    store_query_build,  store_query_timeline, store_query_report, store_query_skips,      store_query_errors};
 
 static void life_ask(const struct life *life, const char *suite, const char *test) {
   for (size_t i = 0; i < sizeof queries / sizeof *queries; i++) {

@@ -128,8 +128,9 @@ static void test_odd_rows(void **state) {
   store_close(fx_open());
   fx_change(odd);
   struct store *store = fx_open();
-  query_fn *const tables[] = {store_query_builds, store_query_build, store_query_timeline, store_query_workers,
-                              store_query_skips,  store_query_test,  store_query_slow,     store_query_report};
+  query_fn *const tables[] = {store_query_builds,  store_query_build, store_query_timeline,
+                              store_query_workers, store_query_skips, store_query_errors,
+                              store_query_test,    store_query_slow,  store_query_report};
   for (uint64_t build = 1; build <= 4; build++) {
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
       struct rows rows;

@@ -145,6 +145,39 @@ static void test_skips_are_no_tries(void **state) {
   cases_release(&cases);
 }
 
+// What went wrong outside of any test is an error, and no test.
+static void test_errors_outside_of_tests(void **state) {
+  (void)state;
+  static const char *const names[] = {"worker", "node", "host", "kind", "stands", "left", "text"};
+  static const char *const cells[] = {"1", "7", "h", "error",   "1", "1000", "the service left rows behind",
+                                      "0", "",  "h", "process", "1", "1000", "killed",
+                                      "2", "9", "h", "error",   "0", "1000", "long mended"};
+  struct answer_fixture f;
+  struct cases cases;
+  const char *why = NULL;
+  cases_init(&cases);
+  fold(&cases, mixed, 1);
+  fixture_init(&f);
+  for (size_t i = 0; i < COUNT_OF(names); i++)
+    fixture_column(&f, names[i], SHARDD__COLUMN_TYPE__COLUMN_TEXT);
+  for (size_t i = 0; i < COUNT_OF(cells); i++)
+    fixture_cell(&f, cells[i]);
+  assert_int_equal(cases_add_errors(&cases, fixture_answer(&f), &why), 0);
+  assert_int_equal(cases.count, 3);
+  assert_string_equal(cases.item[1].id, "outside of any test (node 7)");
+  assert_string_equal(cases.item[2].id, "outside of any test (worker 0)");
+  char *text = printed(&cases, 1, false);
+  assert_non_null(strstr(text, "outside of any test (node 7): error\nthe service left rows behind\n"));
+  assert_non_null(strstr(text, "1 passed, 2 errors in"));
+  assert_null(strstr(strstr(text, "slowest tests"), "outside"));
+  free(text);
+  cases_release(&cases);
+  fixture_init(&f);
+  fixture_column(&f, "worker", SHARDD__COLUMN_TYPE__COLUMN_TEXT);
+  assert_int_equal(cases_add_errors(&cases, fixture_answer(&f), &why), -1);
+  assert_non_null(why);
+}
+
 static void test_refuses_nonsense(void **state) {
   (void)state;
   static const struct attempt_row bad[] = {
@@ -330,6 +363,7 @@ int main(void) {
       cmocka_unit_test(test_reopened_is_missing),
       cmocka_unit_test(test_lost_may_settle),
       cmocka_unit_test(test_skips_are_no_tries),
+      cmocka_unit_test(test_errors_outside_of_tests),
       cmocka_unit_test(test_refuses_nonsense),
       cmocka_unit_test(test_counts),
       cmocka_unit_test(test_prints),
