@@ -3,7 +3,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 
-CC ?= gcc
+# Make's own default is cc, whatever that is.
+ifeq ($(origin CC),default)
+  CC := gcc
+endif
 PREFIX ?= /usr/local
 DESTDIR ?=
 SAN ?=
@@ -43,12 +46,17 @@ $(BUILD)/gen/shardd.pb-c.c $(BUILD)/gen/shardd.pb-c.h &: proto/shardd.proto
 	@mkdir -p $(BUILD)/gen
 	@protoc-c --proto_path=proto --c_out=$(BUILD)/gen proto/shardd.proto
 
+# What was compiled without -Werror is compiled again with it; an object without it ends what the stamp says of all.
+STRICT := $(BUILD)/strict-$(notdir $(CC))
+NOT_STRICT = $(filter-out $(if $(WERROR),$(STRICT)),$(wildcard $(BUILD)/strict-*))
+$(if $(WERROR),$(if $(wildcard $(STRICT)),,$(shell mkdir -p $(BUILD) && touch $(STRICT))))
+
 $(BUILD)/obj/gen/shardd.pb-c.o: $(BUILD)/gen/shardd.pb-c.c
 	@mkdir -p $(@D)
 	@$(CC) -std=c11 -I$(BUILD)/gen $(OPT) $(HARDEN) $(SANFLAGS) $(CFLAGS) -c -o $@ $<
 
-$(BUILD)/obj/%.o: %.c $(GEN)
-	@mkdir -p $(@D)
+$(BUILD)/obj/%.o: %.c $(GEN) $(if $(WERROR),$(STRICT))
+	@mkdir -p $(@D)$(if $(NOT_STRICT),; rm -f $(NOT_STRICT))
 	@echo "  CC $<"; $(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # Files that carry others inside (.incbin) are rebuilt when those change.
@@ -254,6 +262,7 @@ demo:
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@tests/demo.sh $(BUILD)
 
+# The build without sanitizers is the one that warns: with them, and with the -O1 that suits them, gcc warns of nothing.
 # With the sanitizers every unit test, and of the end-to-end tests those that take the daemon and the workers through
 # their whole lives; with that for threads the tests of the store and of the asker, which have one each.
 JOBS ?= 2
@@ -264,9 +273,9 @@ ASAN_E2E := tests/e2e/test_build.py,tests/e2e/test_empty.py,tests/e2e/test_kill.
 ASAN_CHAOS := tests/chaos/test_powercut.py,tests/sim/test_sim.py::test_all_invariants_hold,tests/fuzz
 check:
 	@tests/deps.sh build test
-	@$(MAKE) --no-print-directory -j$(JOBS) all unit-programs chaos-programs fuzz-programs bench-programs
-	@$(MAKE) --no-print-directory -j$(JOBS) SAN=address,undefined BUILD=$(ASAN) WERROR=1 all unit-programs \
-	  chaos-programs fuzz-programs
+	@$(MAKE) --no-print-directory -j$(JOBS) WERROR=1 all unit-programs chaos-programs fuzz-programs bench-programs
+	@$(MAKE) --no-print-directory -j$(JOBS) SAN=address,undefined OPT=-O1 WARN=-w BUILD=$(ASAN) all \
+	  unit-programs chaos-programs fuzz-programs
 	@$(MAKE) --no-print-directory -j$(JOBS) SAN=thread BUILD=$(TSAN) $(TSAN_UNIT:%=$(TSAN)/unit/%)
 	@tests/check.py --unit $(BUILD) --e2e $(BUILD) tests/test_checks.py,tests/e2e,tests/sim,tests/chaos,tests/fuzz,tests/hunt --unit $(ASAN) \
 	  --e2e $(ASAN) $(ASAN_E2E),$(ASAN_CHAOS) --unit $(TSAN) $(subst $(space),$(comma),$(TSAN_UNIT))
@@ -304,8 +313,12 @@ lint:
 
 objects: $(call obj,$(LINT_C)) $(BUILD)/obj/gen/shardd.pb-c.o
 
-lint-gcc lint-clang: lint-%:
-	@$(MAKE) --no-print-directory CC=$* WERROR=1 BUILD=build/lint-$* objects
+# gcc's are those of the build, which `make check` leaves as well; clang warns before it makes an object.
+lint-gcc: $(GEN)
+	@$(MAKE) --no-print-directory CC=gcc WERROR=1 BUILD=$(if $(SAN),build/lint-gcc,$(BUILD)) objects
+
+lint-clang:
+	@$(MAKE) --no-print-directory CC=clang WERROR=1 OPT="$(OPT) -fsyntax-only" BUILD=build/lint-clang objects
 
 lint-format:
 	clang-format --dry-run -Werror $(LINT_C) $(LINT_H)
