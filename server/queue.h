@@ -193,6 +193,7 @@ uint64_t queue_deadline(const struct queue *queue);
 // What has to be on disk of a worker, beside its join. queue_past reads it.
 struct queue_past {
   enum queue_fact fact;
+  bool unstored;       // it ran what is in no record
   uint32_t cleared;    // of a CLEARED effect; 0: the fact is open
   uint32_t completed;  // how often the build had become COMPLETE when it came
   enum queue_opening again;

@@ -90,6 +90,7 @@ struct queue_worker {
   uint32_t completed;                        // queue->completed when it came
   enum queue_opening again;                  // it is a job that is run again, and why it opened `opened` tests
   uint32_t opened;
+  bool unstored;                      // it ran what is in no record: all tests are its evidence
   uint32_t *note, noted, noted_room;  // tests that it ran and whose verdict is not its own, maybe more than once
 };
 
@@ -251,6 +252,9 @@ bool queue_fact_hangs(const struct queue *queue);
 void queue_fact_learn(struct queue *queue, uint32_t worker, enum queue_leaving how, struct effects *effects);
 // The worker ran the test, and its verdict is not, or no longer, the worker's.
 void queue_note_run(struct queue *queue, uint32_t worker, uint32_t test);
+
+// It ran a test of which no record is kept, so that nobody can tell after a restart which it was.
+void queue_note_unstored(struct queue *queue, uint32_t worker);
 
 // queue_worker.c
 // It is there to run tests, or will be back: connected, silent for less than a lease's time, or awaited after a

@@ -94,8 +94,12 @@ void queue_note_run(struct queue *queue, uint32_t number, uint32_t test) {
   worker->note[worker->noted++] = test;
 }
 
+void queue_note_unstored(struct queue *queue, uint32_t number) {
+  queue->worker[number].unstored = true;
+}
+
 static bool fact_has_evidence(const struct queue *queue, uint32_t number) {
-  if (queue->worker[number].noted) return true;
+  if (queue->worker[number].noted || queue->worker[number].unstored) return true;
   for (uint32_t i = 0; i < queue->total; i++) {
     if (queue->test[i].place == PLACE_DONE && queue->test[i].worker == number) return true;
   }
@@ -170,14 +174,18 @@ static void rerun_verify(const struct queue *queue, struct queue_test *test) {
   if (by->left && by->fact == FACT_NONE) test->evidence = false;
 }
 
-// Facts that are cleared by this round mark their evidence.
+// Facts that are cleared by this round mark their evidence, also what waits to be run again already: a round may open
+// no test.
 static void rerun_open(struct queue *queue, uint32_t round, const uint32_t *tests, uint32_t count) {
   for (uint32_t i = 0; i < count; i++)
     rerun_verify(queue, &queue->test[tests[i]]);
   for (uint32_t i = 0; i < queue->worker_count; i++) {
     const struct queue_worker *worker = &queue->worker[i];
-    for (uint32_t n = 0; worker->fact_round == round && n < worker->noted; n++)
+    if (worker->fact_round != round) continue;
+    for (uint32_t n = 0; n < worker->noted; n++)
       rerun_must_run(queue, worker->note[n]);
+    for (uint32_t n = 0; worker->unstored && n < queue->total; n++)
+      rerun_must_run(queue, n);
   }
   for (uint32_t i = 0; i < count; i++) {
     uint32_t worker = queue->test[tests[i]].worker;
@@ -267,6 +275,7 @@ static uint32_t rerun_pick_evidence(struct queue *queue, const struct rerun *rer
     if (mine) rerun_take_for_lost(queue, &queue->worker[i]);
     rerun->covered[i] = mine && queue_fact_open(&queue->worker[i]) && fact_has_evidence(queue, i);
     if (rerun->covered[i]) n += rerun_pick_noted(queue, rerun, i);
+    if (rerun->covered[i] && queue->worker[i].unstored) n += rerun_pick(queue, rerun, picks_all);
   }
   return n + rerun_pick(queue, rerun, picks_evidence);
 }
@@ -322,11 +331,12 @@ static void rerun_do(struct queue *queue, const struct rerun *rerun, uint32_t **
     if (rerun->picked[i]) (*tests)[by->opened++] = i;
   }
   by->again = rerun_why(queue, rerun, by->opened);
-  uint32_t round = by->opened ? queue->round + 1 : (uint32_t)CLEARED_BY_SESSION;
+  bool covers = false;
   for (uint32_t i = 0; i < rerun->number; i++) {
-    if (rerun->covered[i]) fact_clear(queue, i, round, effects);
+    if (rerun->covered[i]) fact_clear(queue, i, queue->round + 1, effects);
+    covers |= rerun->covered[i];
   }
-  if (by->opened) rerun_open(queue, round, *tests, by->opened);
+  if (by->opened || covers) rerun_open(queue, queue->round + 1, *tests, by->opened);
 }
 
 uint32_t queue_rerun(struct queue *queue, uint32_t number, const struct queue_join *join, bool known, uint32_t **tests,

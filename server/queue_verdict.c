@@ -217,7 +217,10 @@ enum queue_accept queue_result(struct queue *queue, uint64_t now_us, const struc
   if (lease->reported[place]) return ACCEPT_DUPLICATE;
   enum queue_accept accept = queue_classify(queue, lease, slot, number);
   struct queue_test *test = &queue->test[number];
-  if (accept == ACCEPT_SEALED) return accept;
+  if (accept == ACCEPT_SEALED) {
+    queue_note_unstored(queue, result->worker);
+    return accept;
+  }
   if (test->place == PLACE_LEASED && test->slot != slot) queue_displace(queue, number, effects);
   bool repeated = queue_skip_learn(queue, result->worker, number, result->status, result->reason);
   bool counts = accept != ACCEPT_EXTRA, final = counts && queue_is_final(queue, lease);
@@ -232,7 +235,10 @@ enum queue_accept queue_result(struct queue *queue, uint64_t now_us, const struc
     queue_sick_learn(queue, result->worker, number, queue_bad(result->status));
   }
   if (lease->open == 0) queue_lease_drop(queue, slot);  // nothing more can come of it
-  if (!stored) return ACCEPT_DUPLICATE;
+  if (!stored) {
+    queue_note_unstored(queue, result->worker);
+    return ACCEPT_DUPLICATE;
+  }
   *settles = decides;
   *attempt = ++test->attempts;
   if (!counts) queue_note_run(queue, result->worker, number);

@@ -292,6 +292,7 @@ uint32_t queue_restore_worker(struct queue *queue, const struct queue_join *join
   struct queue_worker *worker = &queue->worker[number];
   worker->fact = past->fact;
   worker->fact_round = past->cleared;
+  worker->unstored = past->unstored;
   worker->completed = past->completed;
   worker->again = past->again;
   worker->opened = past->opened;
@@ -308,6 +309,7 @@ void queue_past(const struct queue *queue, uint32_t number, struct queue_past *p
   const struct queue_worker *worker = &queue->worker[number];
   *past = (struct queue_past){.fact = worker->fact,
                               .cleared = worker->fact_round,
+                              .unstored = worker->unstored,
                               .completed = worker->completed,
                               .again = worker->again,
                               .opened = worker->opened};
@@ -345,6 +347,8 @@ void queue_restored(struct queue *queue, uint64_t now_us, uint32_t ended, struct
     queue->few = ended == QUEUE_INCOMPLETE && queue->came < queue->policy.min_workers;
     queue->completed += ended == QUEUE_COMPLETE;
     queue_restore_late(queue);
+    for (uint32_t i = 0; i < queue->worker_count; i++)
+      queue->worker[i].unstored |= !queue->worker[i].left;  // it may have run what came too late for a record
   }
   queue_settle(queue, now_us, effects);
 }

@@ -57,7 +57,9 @@ static void on_build(void *arg, const struct store_build *record, uint32_t state
 static void on_worker(void *arg, const struct store_worker *record, uint64_t acked, bool left, const char *late) {
   struct build *build = ((struct recover *)arg)->build;
   struct queue_join join = {.node = record->node, .attempt = record->attempt, .brings = record->brings};
-  struct queue_past past = {.fact = record->fact <= FACT_BROKEN ? (enum queue_fact)record->fact : FACT_LATE,
+  uint32_t fact = record->fact & STORE_FACT_KIND;
+  struct queue_past past = {.fact = fact <= FACT_BROKEN ? (enum queue_fact)fact : FACT_LATE,
+                            .unstored = record->fact & STORE_FACT_UNSTORED,
                             .cleared = record->cleared,
                             .completed = record->completed,
                             .again = record->again <= AGAIN_ALL ? (enum queue_opening)record->again : AGAIN_NOTHING,

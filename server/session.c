@@ -217,7 +217,7 @@ static struct session *session_record(struct server *server, struct build *build
 
 static void session_join(struct server *server, struct build *build, struct conn *conn, const struct session_key *key,
                          const Shardd__Hello *hello) {
-  uint32_t *reopened, count;
+  uint32_t *reopened, count, round = queue_round(build->queue);
   struct queue_join join = {.node = key->node,
                             .attempt = key->attempt,
                             .retried = (enum queue_retried)hello->retried,
@@ -230,7 +230,7 @@ static void session_join(struct server *server, struct build *build, struct conn
     return;
   }
   struct session *session = session_record(server, build, worker, key, hello);
-  if (count) deliver_round(server, build, queue_round(build->queue), reopened, count);
+  if (queue_round(build->queue) != round) deliver_round(server, build, queue_round(build->queue), reopened, count);
   free(reopened);
   session_bind(server, session, conn);
   deliver_when_durable(server, session, server->last_ticket, SERVER_WELCOME, 0);
@@ -406,7 +406,7 @@ static void session_leave(struct server *server, const struct session *session, 
   char *late = NULL;
   if (bye) late = bye->n_late ? session_late_text(bye) : past.fact == FACT_BROKEN ? session_text(&bye->text) : NULL;
   server->last_ticket = store_put_left(server->store, build->id, session->worker, server_wall_ms(), late,
-                                       (uint32_t)past.fact, past.cleared);
+                                       (uint32_t)past.fact | (past.unstored ? STORE_FACT_UNSTORED : 0), past.cleared);
   free(late);
 }
 

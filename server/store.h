@@ -137,6 +137,8 @@ uint64_t store_put_round(struct store *store, uint64_t build, uint32_t round, co
 // The build's state (BuildState). An ended state also teaches durations and flakiness, in slices between commits,
 // exactly once per round however often the daemon is killed meanwhile. `text` may be NULL: why it ended so.
 uint64_t store_put_state(struct store *store, uint64_t build, uint32_t state, uint64_t at_ms, const char *text);
+// Beside a fact: the worker ran tests of which there is no record.
+enum { STORE_FACT_KIND = 3, STORE_FACT_UNSTORED = 4 };
 // A worker left; `late`: errors that belong to no running test, NULL: none. `fact`: what it left behind (queue_fact),
 // and the round in which that was cleared already, 0: it was not.
 uint64_t store_put_left(struct store *store, uint64_t build, uint32_t worker, uint64_t at_ms, const char *late,

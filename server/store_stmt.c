@@ -153,7 +153,7 @@ static const char *const texts[] = {
         " WHERE build=?1 AND idx=?2",
     [SQL_WORKER_LEFT] = 
         "UPDATE worker SET left_ms=?3, late=coalesce(?4, late), fact=?5, cleared=?6 WHERE build=?1 AND idx=?2",
-    [SQL_WORKER_CLEARED] = "UPDATE worker SET cleared=?3, fact=iif(fact=0, 2, fact) WHERE build=?1 AND idx=?2",
+    [SQL_WORKER_CLEARED] = "UPDATE worker SET cleared=?3, fact=iif(fact&3=0, fact|2, fact) WHERE build=?1 AND idx=?2",
     [SQL_RESULT_ADD] = "INSERT INTO result VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING",
     [SQL_OUTPUT_ADD] = "INSERT INTO output VALUES(?1, ?2, ?3, ?4)",
     [SQL_ROUND_ADD] = "INSERT INTO round(build, n, at_ms, count, tests) VALUES(?1, ?2, ?3, ?4, ?5)",
@@ -391,8 +391,8 @@ static const char *const texts[] = {
     [SQL_QUERY_WORKER] = "SELECT node, host FROM worker WHERE build=?1 AND idx=?2",
 
     [SQL_QUERY_ERRORS] =
-        "SELECT idx, node, host, fact, cleared=0, left_ms, substr(late, 1, ?4) FROM worker"
-        " WHERE build=?1 AND fact<>0 ORDER BY idx LIMIT ?2 OFFSET ?3",
+        "SELECT idx, node, host, fact&3, cleared=0, left_ms, substr(late, 1, ?4) FROM worker"
+        " WHERE build=?1 AND fact&3<>0 ORDER BY idx LIMIT ?2 OFFSET ?3",
 
     [SQL_FORECAST_BUILD] =
         "SELECT id FROM build INDEXED BY build_suite WHERE suite=?1 AND list IS NOT NULL ORDER BY id DESC LIMIT 1",

@@ -153,6 +153,7 @@ static struct queue_past sim_past(const struct sim *sim, const struct sim_record
     if (record->worker != worker->worker) continue;
     if (record->kind == SIM_REC_LEFT) past.fact = record->past.fact;
     if (record->kind == SIM_REC_LEFT) past.cleared = record->past.cleared;
+    if (record->kind == SIM_REC_LEFT) past.unstored = record->past.unstored;
     if (record->kind != SIM_REC_CLEARED) continue;
     past.cleared = record->round;
     if (past.fact == FACT_NONE) past.fact = FACT_BROKEN;

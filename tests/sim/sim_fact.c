@@ -18,13 +18,16 @@ bool sim_ran(const struct sim *sim, uint32_t worker) {
   return false;
 }
 
+// The round opened the test, or the test was open when it began.
 static bool fact_opened(const struct sim *sim, uint32_t round, uint32_t test) {
+  bool open = true;
   for (uint32_t i = 0; i < sim->server.logged; i++) {
     const struct sim_record *record = &sim->server.log[i];
-    if (record->kind != SIM_REC_ROUND || record->round != round) continue;
-    for (uint32_t t = 0; t < record->count; t++) {
-      if (record->tests[t] == test) return true;
-    }
+    if (record->kind == SIM_REC_RESULT && record->test == test) open &= !record->settles;
+    if (record->kind != SIM_REC_ROUND) continue;
+    for (uint32_t t = 0; t < record->count; t++)
+      open |= record->tests[t] == test;
+    if (record->round == round) return open;
   }
   return false;
 }
@@ -47,6 +50,19 @@ static bool fact_shown(const struct sim *sim, uint32_t round, uint32_t result) {
   return false;
 }
 
+static bool fact_unstored(const struct sim *sim, uint32_t worker) {
+  for (uint32_t i = 0; i < sim->server.logged; i++) {
+    const struct sim_record *record = &sim->server.log[i];
+    if (record->kind == SIM_REC_LEFT && record->worker == worker) return record->past.unstored;
+  }
+  return false;
+}
+
+// What came too late for a record may have been any test.
+static bool fact_may_have_run(const struct sim *sim, uint32_t worker, uint32_t test) {
+  return fact_ran(sim, worker, test) || fact_unstored(sim, worker);
+}
+
 // It counts, of a test that was opened because an error came behind its run: what there is to show of the error comes
 // with the end of this worker's session.
 static bool fact_owes(const struct sim *sim, uint32_t result) {
@@ -55,7 +71,7 @@ static bool fact_owes(const struct sim *sim, uint32_t result) {
   for (uint32_t i = 0; i < result; i++) {
     const struct sim_record *record = &sim->server.log[i];
     bool cleared = record->kind == SIM_REC_CLEARED && record->round > 1 && record->round <= ran->round;
-    if (!cleared || !fact_ran(sim, record->worker, ran->test)) continue;
+    if (!cleared || !fact_may_have_run(sim, record->worker, ran->test)) continue;
     if (fact_opened(sim, record->round, ran->test) && !fact_shown(sim, record->round, result)) return true;
   }
   return false;
@@ -83,13 +99,13 @@ static bool fact_left(const struct sim *sim, uint32_t at) {
     return fact_owed(sim, record->worker, sim->server.logged) == at;
   if (record->kind != SIM_REC_LEFT) return false;
   if (record->leaving == LEAVING_EARLY) return fact_owed(sim, record->worker, at) != at;
-  return record->leaving == LEAVING_LATE || (record->leaving == LEAVING_BROKEN && sim_ran(sim, record->worker));
+  return record->leaving == LEAVING_LATE ||
+         (record->leaving == LEAVING_BROKEN && (record->past.unstored || sim_ran(sim, record->worker)));
 }
 
 bool sim_fact_evidence(const struct sim *sim, uint32_t test) {
   for (uint32_t i = 0; i < sim->server.logged; i++) {
-    const struct sim_record *record = &sim->server.log[i];
-    if (fact_left(sim, i) && fact_ran(sim, record->worker, test)) return true;
+    if (fact_left(sim, i) && fact_may_have_run(sim, sim->server.log[i].worker, test)) return true;
   }
   return false;
 }
@@ -156,7 +172,7 @@ void sim_check_facts(const struct sim *sim) {
     bool evidence = false;
     if (!fact_left(sim, i)) continue;
     for (uint32_t test = 0; test < sim->total; test++) {
-      if (!fact_ran(sim, record->worker, test)) continue;
+      if (!fact_may_have_run(sim, sim->server.log[i].worker, test)) continue;
       evidence = true;
       if (!fact_ran_again(sim, i, test))
         sim_broken("I3", "green, and test %u has not run since worker %u left an error behind", test, record->worker);

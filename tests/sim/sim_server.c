@@ -129,7 +129,7 @@ static void sim_bind(struct sim *sim, uint32_t number, uint32_t slot) {
 static uint32_t sim_enter(struct sim *sim, const struct sim_worker *worker, bool brings) {
   struct sim_server *server = &sim->server;
   char node[16], attempt[16];
-  uint32_t *reopened, count;
+  uint32_t *reopened, count, round = queue_round(sim->server.queue);
   sim_node_name(worker->node, node);
   (void)snprintf(attempt, sizeof attempt, "t%u", worker->attempt_token);
   struct queue_join join = {.node = node, .attempt = attempt, .retried = worker->retried, .brings = brings};
@@ -147,7 +147,7 @@ static uint32_t sim_enter(struct sim *sim, const struct sim_worker *worker, bool
                                          .attempt_token = worker->attempt_token,
                                          .past = past,
                                          .brings = brings});
-  if (count) sim_round(sim, queue_round(server->queue), reopened, count);
+  if (queue_round(server->queue) != round) sim_round(sim, queue_round(server->queue), reopened, count);
   free(reopened);
   return number;
 }

@@ -137,12 +137,12 @@ static inline void model_lost(struct model *m, const struct effect *effect) {
 }
 
 static inline void model_round(struct model *m, const uint32_t *tests, uint32_t count, uint32_t round) {
-  if (count == 0) return;
   struct model_record *record = model_keep(m, RECORD_ROUND);
   record->round = round;
-  record->tests = base_calloc(count, sizeof *tests);
+  record->tests = base_calloc(count + 1, sizeof *tests);
   record->count = count;
-  memcpy(record->tests, tests, count * sizeof *tests);
+  for (uint32_t i = 0; i < count; i++)
+    record->tests[i] = tests[i];
   for (uint32_t i = 0; i < count; i++) {
     assert_int_not_equal(m->verdict[tests[i]], VERDICT_NONE);
     m->verdict[tests[i]] = VERDICT_NONE;
@@ -298,7 +298,7 @@ static inline void model_names(const struct model_worker *w, char node[16], char
 
 static inline void model_join(struct model *m, uint32_t node, bool again) {
   char name[16], token[16];
-  uint32_t *reopened, count;
+  uint32_t *reopened, count, round = queue_round(m->queue);
   struct model_worker *w = &m->worker[m->worker_count];
   if (!model_node_is_away(m, node)) node = m->node_count;
   *w = (struct model_worker){.number = m->worker_count, .node = node, .token = m->worker_count, .said_us = m->now};
@@ -308,7 +308,7 @@ static inline void model_join(struct model *m, uint32_t node, bool again) {
   m->worker_count++;
   if (node == m->node_count) m->node_count++;
   assert_int_equal(queue_join(m->queue, m->now, &join, &reopened, &count, &m->fx), w->number);
-  model_round(m, reopened, count, queue_round(m->queue));
+  if (queue_round(m->queue) != round) model_round(m, reopened, count, queue_round(m->queue));
   free(reopened);
   model_take_effects(m, true);
   model_advance(m, m->now);

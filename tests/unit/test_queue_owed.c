@@ -146,6 +146,58 @@ static void test_what_was_verified_is_not_owed(void **state) {
   assert_int_equal(build_code(), EXIT_OK);
 }
 
+// The evidence waits to be run again already: nothing is opened, and the one who runs it owes as much.
+static void test_evidence_that_waits(void **state) {
+  (void)state;
+  open_build(&usual, 1);
+  assert_int_equal(join_as("0", "1", QUEUE_RETRIED_NO), 0);
+  struct grant grant = lease(0);
+  report_all(0, &grant, QUEUE_CRASHED);
+  leave(0, true);
+  uint32_t again = join_as("0", "2", QUEUE_RETRIED_YES);
+  assert_int_equal(reopened_count, 0);
+  assert_int_equal(queue_round(queue), 2);
+  assert_int_equal(counts().late_errors, 0);
+  finish(again);
+  leave_as(again, LEAVING_EARLY);
+  assert_int_equal(build_code(), EXIT_INFRA);
+  uint32_t last = join_as("0", "3", QUEUE_RETRIED_YES);
+  assert_int_equal(reopened_count, 1);
+  finish(last);
+  leave(last, false);
+  assert_int_equal(build_code(), EXIT_OK);
+}
+
+// What came after the end is in no record, and evidence all the same.
+static void test_evidence_that_came_too_late(void **state) {
+  (void)state;
+  static const enum queue_leaving how[] = {LEAVING_LATE, LEAVING_BROKEN};
+  static const int code[] = {EXIT_TESTS_FAILED, EXIT_INFRA};
+  for (size_t i = 0; i < COUNT_OF(how); i++) {
+    open_build(&usual, 1);
+    uint32_t silent = join_as("x", "1", QUEUE_RETRIED_NO), other = join_as("y", "1", QUEUE_RETRIED_NO);
+    struct grant grant = lease(silent);
+    pass(usual.lease_ttl_us - 1);
+    heard(other);
+    pass(1);
+    finish(other);
+    attach(silent);
+    assert_int_equal(report(silent, grant.id, grant.test[0], QUEUE_PASSED), ACCEPT_SEALED);
+    leave_as(silent, how[i]);
+    leave(other, false);
+    assert_int_equal(build_code(), code[i]);
+    struct queue_past past;
+    queue_past(queue, silent, &past);
+    assert_true(past.unstored);
+    uint32_t again = join_as("x", "2", QUEUE_RETRIED_YES);
+    assert_int_equal(reopened_count, 1);
+    finish(again);
+    leave(again, false);
+    assert_int_equal(build_code(), EXIT_OK);
+    close_queue(NULL);
+  }
+}
+
 static void restart(const struct queue_past *past, bool left) {
   close_queue(NULL);
   open_queue(&usual, 2);
@@ -193,6 +245,8 @@ int main(void) {
       TEST(test_while_it_waits_for_others),
       TEST(test_others_owe_nothing),
       TEST(test_what_was_verified_is_not_owed),
+      TEST(test_evidence_that_waits),
+      TEST(test_evidence_that_came_too_late),
       TEST(test_restart),
   };
   return cmocka_run_group_tests_name("queue_owed", tests, NULL, NULL);

@@ -99,11 +99,40 @@ static void test_no_round_at_all(void **state) {
   store_close(store);
 }
 
+static void on_empty_round(void *arg, uint32_t round, const uint32_t *tests, size_t count) {
+  struct heard *heard = arg;
+  (void)tests;
+  assert_int_equal(round, 2);
+  assert_int_equal(count, 0);
+  heard->rounds++;
+}
+
+// A job that is run again clears a fact of which all tests wait already: its round opens none.
+static void test_a_round_of_no_test(void **state) {
+  (void)state;
+  struct heard heard = {0};
+  const struct store_replay replay = {on_build, on_worker, on_list, on_empty_round, on_result, &heard};
+  struct store *store = fx_open();
+  fx_build(store, 1, "a", "c");
+  store_listed_free(fx_list(store, 1, 3, 3));
+  fx_put(store, 1, 1, FX_PASSED, 1, true);
+  store_put_left(store, 1, 0, 7, "broke", 1, 0);
+  fx_wait(store, store_put_cleared(store, 1, 0, 2));
+  fx_wait(store, store_put_round(store, 1, 2, NULL, 0, 8));
+  store_close(store);
+  store = fx_open();
+  assert_int_equal(store_replay_build(store, 1, &replay), 0);
+  assert_int_equal(heard.rounds, 1);
+  assert_int_equal(heard.results, 1);
+  store_close(store);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_a_number_of_rounds_that_makes_no_sense, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_rounds_that_were_learned_beyond, fx_setup, fx_teardown),
       cmocka_unit_test_setup_teardown(test_no_round_at_all, fx_setup, fx_teardown),
+      cmocka_unit_test_setup_teardown(test_a_round_of_no_test, fx_setup, fx_teardown),
   };
   return cmocka_run_group_tests_name("store_rounds", tests, NULL, NULL);
 }
