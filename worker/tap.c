@@ -32,7 +32,10 @@ struct tap {
   char skip_reason[REASON_BYTES];
   uint64_t plan;
   uint32_t seen;
-  bool open;  // a test point waits for its diagnostics
+  uint64_t highest;                        // number of a test point
+  bool misnumbered;                        // a number that came before, or 0
+  uint8_t numbers[TAP_MAX_TESTS / 8 + 1];  // a bit for each that came
+  bool open;                               // a test point waits for its diagnostics
   char *description;
   char reason[REASON_BYTES];
   bool ok, skip, todo, has_time;
@@ -51,6 +54,7 @@ static void copy_reason(char reason[REASON_BYTES], const char *word);
 static void give_skipped(struct tap *reader);
 static bool take_point(struct tap *reader, const char *line);
 static void open_case(struct tap *reader, bool ok, const char *rest);
+static void take_number(struct tap *reader, const char *digits, size_t n);
 static char *find_directive(struct tap *reader, char *description);
 static void close_case(struct tap *reader);
 static void unescape(char *text);
@@ -118,6 +122,9 @@ int tap_finish(struct tap *reader) {
   else if (reader->plan != reader->seen)
     (void)snprintf(why, size, "the TAP plan says %llu tests, %u were seen", (unsigned long long)reader->plan,
                    reader->seen);
+  else if (reader->misnumbered || reader->highest > reader->plan)
+    (void)snprintf(why, size, "the TAP output numbers its tests wrongly: in a plan of %llu, a number %s",
+                   (unsigned long long)reader->plan, reader->misnumbered ? "comes twice or is 0" : "is beyond it");
   return why[0] ? -1 : 0;
 }
 
@@ -255,7 +262,10 @@ static bool take_point(struct tap *reader, const char *line) {
 static void open_case(struct tap *reader, bool ok, const char *rest) {
   rest += strspn(rest, " \t");
   size_t digits = strspn(rest, "0123456789");
-  if (digits && (!rest[digits] || isspace((unsigned char)rest[digits]))) rest += digits;
+  if (digits && (!rest[digits] || isspace((unsigned char)rest[digits]))) {
+    take_number(reader, rest, digits);
+    rest += digits;
+  }
   rest += strspn(rest, " \t");
   if (rest[0] == '-' && (rest[1] == ' ' || !rest[1])) rest += 1;
   rest += strspn(rest, " \t");
@@ -273,6 +283,23 @@ static void open_case(struct tap *reader, bool ok, const char *rest) {
   excerpt_add(&reader->text, subtests, n);
   excerpt_clear(&reader->subtests);
   free(subtests);
+}
+
+// As many rows as planned show that the plan was kept only if no number is missing: a forked child that repeats its
+// parent's row makes up for one that never came. Their order does not matter.
+static void take_number(struct tap *reader, const char *digits, size_t n) {
+  char text[24];
+  uint64_t number = UINT64_MAX;
+  if (n < sizeof(text)) {
+    memcpy(text, digits, n);
+    text[n] = '\0';
+    if (base_parse_u64(text, 0, TAP_MAX_TESTS, &number) < 0) number = UINT64_MAX;
+  }
+  if (number > reader->highest) reader->highest = number;
+  if (number > TAP_MAX_TESTS) return;
+  uint8_t bit = (uint8_t)(1U << (number % 8));
+  if (number == 0 || reader->numbers[number / 8] & bit) reader->misnumbered = true;
+  reader->numbers[number / 8] |= bit;
 }
 
 // The "#" that begins a SKIP or TODO and is not escaped; a "#" before anything else is part of the description.

@@ -182,6 +182,15 @@ def test_tap_rows_of_another_file(daemon, tmp_path):
     assert statuses(daemon) == {"1.t": ["passed"], "2.t": ["failed"]}
 
 
+def test_a_tap_row_that_comes_twice_stands_for_no_other(daemon, tmp_path):
+    """A forked child repeats its parent's row: as many rows as planned, but the third never came."""
+    suite = make_suite(tmp_path, {"1.t": "echo 1..3; echo ok 1; echo ok 2; echo ok 2\n",
+                                  "2.t": "echo 1..3; echo ok 2; echo ok 1; echo ok 3\n"})
+    code, printed = run(daemon, suite, "--list", "ls *.t", "--results", "tap", command=["sh"])
+    assert code == [1], printed
+    assert statuses(daemon) == {"1.t": ["error"], "2.t": ["passed"]}
+
+
 def test_tap_rows_in_order_when_asked_for(daemon, tmp_path):
     suite = make_suite(tmp_path, {"list": "one\ntwo\n", "run.sh":
                                   'echo 1..$#; for t; do test $t = one && echo ok || echo not ok; done\n'})

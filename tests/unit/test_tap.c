@@ -128,6 +128,18 @@ static void test_plans(void **state) {
   assert_int_equal(bad("1..2\nok 1\nBail out! no database\nok 2\n", "bailed out: no database"), 2);
 }
 
+static void test_numbers(void **state) {
+  (void)state;
+  assert_int_equal(good("1..3\nok 3\nok 1\nok 2 - two\n").count, 3);
+  assert_int_equal(good("1..3\nok\nok 2\nok - 3\n").count, 3);
+  assert_int_equal(good("1..2\nok 1\n    ok 1 - inner\n    1..1\nok 2 - outer\n").count, 2);
+  assert_int_equal(bad("1..3\nok 1\nok 2\nok 2\n", "comes twice"), 3);
+  assert_int_equal(bad("1..2\nok 0\nok 1\n", "is 0"), 2);
+  assert_int_equal(bad("1..3\nok 1\nok 2\nok 4\n", "beyond"), 3);
+  assert_int_equal(bad("1..1\nok 500001\n", "beyond"), 1);
+  assert_int_equal(bad("1..1\nok 99999999999999999999999999 - x\n", "beyond"), 1);
+}
+
 static void test_bounds(void **state) {
   (void)state;
   size_t n = 3 * TAP_LINE_MAX_BYTES;
@@ -265,6 +277,7 @@ int main(void) {
       cmocka_unit_test(test_tap13_yaml),
       cmocka_unit_test(test_tap14_subtests_and_escapes),
       cmocka_unit_test(test_plans),
+      cmocka_unit_test(test_numbers),
       cmocka_unit_test(test_bounds),
       cmocka_unit_test(test_mutations),
       cmocka_unit_test(test_file),
