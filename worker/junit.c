@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "config/files.h"
 #include "worker/excerpt.h"
@@ -72,6 +73,7 @@ static const char *attribute(const XML_Char **attributes, const char *name);
 static uint64_t count_of(const XML_Char **attributes, const char *name);
 static const char *suite_file(const struct junit *reader);
 static bool attribute_skips(const XML_Char **attributes);
+static bool attribute_fails(const XML_Char **attributes);
 static void fail(struct junit *reader, const char *what);
 static void fail_parser(struct junit *reader);
 
@@ -267,6 +269,7 @@ static void open_case(struct junit *reader, const XML_Char **attributes) {
   reader->has_time = read_time(reader, attributes, &reader->time);
   reader->odd_time = time && !reader->has_time && time[0] != '\0';
   if (attribute_skips(attributes)) reader->status = JUNIT_SKIPPED;
+  if (attribute_fails(attributes)) reader->status = JUNIT_FAILED;
   const char *status = attribute(attributes, "status");
   reader->not_run = status && strcmp(status, "notrun") == 0 && !attribute(attributes, "result");
 }
@@ -375,6 +378,17 @@ static bool attribute_skips(const XML_Char **attributes) {
   if (status && (strcmp(status, "notrun") == 0 || strcmp(status, "disabled") == 0)) return true;
   if (status && strcmp(status, "skipped") == 0) return true;
   return result && (strcmp(result, "skipped") == 0 || strcmp(result, "suppressed") == 0);
+}
+
+// A writer that says "failed" and has no element for it did not mean a pass.
+static bool attribute_fails(const XML_Char **attributes) {
+  static const char *const words[] = {"fail", "failed", "failure", "error", "errored"};
+  const char *status = attribute(attributes, "status"), *result = attribute(attributes, "result");
+  for (size_t i = 0; i < COUNT_OF(words); i++) {
+    if (status && strcasecmp(status, words[i]) == 0) return true;
+    if (result && strcasecmp(result, words[i]) == 0) return true;
+  }
+  return false;
 }
 
 static void fail(struct junit *reader, const char *what) {

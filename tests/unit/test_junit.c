@@ -158,6 +158,21 @@ static void test_statuses(void **state) {
     assert_int_equal(seen.cases[i].status, expected[i]);
 }
 
+static void test_failed_by_attribute(void **state) {
+  (void)state;
+  struct seen seen = good(
+      "<testsuite><testcase name=\"a\" status=\"failed\"/><testcase name=\"b\" status=\"FAIL\"/>"
+      "<testcase name=\"c\" result=\"error\"/><testcase name=\"d\" status=\"failed\"><skipped/></testcase>"
+      "<testcase name=\"e\" status=\"fail\"><error message=\"why\"/></testcase>"
+      "<testcase name=\"f\" status=\"passed\" result=\"completed\"/></testsuite>");
+  static const enum junit_status expected[] = {JUNIT_FAILED, JUNIT_FAILED, JUNIT_FAILED,
+                                               JUNIT_FAILED, JUNIT_ERROR,  JUNIT_PASSED};
+  assert_int_equal(seen.count, COUNT_OF(expected));
+  for (size_t i = 0; i < COUNT_OF(expected); i++)
+    assert_int_equal(seen.cases[i].status, expected[i]);
+  assert_string_equal(seen.cases[4].message, "why");
+}
+
 static void test_suite_error(void **state) {
   (void)state;
   struct seen seen = good(
@@ -310,12 +325,19 @@ static void test_split_id(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_pytest),   cmocka_unit_test(test_roots_nesting_and_inheritance),
-      cmocka_unit_test(test_statuses), cmocka_unit_test(test_suite_error),
-      cmocka_unit_test(test_times),    cmocka_unit_test(test_refused),
-      cmocka_unit_test(test_depth),    cmocka_unit_test(test_size),
-      cmocka_unit_test(test_file),     cmocka_unit_test(test_mutations),
-      cmocka_unit_test(test_split_id), cmocka_unit_test(test_ids_that_shard_noted),
+      cmocka_unit_test(test_pytest),
+      cmocka_unit_test(test_roots_nesting_and_inheritance),
+      cmocka_unit_test(test_statuses),
+      cmocka_unit_test(test_failed_by_attribute),
+      cmocka_unit_test(test_suite_error),
+      cmocka_unit_test(test_times),
+      cmocka_unit_test(test_refused),
+      cmocka_unit_test(test_depth),
+      cmocka_unit_test(test_size),
+      cmocka_unit_test(test_file),
+      cmocka_unit_test(test_mutations),
+      cmocka_unit_test(test_split_id),
+      cmocka_unit_test(test_ids_that_shard_noted),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
