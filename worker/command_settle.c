@@ -54,7 +54,7 @@ void command_settle_release(struct runner *runner) {
   runner->inside = NULL;
   runner->inside_count = 0;
   runner->open_end = NULL;
-  runner->open_guess = false;
+  runner->open_guess = runner->open_stray = false;
 }
 
 // ---- telling
@@ -172,11 +172,17 @@ static char *names_of(const struct runner *runner) {
   return names;
 }
 
+static bool any_failed(const struct runner *runner) {
+  for (size_t i = 0; i < runner->running; i++)
+    if (runner->slot[i].failed) return true;
+  return false;
+}
+
 // How the process ended, for people, when a failing test has to explain it; NULL: it ended well. A batch that we ended
 // ourselves proves nothing while tests of it are still to run alone.
 static char *bad_end(struct runner *runner, bool whole, const char *problem, size_t missing) {
   const char *stray = command_results_stray(runner->batch.results);
-  bool confirm = runner->pass == PASS_CONFIRM;
+  bool confirm = runner->pass == PASS_CONFIRM, blamed = any_failed(runner) || (stray && missing > 0);
   bool lacks = (!whole && missing == 0) || (confirm && missing > 0);
   if (runner->status == 0 && !stray && !lacks) return NULL;
   if (runner->timed_out && missing > 0 && !stray && !confirm) return NULL;
@@ -187,7 +193,7 @@ static char *bad_end(struct runner *runner, bool whole, const char *problem, siz
   char *text = base_printf("test command '%s' ended with %s%s%s%s%s; its tests: %s%s; %s%s%s%s%s%s\n%s",
                            runner->spec.argv[0], proc_describe(runner->status, how, sizeof(how)),
                            runner->timed_out ? " (stopped: " : "", limit, runner->timed_out ? ")" : "",
-                           !confirm             ? " though no test of its batch failed"
+                           !confirm             ? blamed ? "" : " though no test of its batch failed"
                            : runner->open_guess ? " when its tests ran once more with a longer limit"
                                                 : " when the tests that had passed ran again without those that failed",
                            names, runner->inside_count > NAMED_MAX ? ", ..." : "",
@@ -262,13 +268,17 @@ static bool explained(const struct runner *runner) {
   return false;
 }
 
-// No test is missing any more: one more process confirms what passed, or all is told and the batch is over.
+// No test is missing any more: one more process confirms what passed, or all is told and the batch is over. No failing
+// test explains a failure outside of the tests: only a process that ran without it does.
 static void conclude(struct runner *runner) {
-  if (runner->open_end && !runner->open_guess && !explained(runner)) {
+  bool late = runner->open_end && (!runner->open_guess || runner->open_stray) && !explained(runner);
+  if (runner->open_end && !late && runner->pass != PASS_CONFIRM) {
+    if (next_confirm(runner)) return;
+    late = runner->open_stray;
+  }
+  if (late) {
     command_late(runner, runner->open_end);
     runner->open_end = NULL;
-  } else if (runner->open_end && runner->pass != PASS_CONFIRM && next_confirm(runner)) {
-    return;
   }
   tell_held(runner);
   runner->inside_count = 0;
@@ -301,13 +311,15 @@ bool command_settle_process(struct runner *runner, bool whole, const char *probl
   size_t missing = take_rows(runner, whole, &failed);
   char *end = bad_end(runner, whole, problem, missing);
   bool alone_without_row = missing > 0 && runner->inside_count == 1 && !confirm, unconfirmed = false;
-  bool unexplained = died(runner, failed) || missing > 0 || command_results_stray(runner->batch.results);
+  bool stray = command_results_stray(runner->batch.results);
+  bool unexplained = died(runner, failed) || missing > 0 || stray;
   if (alone_without_row) tell_rowless(runner, 0, problem);
   if (batch) {
     runner->open_end = end;
     runner->open_signal = died(runner, failed);
+    runner->open_stray = stray;
     runner->open_guess = end && runner->timed_out && runner->limit.guessed && missing == 0;
-  } else if (end && !alone_without_row && (failed == 0 || (confirm && unexplained))) {
+  } else if (end && (stray || (!alone_without_row && failed == 0) || (confirm && unexplained))) {
     command_late(runner, end);
   } else {
     unconfirmed = confirm && end;  // only a failure explains how this one ended, and it may pass later

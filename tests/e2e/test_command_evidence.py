@@ -132,6 +132,47 @@ def test_a_muted_failure_does_not_hide_an_exit_status(daemon, tmp_path, hidden, 
     assert code == [expected], printed
 
 
+# As some tools write what fails outside of the tests: a row that is of none of them.
+TEARDOWN = """
+    out=$1; shift
+    code=0
+    {
+        echo '<testsuite>'
+        for t; do
+            if test -e ../"$t"; then echo "<testcase name='$t'/>"; continue; fi
+            echo "<testcase name='$t'><failure/></testcase>"
+            code=1
+        done
+        test $code = 0 || echo "<testcase name='global teardown'><error message='database was corrupted'/></testcase>"
+        echo '</testsuite>'
+    } > "$out"
+    %s
+    exit $code
+    """
+TEARDOWN_RUN = ["sh", "run.sh", "{tmp}/r.xml", "{}"]
+
+
+def test_a_muted_failure_hides_no_failure_outside_of_tests(daemon, tmp_path):
+    suite = make_suite(tmp_path, {"list": "a\n", "run.sh": TEARDOWN % ""})
+    options = ["--list-file", "list", "--results", "junit:{tmp}/r.xml"]
+    assert run(daemon, suite, *options, command=TEARDOWN_RUN)[0] == [1]
+    daemon.shard("quarantine", "add", "a", "--reason", "known", check=True)
+    code, printed = run(daemon, suite, *options, command=TEARDOWN_RUN, build="b2")
+    assert code == [1] and "failed outside of them: 'global teardown'" in printed, printed
+    assert daemon.shard("wait", "--build", "b2").returncode == 1
+
+
+@pytest.mark.parametrize("tests", ["a", "ab"])
+def test_a_retried_failure_hides_no_failure_outside_of_tests(daemon, tmp_path, tests):
+    suite = make_suite(tmp_path, {"list": "".join(test + "\n" for test in tests),
+                                  "run.sh": TEARDOWN % 'for t; do touch ../"$t"; done'})
+    code, printed = run(daemon, suite, "--list-file", "list", "--results", "junit:{tmp}/r.xml", "--retries", "1",
+                        command=TEARDOWN_RUN)
+    assert statuses(daemon) == {test: ["failed", "passed"] for test in tests}
+    assert code == [1] and "failed outside of them: 'global teardown'" in printed, printed
+    assert daemon.shard("wait", "--build", "b1").returncode == 1
+
+
 RERUN = {"CMakeLists.txt": """
     cmake_minimum_required(VERSION 3.10)
     project(p NONE)

@@ -22,7 +22,7 @@ static void test_missing_result(void **state) {
   assert_int_equal(f->told[1].status, RUNNER_ERROR);
   assert_int_equal(f->told[1].starts, 2);
   assert_int_equal(f->told[0].starts, 2);
-  assert_int_equal(f->late_count, 1);
+  assert_int_equal(f->late_count, 2);  // with the test alone, and with the others
   has(f->late, "failed outside of them: 'stranger'");
   has(f->told[1].text, "nothing shows that this test ran");
   has(f->told[1].text, "the first: 'stranger'");
@@ -186,6 +186,65 @@ static void test_stray_failures(void **state) {
     free(f->told[0].text);
     f->told[0].text = NULL;
   }
+}
+
+// Writes failing rows for tests of the name bad*, and an error of a suite when `when` (an expression of test) says so.
+static void run_stray(struct fixture *f, const char *ids, const char *when) {
+  char *script = base_printf(
+      "printf . >> processes; { echo '<testsuite>'; for t; do case $t in drop*) ;; bad*) echo \"<testcase "
+      "name='$t'><failure/></testcase>\";; *) echo \"<testcase name='$t'/>\";; esac; done; if %s; then "
+      "echo '<error message=\"database\"/>'; fi; echo '</testsuite>'; } > r.xml; exit 1",
+      when);
+  run(f, ids, "junit:r.xml", ARGV("sh", "-c", script, "sh", "{}"));
+  free(script);
+  assert_int_equal(f->kind, RUNNER_END_OK);
+}
+
+// A failing test, which may be muted or pass when it is tried again, never explains what failed outside of the tests.
+static void test_failure_explains_no_stray(void **state) {
+  struct fixture *f = *state;
+  run_stray(f, "bad1\nbad2\n", "true");
+  assert_int_equal(processes(), 1);
+  assert_int_equal(f->told[1].status, RUNNER_FAILED);
+  assert_int_equal(f->late_count, 1);
+  has(f->late, "failed outside of them: 'database'");
+  has(f->late, "its tests: 'bad1', 'bad2'");
+}
+
+static void test_one_failure_explains_no_stray(void **state) {
+  struct fixture *f = *state;
+  run_stray(f, "bad\n", "true");
+  assert_int_equal(f->late_count, 1);
+}
+
+// The failure of the batch, and of a test that is run alone behind it, with or without a row.
+static void test_failure_alone_explains_no_stray(void **state) {
+  struct fixture *f = *state;
+  run_stray(f, "drop\n", "true");
+  assert_int_equal(f->told[0].status, RUNNER_ERROR);
+  assert_int_equal(f->late_count, 1);
+  has(f->late, "failed outside of them: 'database'");
+}
+
+static void test_stray_beside_a_missing_row(void **state) {
+  struct fixture *f = *state;
+  run_rows(f, "bad\nlate\n", "tap:{tmp}/t",
+           "case $t/$# in bad/*) echo \"not ok $t\"; echo 'not ok stranger';; late/1) echo \"not ok $t\"; echo 'not ok "
+           "other';; esac",
+           "exit 1");
+  assert_int_equal(f->told[1].status, RUNNER_FAILED);
+  assert_int_equal(f->late_count, 2);  // of the process with both, and of the one that it was alone in
+}
+
+// Where it comes with the failing test it is gone without it: that is shown by a process of those that passed.
+static void test_stray_gone_without_the_failure(void **state) {
+  struct fixture *f = *state;
+  run_rows(f, "a\nbad\n", "tap:{tmp}/t",
+           "case $t in bad*) echo \"not ok $t\"; echo 'not ok stranger';; *) echo \"ok $t\";; esac",
+           "case \"$*\" in *bad*) exit 1;; esac");
+  assert_int_equal(processes(), 2);
+  assert_int_equal(f->told[0].status, RUNNER_PASSED);
+  assert_int_equal(f->late_count, 0);
 }
 
 static void test_counted_and_not_shown(void **state) {
@@ -357,6 +416,11 @@ int main(void) {
                                      TEST(test_skips_do_not_explain),
                                      TEST(test_signal_behind_the_rows),
                                      TEST(test_stray_failures),
+                                     TEST(test_failure_explains_no_stray),
+                                     TEST(test_one_failure_explains_no_stray),
+                                     TEST(test_failure_alone_explains_no_stray),
+                                     TEST(test_stray_beside_a_missing_row),
+                                     TEST(test_stray_gone_without_the_failure),
                                      TEST(test_counted_and_not_shown),
                                      TEST(test_bails_out),
                                      TEST(test_tap_rows_without_names),
