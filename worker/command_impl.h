@@ -54,7 +54,7 @@ struct runner {
   size_t *inside;     // places in the batch of the tests that are in the process
   size_t inside_count;
   char *open_end;    // how the batch's first process ended, when that has to be explained by a failing test; or NULL
-  bool open_signal;  // it died of a signal
+  bool open_signal;  // it died of a signal, or was ended by its limit
   bool open_stray;   // something outside of its tests failed in it, which no failing test explains
   bool open_guess;   // it was ended by a default limit, with nothing left to run: that has to happen twice
   struct command_limit limit;  // of the process that runs

@@ -178,13 +178,13 @@ static bool any_failed(const struct runner *runner) {
   return false;
 }
 
-// How the process ended, for people, when a failing test has to explain it; NULL: it ended well. A batch that we ended
-// ourselves proves nothing while tests of it are still to run alone.
+// How the process ended, for people, when a failing test has to explain it; NULL: it ended well. One that we ended did
+// not, whatever it made of SIGTERM; but a batch proves nothing by that while tests of it are still to run alone.
 static char *bad_end(struct runner *runner, bool whole, const char *problem, size_t missing) {
   const char *stray = command_results_stray(runner->batch.results);
   bool confirm = runner->pass == PASS_CONFIRM, blamed = any_failed(runner) || (stray && missing > 0);
   bool lacks = (!whole && missing == 0) || (confirm && missing > 0);
-  if (runner->status == 0 && !stray && !lacks) return NULL;
+  if (runner->status == 0 && !runner->timed_out && !stray && !lacks) return NULL;
   if (runner->timed_out && missing > 0 && !stray && !confirm) return NULL;
   char how[64], rows[512], limit[COMMAND_LIMIT_TEXT_BYTES] = "", *names = names_of(runner);
   size_t n;
@@ -299,8 +299,10 @@ static void give_up(struct runner *runner, const char *problem) {
                command_results_describe(runner->batch.results, rows, sizeof(rows)), problem[0] ? "; " : "", problem);
 }
 
-// Whether the process died of a signal, which failing rows do not explain. Some tools exit with the number of failures.
+// Whether the process was ended by its limit or died of a signal, which failing rows do not explain. Some tools exit
+// with the number of failures.
 static bool died(const struct runner *runner, size_t failed) {
+  if (runner->timed_out) return true;
   return signal_of(runner->status) && (WIFSIGNALED(runner->status) || failed < (size_t)WEXITSTATUS(runner->status));
 }
 

@@ -210,6 +210,21 @@ def test_a_rerun_clears_a_failure_and_no_exit_status(daemon, tmp_path, hidden):
     assert daemon.shard("wait", "--build", "b1").returncode == (1 if hidden else 0)
 
 
+def test_a_hang_that_exits_with_0_is_an_error(daemon, tmp_path):
+    suite = make_suite(tmp_path, {"list": "a\nb\n", "run.py": """
+        import signal, sys
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        with open(sys.argv[1], "w") as report:
+            rows = "".join("<testcase name='%s'/>" % name for name in sys.argv[2:])
+            report.write("<testsuite>%s</testsuite>" % rows)
+        signal.pause()
+        """})
+    code, printed = run(daemon, suite, "--list-file", "list", "--results", "junit:{tmp}/r.xml",
+                        "--timeout-per-test", "1s", command=["/usr/bin/python3", "run.py", "{tmp}/r.xml", "{}"])
+    assert code == [1] and "exit status 0 (stopped: it ran longer than its limit" in printed, printed
+    assert daemon.shard("wait", "--build", "b1").returncode == 1
+
+
 # ---- rows without names
 
 PERL = {"1.t": 'print "1..2\\nok 1 - a\\nok 2 - b\\n";\n', "2.t": 'print "1..1\\nnot ok 1 - c\\n"; exit 1;\n'}

@@ -365,6 +365,47 @@ static void test_over_a_limit_of_the_users(void **state) {
   has(f->late, "it ran longer than its limit of 0.4 s (the limits of its tests added up; --timeout-per-test)");
 }
 
+#define HANGS_AND_ENDS_WELL "trap 'kill $!; exit 0' TERM; sleep 1000 & wait $!"
+
+// What a process makes of the signal by which it is ended does not matter.
+static void test_over_a_limit_and_well(void **state) {
+  struct fixture *f = *state;
+  f->cap_us = 200 * 1000;
+  f->cap_from = RUNNER_CAP_ASKED;
+  run_rows(f, "a\nb\n", "tap:{tmp}/t", "echo \"ok $t\"", HANGS_AND_ENDS_WELL);
+  assert_int_equal(f->told[1].status, RUNNER_PASSED);
+  assert_int_equal(f->late_count, 1);
+  has(f->late, "ended with exit status 0 (stopped: it ran longer than its limit of 0.4 s");
+}
+
+static void test_over_a_limit_and_well_beside_failures(void **state) {
+  struct fixture *f = *state;
+  f->cap_us = 200 * 1000;
+  f->cap_from = RUNNER_CAP_ASKED;
+  run_rows(f, "a\nbad\n", "tap:{tmp}/t", BAD_FAILS, HANGS_AND_ENDS_WELL);
+  assert_int_equal(f->late_count, 1);
+}
+
+static void test_over_a_default_limit_and_well(void **state) {
+  struct fixture *f = *state;
+  f->cap_us = 200 * 1000;
+  f->cap_from = RUNNER_CAP_HISTORY;
+  run_rows(f, "a\nb\n", "tap:{tmp}/t", "echo \"ok $t\"", HANGS_AND_ENDS_WELL);
+  assert_int_equal(processes(), 2);
+  assert_int_equal(f->late_count, 1);
+}
+
+// A row that is there and a process that hangs, for a test that is run alone.
+static void test_alone_over_a_limit_and_well(void **state) {
+  struct fixture *f = *state;
+  f->cap_us = 200 * 1000;
+  f->cap_from = RUNNER_CAP_ASKED;
+  run_rows(f, "a\nb\n", "tap:{tmp}/t", "test $t/$# = b/2 || echo \"ok $t\"",
+           "test $# = 2 || { " HANGS_AND_ENDS_WELL "; }");
+  assert_int_equal(f->told_count, 2);
+  assert_int_equal(f->late_count, 1);
+}
+
 // A tool that finds nothing to run ends well; a test that it was to run did not pass.
 static void test_exit_nothing_ran(void **state) {
   struct fixture *f = *state;
@@ -431,6 +472,10 @@ int main(void) {
                                      TEST(test_over_a_limit_with_all_rows),
                                      TEST(test_over_a_default_limit_once),
                                      TEST(test_over_a_limit_of_the_users),
+                                     TEST(test_over_a_limit_and_well),
+                                     TEST(test_over_a_limit_and_well_beside_failures),
+                                     TEST(test_over_a_default_limit_and_well),
+                                     TEST(test_alone_over_a_limit_and_well),
                                      TEST(test_exit_nothing_ran),
                                      TEST(test_ctest_not_run)};
   return cmocka_run_group_tests(tests, NULL, NULL);
