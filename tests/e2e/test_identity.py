@@ -153,6 +153,32 @@ def test_what_differs_between_nodes_is_not_the_environment(tmp_path, daemon):
     assert codes(jobs) == [0, 0, 0], outputs(jobs)
 
 
+def test_a_matrix_over_the_programs_folder_is_refused(tmp_path, daemon):
+    suite = make_suite(tmp_path, {"a.sh": "exit 0\n", "b.sh": "exit 0\n"})
+    java = [tmp_path / version / "bin/java" for version in ("jdk11", "jdk17")]
+    for program in java:
+        program.parent.mkdir(parents=True)
+        program.write_text("#!/bin/sh\nexec sh \"$1\"\n")
+        program.chmod(0o755)
+    for i, words in enumerate([["%s", "{}"], ["env", "A=1", "%s", "{}"], ["sh", "-c", 'exec %s "$1"', "sh", "{}"]]):
+        first, other = ([word.replace("%s", str(program)) for word in words] for program in java)
+        build = dict(build="b%d" % i)
+        assert code(run(daemon, suite, "--list", "ls *.sh", command=first, **build)) == 0
+        assert refused(run(daemon, suite, "--list", "ls *.sh", command=other, node="1", **build), "jdk17/bin/java",
+                       "jdk11/bin/java")
+
+
+def test_checkouts_at_different_places_are_one_environment(tmp_path, daemon):
+    files = {"a.sh": "exit 0\n", "b.sh": "exit 0\n", "bin/each": "#!/bin/sh\nexec sh \"$1\"\n"}
+    jobs = []
+    for i in range(2):
+        (tmp_path / ("machine-%d" % i)).mkdir()
+        suite = make_suite(tmp_path / ("machine-%d" % i), files)
+        (suite / "bin/each").chmod(0o755)
+        jobs.append(run(daemon, suite, "--list", "ls *.sh", command=[str(suite / "bin/each"), "{}"], node=str(i)))
+    assert codes(jobs) == [0, 0], outputs(jobs)
+
+
 def test_command_runners_are_compared_too(tmp_path, daemon):
     suite = make_suite(tmp_path, {"a.sh": "exit 0\n", "b.sh": "exit 0\n"})
     listed = ["--list", "ls *.sh"]

@@ -44,11 +44,63 @@ static void test_absolute_paths_are_cut(void **state) {
   assert_non_null(getcwd(here, sizeof here));
   (void)snprintf(line, sizeof line, "%s/venv/bin/pytest %s/tests --ini=%s/a.ini", here, here, here);
   expect(line, "venv/bin/pytest tests --ini=a.ini");
-  expect("/opt/a/bin/pytest --config=/etc/x/a.toml", "pytest --config=a.toml");
-  expect("sh -c '/a/b;/c/d'", "sh -c 'b;d'");
+  expect("a --config=/etc/x/a.toml", "a --config=a.toml");
+  expect("a /a/b:/c/d", "a b:d");
   expect("cat http://x/y a/b/c", "cat http://x/y a/b/c");
   expect("a / b", "a / b");
   expect("a /b/ c", "a  c");
+}
+
+#define EXPECT_WORDS(want, ...) expect_words((const char *const[]){__VA_ARGS__, NULL}, want)
+
+static void expect_words(const char *const *words, const char *want) {
+  char *copy[16] = {NULL};
+  for (size_t i = 0; words[i]; i++)
+    copy[i] = base_strdup(words[i]);
+  char *text = facts_command(copy, &identity);
+  if (strcmp(text, want) != 0) fail_msg("%s: %s", words[0], text);
+  free(text);
+  for (size_t i = 0; copy[i]; i++)
+    free(copy[i]);
+}
+
+// What differs in them may be all that tells one entry of a matrix from another.
+static void test_paths_of_programs_count(void **state) {
+  (void)state;
+  EXPECT_WORDS("/opt/jdk11/bin/java -cp x.jar {}", "/opt/jdk11/bin/java", "-cp", "/opt/lib/x.jar", "{}");
+  EXPECT_WORDS("/usr/bin/env -u A JAVA_HOME=/opt/jdk11 /opt/jdk11/bin/java x", "/usr/bin/env", "-u", "A",
+               "JAVA_HOME=/opt/jdk11", "/opt/jdk11/bin/java", "/b/x");
+  EXPECT_WORDS("env java x", "env", "java", "/opt/x");
+  EXPECT_WORDS("timeout -k 5 60s nice -n 10 /opt/11/java x", "timeout", "-k", "5", "60s", "nice", "-n", "10",
+               "/opt/11/java", "/opt/x");
+  EXPECT_WORDS("sh -ec cd x && /opt/11/java 'y'; if A=/z/a /opt/11/b c; then\n  /d/e f | (/g/h i)\nfi sh {}", "sh",
+               "-ec", "cd /a/x && /opt/11/java '/a/y'; if A=/z/a /opt/11/b /a/c; then\n  /d/e /a/f | (/g/h /a/i)\nfi",
+               "sh", "{}");
+  EXPECT_WORDS("bash -o pipefail -c env /opt/11/java x", "bash", "-o", "pipefail", "-c", "env /opt/11/java /a/x");
+  EXPECT_WORDS("sh /opt/11/run.sh x", "sh", "/opt/11/run.sh", "/a/x");
+  EXPECT_WORDS("xargs -n 1 /opt/11/java x", "xargs", "-n", "1", "/opt/11/java", "/a/x");
+  EXPECT_WORDS("find x ; y", "find", "/a/x", ";", "/b/y");
+  expect("sh -c '/a/b;/c/d' /e/f", "sh -c '/a/b;/c/d' f");
+  expect("/opt/11/java x | sort y && \"/opt/11/z\"", "/opt/11/java x | sort y && \"/opt/11/z\"");
+}
+
+// Where a job's folders are is not what it runs.
+static void test_the_jobs_folders_do_not_count(void **state) {
+  (void)state;
+  assert_int_equal(setenv("HOME", "/home/ci-7/", 1), 0);
+  assert_int_equal(setenv("WORKSPACE", "/home/ci-7/slot9/work", 1), 0);
+  assert_int_equal(setenv("TMPDIR", "/scratch/t", 1), 0);
+  expect("/home/ci-7/jdk11/bin/java x", "jdk11/bin/java x");
+  expect("/home/ci-7/slot9/work/jdk11/bin/java x", "jdk11/bin/java x");
+  expect("/home/ci-77/jdk11/bin/java x", "/home/ci-77/jdk11/bin/java x");
+  expect("/scratch/t/jdk11/java x", "jdk11/java x");
+  expect("/scratch/t/tmp.Xy12/jdk11/java x", "jdk11/java x");
+  expect("/tmp/tmpabc/venv/bin/pytest x", "venv/bin/pytest x");
+  EXPECT_WORDS("env PATH=jdk11/bin:/usr/bin java", "env", "PATH=/home/ci-7/jdk11/bin:/usr/bin", "java");
+  assert_int_equal(setenv("HOME", "/", 1), 0);
+  assert_int_equal(setenv("TMPDIR", "relative", 1), 0);
+  expect("/home/ci-7/jdk11/bin/java x", "/home/ci-7/jdk11/bin/java x");
+  assert_int_equal(unsetenv("WORKSPACE"), 0);
 }
 
 static void test_the_jobs_own_words_are_marked(void **state) {
@@ -109,9 +161,12 @@ static int make_identity(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_outputs_do_not_count), cmocka_unit_test(test_absolute_paths_are_cut),
-      cmocka_unit_test(test_the_jobs_own_words_are_marked), cmocka_unit_test(test_long_commands_are_cut),
-      cmocka_unit_test(test_values_are_cleaned)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_outputs_do_not_count),
+                                     cmocka_unit_test(test_absolute_paths_are_cut),
+                                     cmocka_unit_test(test_paths_of_programs_count),
+                                     cmocka_unit_test(test_the_jobs_folders_do_not_count),
+                                     cmocka_unit_test(test_the_jobs_own_words_are_marked),
+                                     cmocka_unit_test(test_long_commands_are_cut),
+                                     cmocka_unit_test(test_values_are_cleaned)};
   return cmocka_run_group_tests(tests, make_identity, NULL);
 }
