@@ -37,13 +37,35 @@ static const char *const places[] = {"HOME",
 static const char *const temporaries[] = {"TMPDIR", "RUNNER_TEMP", "AGENT_TEMPDIRECTORY"};
 static_assert(COUNT_OF(places) + COUNT_OF(temporaries) + 3 <= FOLDERS_MAX, "too many folders of the job");
 
-// Options whose value is an output, or random, of each job: pytest's and its plugins', and other runners'.
-static const char *const outputs[] = {
-    "--junitxml",         "--junit-xml",      "--junit-prefix",       "--basetemp",          "--html",
-    "--json-report-file", "--report-log",     "--resultlog",          "--log-file",          "--cov-report",
-    "--alluredir",        "--durations-path", "--metadata-from-json", "--randomly-seed",     "--random-order-seed",
-    "--rootdir",          "--output-junit",   "--log-junit",          "--outputFile",        "--coverageDirectory",
-    "-coverprofile",      "--gtest_output",   "--gtest_random_seed",  "--output-on-failure", "--result-file"};
+// Options that say what each job writes, or random numbers of its own: pytest's and its plugins', and other runners'.
+static const struct {
+  const char *name;
+  bool takes;  // its value may be the next word; else only behind "="
+} outputs[] = {{"--junitxml", true},
+               {"--junit-xml", true},
+               {"--junit-prefix", true},
+               {"--basetemp", true},
+               {"--html", true},
+               {"--json-report-file", true},
+               {"--report-log", true},
+               {"--resultlog", true},
+               {"--log-file", true},
+               {"--cov-report", true},
+               {"--alluredir", true},
+               {"--durations-path", true},
+               {"--metadata-from-json", true},
+               {"--randomly-seed", true},
+               {"--random-order-seed", true},
+               {"--rootdir", true},
+               {"--output-junit", true},
+               {"--log-junit", true},
+               {"--outputFile", true},
+               {"--coverageDirectory", true},
+               {"-coverprofile", true},
+               {"--gtest_output", false},
+               {"--gtest_random_seed", false},
+               {"--output-on-failure", false},
+               {"--result-file", true}};
 // Settings that -o gives of the same kind.
 static const char *const settings[] = {"cache_dir", "log_file", "junit_suite_name"};
 
@@ -218,8 +240,8 @@ static bool shape_begins(const char *word, const char *with, char then) {
 // How many words an output takes: 0 is none.
 static size_t shape_output(const char *word, const char *next) {
   for (size_t i = 0; i < COUNT_OF(outputs); i++) {
-    if (shape_begins(word, outputs[i], '=')) return 1;
-    if (strcmp(word, outputs[i]) == 0) return next && next[0] != '-' ? 2 : 1;
+    if (shape_begins(word, outputs[i].name, '=')) return 1;
+    if (strcmp(word, outputs[i].name) == 0) return outputs[i].takes && next && next[0] != '-' ? 2 : 1;
   }
   const char *setting = strncmp(word, "--override-ini=", 15) == 0                        ? word + 15
                         : strncmp(word, "-o", 2) == 0 && word[2] != '\0'                 ? word + 2

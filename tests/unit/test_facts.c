@@ -35,6 +35,8 @@ static void test_outputs_do_not_count(void **state) {
   expect("pytest --junitxmlx=1", "pytest --junitxmlx=1");
   expect("ctest --output-junit a.xml -C Debug", "ctest -C Debug");
   expect("pytest --randomly-seed=77", "pytest");
+  expect("ctest --output-on-failure debug", "ctest debug");  // takes no value
+  expect("t --gtest_output release --gtest_random_seed debug --gtest_output=xml:a", "t release debug");
   expect("pytest --junitxml", "pytest");
 }
 
