@@ -320,7 +320,7 @@ class Judge:
         codes = {made["name"]: made["code"] for made, _ in jobs}
         for test, state in build.wrong().items():
             by = self.failed_by(build, test)
-            if state == "bad" and by and not by & build.victims and all(codes.get(name) == 0 for name in by):
+            if state == "bad" and len(by) > 1 and not by & build.victims and all(codes.get(name) == 0 for name in by):
                 self.differ("step %d: %s failed, and all jobs that failed it ended with 0: %s", self.number, test,
                             " ".join(sorted(by)))
 
