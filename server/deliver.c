@@ -396,10 +396,15 @@ static char *deliver_again(const struct session *session) {
       [AGAIN_DECIDED] = "this job decided before",
       [AGAIN_ALL] = "of the build, all there are"};
   static const char others[] = "the others already settled everything";
+  struct queue_counts counts;
   uint32_t opened;
   bool ran;
   enum queue_opening again = queue_again(session->build->queue, session->worker, &opened, &ran);
   if (again == AGAIN_NONE || (again == AGAIN_NOTHING && ran)) return NULL;
+  queue_counts(session->build->queue, &counts);
+  if (again == AGAIN_NOTHING && counts.failing)
+    return base_printf("nothing: %s, and %u of their tests fail%s", others, counts.failing,
+                       counts.failing == 1 ? "s" : "");
   if (again == AGAIN_NOTHING) return base_printf("nothing: %s", others);
   return base_printf("%u test%s %s%s%s", opened, opened == 1 ? "" : "s", which[again], ran ? "" : ": ",
                      ran ? "" : others);

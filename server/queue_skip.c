@@ -252,7 +252,7 @@ bool queue_skip_settles(struct queue *queue, uint32_t worker, uint32_t test, boo
   const struct queue_vote *vote = skip_vote(queue, worker, test);
   if (!vote) return true;  // beyond the bound
   struct queue_kind *kind = &queue->skips.kind[vote->kind];
-  bool known = kind->file == SKIP_ANY_FILE && !skip_lacks(queue, worker, kind->reason);
+  bool known = kind->file == SKIP_ANY_FILE && !kind->contradicted && !skip_lacks(queue, worker, kind->reason);
   bool twice = skip_is_shared(queue, worker, test);
   if (skip_is_open(queue, worker, test, vote->kind, twice)) return known && skip_is_probed(queue, kind, test);
   if (queue->declared && queue->declared <= queue->nodes) return true;

@@ -122,9 +122,15 @@ static bool check_has_skipped(const struct sim *sim, uint32_t number, uint32_t t
   return i != SIM_NOBODY;
 }
 
+// The worker reports the test in the message that is taken: it may have been granted by a row that stands before.
+static bool check_reports_now(const struct sim *sim, uint32_t number, uint32_t test) {
+  const struct sim_message *message = sim->cause.kind == SIM_ON_MESSAGE ? sim->cause.message : NULL;
+  return message && sim->cause.number == number && message->kind == SIM_RESULTS && check_holds(&message->lease, test);
+}
+
 // Who has skipped a test gets it once more only when there is nobody else to ask.
 static void check_not_asked_again(struct sim *sim, uint32_t number, uint32_t test) {
-  if (!check_has_skipped(sim, number, test)) return;
+  if (!check_has_skipped(sim, number, test) || check_reports_now(sim, number, test)) return;
   sim->counts->repeated++;
   for (uint32_t i = 0; i < sim->server.sessions; i++) {
     if (i != number && check_is_here(sim, i) && !check_has_skipped(sim, i, test))

@@ -331,6 +331,22 @@ static void test_the_trunk_lacked_it(void **state) {
   expect_end(40, 0);
 }
 
+// From then on the trunk is no witness: who skips for that reason settles nothing beside a machine that runs it.
+static void test_the_trunk_is_contradicted(void **state) {
+  (void)state;
+  open_files(40, 10, 3);
+  with_history(true, false);
+  uint32_t lacks = join_new(), has = join_new(), another = join_new();
+  skips_everything(lacks, DOCKER);
+  struct grant probe = lease(has);
+  report_all(has, &probe, QUEUE_PASSED);
+  pass(0);
+  skips_everything(another, DOCKER);
+  assert_int_equal(counts().by_verdict[VERDICT_SKIPPED], 0);
+  finish(has);
+  expect_end(40, 0);
+}
+
 static void test_ran_on_the_trunk(void **state) {
   (void)state;
   open_files(20, 10, 1);
@@ -451,6 +467,7 @@ int main(void) {
       TEST(test_nobody_is_left),
       TEST(test_skipped_on_the_trunk),
       TEST(test_the_trunk_lacked_it),
+      TEST(test_the_trunk_is_contradicted),
       TEST(test_ran_on_the_trunk),
       TEST(test_late_evidence),
       TEST(test_nothing_is_stolen_to_be_skipped),
