@@ -17,4 +17,5 @@
 EMBED(embed_shard_pytest_py, "worker/adapters/shard_pytest.py");
 EMBED(embed_shard_pytest_lib_py, "worker/adapters/shard_pytest_lib.py");
 EMBED(embed_shard_pytest_lazy_py, "worker/adapters/shard_pytest_lazy.py");
+EMBED(embed_shard_pytest_end_py, "worker/adapters/shard_pytest_end.py");
 EMBED(embed_shard_pytest_options_py, "worker/adapters/shard_pytest_options.py");

@@ -10,6 +10,8 @@ extern const char embed_shard_pytest_lib_py[];
 extern const char embed_shard_pytest_lib_py_end[];
 extern const char embed_shard_pytest_lazy_py[];
 extern const char embed_shard_pytest_lazy_py_end[];
+extern const char embed_shard_pytest_end_py[];
+extern const char embed_shard_pytest_end_py_end[];
 extern const char embed_shard_pytest_options_py[];
 extern const char embed_shard_pytest_options_py_end[];
 

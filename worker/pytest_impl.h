@@ -47,6 +47,7 @@ struct runner {
   bool waits;                       // and has none to begin
   bool finishing, dropping, aborting, ended;
   bool bye, stopped, unexplained, any_ran, any_failed;
+  bool last_word;  // came behind bye: nothing ended the process before its exit handlers had run
   int bye_code, restarts;
   uint32_t collected;
   int collection_errors;

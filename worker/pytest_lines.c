@@ -334,12 +334,17 @@ static void on_bye(struct runner *runner, json_t *line) {
   runner->unexplained = json_is_true(json_object_get(line, "unexplained"));
 }
 
+static void on_last_word(struct runner *runner, json_t *line) {
+  (void)line;
+  runner->last_word = runner->bye;
+}
+
 static const struct {
   const char *name;
   void (*handle)(struct runner *runner, json_t *line);
-} pytest_lines[] = {{"result", on_result}, {"start", on_start}, {"need", on_need},    {"tests", on_tests},
-                    {"listed", on_listed}, {"late", on_late},   {"bye", on_bye},      {"error", on_error},
-                    {"hello", on_hello},   {"open", on_open},   {"opened", on_opened}};
+} pytest_lines[] = {{"result", on_result}, {"start", on_start}, {"need", on_need},     {"tests", on_tests},
+                    {"listed", on_listed}, {"late", on_late},   {"bye", on_bye},       {"error", on_error},
+                    {"hello", on_hello},   {"open", on_open},   {"opened", on_opened}, {"end", on_last_word}};
 
 void pytest_line(struct runner *runner, json_t *line) {
   const char *name = pytest_text(line, "t");

@@ -94,9 +94,25 @@ static void pytest_unexpected(struct runner *runner, int status) {
 }
 
 // The exit status is what failed tests of this process make it, whatever becomes of them: 1, or 2 where an option
-// stopped the session behind one. A failure that no test had, as plugins count them, is not explained by another.
+// stopped the session behind one. What a plugin counted or set, and a process that did not come to its own end, are not
+// explained by a failed test: that may be forgiven.
 static bool pytest_failed_so(const struct runner *runner, int code) {
-  return runner->any_failed && !runner->unexplained && (code == 1 || (code == 2 && runner->stopped));
+  bool plain = !runner->unexplained && runner->last_word;
+  return runner->any_failed && plain && (code == 1 || (code == 2 && runner->stopped));
+}
+
+static void pytest_add_status(struct runner *runner, int code) {
+  char text[300];
+  if (runner->last_word || runner->unexplained) {
+    snprintf(text, sizeof text, "pytest ended with exit status %d, which no failed test explains: see its output",
+             code);
+  } else {
+    snprintf(text, sizeof text,
+             "the test process was ended with exit status %d before its exit handlers had all run, which no failed "
+             "test explains: does something call os._exit?",
+             code);
+  }
+  pytest_add_late(runner, text);
 }
 
 // The last interpreter said bye: what its exit status means for the run.
@@ -126,9 +142,7 @@ static void pytest_ended_well(struct runner *runner, int code) {
                runner->collection_errors);
       pytest_add_late(runner, text);
     } else if (!explained) {
-      snprintf(text, sizeof text, "pytest ended with exit status %d, which no failed test explains: see its output",
-               code);
-      pytest_add_late(runner, text);
+      pytest_add_status(runner, code);
     }
     pytest_end(runner, runner->stopped ? RUNNER_END_STOPPED : RUNNER_END_OK, code, NULL);
   }
@@ -229,7 +243,7 @@ static int pytest_spawn(struct runner *runner, char *why, size_t why_size) {
                            .base = spec->base,
                            .on_exit = on_exit_status,
                            .arg = runner};
-  runner->heard = runner->listed = runner->bye = runner->stopped = runner->unexplained = false;
+  runner->heard = runner->listed = runner->bye = runner->last_word = runner->stopped = runner->unexplained = false;
   runner->any_ran = runner->any_failed = false;  // its exit status tells of its own tests
   runner->sent = 0;
   runner->ahead_us = 0;
@@ -252,6 +266,7 @@ static struct runner *pytest_start(const struct runner_spec *spec, char *why, si
   struct adapter_events events = {.on_line = on_line, .on_broken = on_broken, .arg = runner};
   const struct adapter_file files[] = {
       {"shard_pytest.py", embed_shard_pytest_py, embed_shard_pytest_py_end},
+      {"shard_pytest_end.py", embed_shard_pytest_end_py, embed_shard_pytest_end_py_end},
       {"shard_pytest_lib.py", embed_shard_pytest_lib_py, embed_shard_pytest_lib_py_end},
       {"shard_pytest_lazy.py", embed_shard_pytest_lazy_py, embed_shard_pytest_lazy_py_end},
       {"shard_pytest_options.py", embed_shard_pytest_options_py, embed_shard_pytest_options_py_end},

@@ -17,6 +17,7 @@ import pytest
 from _pytest.reports import TestReport
 from _pytest.runner import CallInfo
 
+from shard_pytest_end import Ending
 from shard_pytest_lazy import Lazy
 from shard_pytest_options import drop_cov_minimum, name_coverage_file, note_idle, refuse_xdist, runs_nothing
 from shard_pytest_lib import (Link, Skipped, bounded, clocks, describe, digest_of, facts_of, file_of, is_subtest,
@@ -25,7 +26,6 @@ from shard_pytest_lib import (Link, Skipped, bounded, clocks, describe, digest_o
 CHUNK_BYTES = 256 * 1024  # of one line of the test list
 GRACE_S = 0.05  # how long a teardown waits to know the next test
 DUPLICATES_NAMED = 20
-FAILED = pytest.ExitCode.TESTS_FAILED
 RESULT = '{"t":"result","id":%s,"status":"%s","start":%d,"setup":%d,"call":%d,"teardown":%d,"first":%s%s}\n'
 
 
@@ -52,6 +52,7 @@ def leave_out(variable, separator, word):
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ADDRESS, LAZY = take_address()
+ENDING = Ending() if ADDRESS else None
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -61,14 +62,18 @@ def pytest_cmdline_main(config):
         note_idle(config, os.path.join(HERE, "refused"))
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(early_config):
-    """Before pytest-cov starts: it looks here for the name of its file and whether xdist will be at work."""
+    """Before pytest-cov starts: it looks here for the name of its file and whether xdist will be at work. What sees the
+    end of the session is registered behind the conftest files, and so outside of them."""
     options = early_config.known_args_namespace
     if ADDRESS and not runs_nothing(options):
         if getattr(options, "cov_source", None) and os.environ.get("SHARD_NODE"):
             name_coverage_file(options)
         refuse_xdist(options)
+    yield
+    if ADDRESS:
+        early_config.pluginmanager.register(ENDING, "shard_ending")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -80,13 +85,10 @@ def pytest_configure(config):
     notes = [refuse_xdist(config.option), drop_cov_minimum(config)]
     adapter = Adapter(config, [note for note in notes if note])
     config.pluginmanager.register(adapter, "shard_adapter")
+    ENDING.adapter = adapter
     if LAZY:
         adapter.lazy = Lazy(adapter)
         config.pluginmanager.register(adapter.lazy, "shard_lazy")
-
-
-class Explained(int):
-    """The exit status until somebody sets another one."""
 
 
 class NextItem:
@@ -152,6 +154,7 @@ class Adapter:
         except OSError as error:
             pytest.exit("shard: cannot connect to the worker at %s: %s" % (ADDRESS, error), 2)
         os.register_at_fork(after_in_child=self.on_fork)
+        ENDING.watch(session)
         self.link.say("hello", proto=1, runner="pytest/" + pytest.__version__, pid=os.getpid(),
                       facts=facts_of())
 
@@ -190,8 +193,8 @@ class Adapter:
             self.run_tests()
             if self.lazy:
                 self.lazy.count_unopened()
-        except pytest.exit.Exception:
-            self.stopped = True
+        except pytest.exit.Exception:  # for a reason of its own, and with a status of its own
+            self.stopped = self.unexplained = True
             raise
         finally:
             if self.forked:  # a test's child that came back by an exception
@@ -199,25 +202,9 @@ class Adapter:
             self.link.flush()
         return True
 
-    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
-    def pytest_sessionfinish(self, session):
-        """Is the exit status what the failed tests make it? Some plugins count a failure that no test had, others set
-        the status, maybe to the one it has already."""
-        before = session.exitstatus
-        if before == FAILED:
-            session.exitstatus = Explained(before)
-        yield
-        self.unexplained = session.testsfailed > self.failures
-        if isinstance(session.exitstatus, Explained):
-            session.exitstatus = before
-        elif session.exitstatus == FAILED:
-            self.unexplained = True
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_unconfigure(self):
-        if self.link:
-            self.link.say("bye", rc=int(self.session.exitstatus), stopped=self.stopped, unexplained=self.unexplained)
-            self.link.close()
+    def count_failures(self, session):
+        """Some plugins count a failure that no test had."""
+        self.unexplained = self.unexplained or session.testsfailed > self.failures
 
     def on_fork(self):
         """In a forked child: the connection is the parent's."""

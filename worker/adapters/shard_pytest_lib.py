@@ -11,12 +11,14 @@ from _socket import AF_UNIX, MSG_NOSIGNAL, SOCK_STREAM, socket
 from hashlib import sha256
 from select import POLLIN, poll
 from time import perf_counter, time
+from traceback import format_exception
 from types import BuiltinFunctionType
 
 import pytest
 
 LINE_BYTES = 1024 * 1024  # longest line taken
 TEXT_BYTES = 64 * 1024  # of one failure's output
+TRACE_FRAMES = 5  # of an exception outside of any test: what is above them is pytest's own
 NAME_CHARS = 250  # of a group or token
 ID_BYTES = 4000  # longer ids are cut and carry a digest (the limit is 4,096, and "#2" may follow)
 
@@ -310,6 +312,14 @@ def describe(reports):
                     shown.add(section)
                     parts.append("%s\n%s" % (section[0].center(60, "-"), section[1].rstrip("\n")))
     return cut("\n".join(parts or [reason for reason in reasons if reason]))
+
+
+def traced(what, error):
+    """What went wrong outside of any test, and where. A test may have replaced what reads the sources."""
+    text = type(error).__name__
+    with suppress(Exception):
+        text = "".join(format_exception(type(error), error, error.__traceback__, -TRACE_FRAMES))
+    return cut("%s\n%s" % (what, text.rstrip("\n")))
 
 
 def skip_reason(report):

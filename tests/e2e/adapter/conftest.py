@@ -119,7 +119,7 @@ class Suite:
     def same(self, *args, answer=None, **env):
         """Both, and that they agree: order, outcomes, fixtures' notes, exit status."""
         plain, fed = self.plain(*args, **env), self.fed(*args, answer=answer, **env)
-        assert fed.bye == {"t": "bye", "rc": plain.rc, "stopped": False, "unexplained": False}, fed.output
+        assert fed.bye == {"t": "bye", "rc": plain.rc, "stopped": False, "unexplained": False} and fed.ended, fed.output
         assert fed.rc == plain.rc, fed.output
         assert self.counted(fed.stats) == self.counted(plain.stats), fed.output
         assert fed.statuses == plain.statuses

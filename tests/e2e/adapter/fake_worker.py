@@ -11,7 +11,8 @@ import subprocess
 import tempfile
 import time
 
-FILES = ("shard_pytest.py", "shard_pytest_lib.py", "shard_pytest_lazy.py", "shard_pytest_options.py")
+FILES = ("shard_pytest.py", "shard_pytest_end.py", "shard_pytest_lib.py", "shard_pytest_lazy.py",
+         "shard_pytest_options.py")
 HERE = os.path.dirname(os.path.abspath(__file__))
 ADAPTERS = os.path.join(HERE, os.pardir, os.pardir, os.pardir, "worker", "adapters")
 PYTHON = os.environ.get("SHARD_TEST_PYTHON", "/usr/bin/python3")
@@ -86,7 +87,7 @@ class FakeWorker:
         self.started, self.late, self.errors = [], [], []
         self.hello = self.listed = self.bye = self.rc = None
         self.running = set()  # given, without a result
-        self.needed = False
+        self.needed = self.ended = False
         self.output = self.refused = ""
         self.conn = None
 
@@ -224,6 +225,10 @@ class FakeWorker:
 
     def on_bye(self, message):
         self.bye = message
+
+    def on_end(self, message):
+        assert self.bye and not self.ended
+        self.ended = True
 
     def run(self, ids):
         self.running.update(ids)

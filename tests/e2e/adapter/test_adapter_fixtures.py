@@ -163,7 +163,7 @@ def test_session_teardown_error_while_parked_is_late_and_fails_the_session(suite
     assert fed.stats["passed"] == plain.stats["passed"] and fed.stats["error"] == plain.stats["error"]
     assert list(fed.statuses.values()) == ["passed", "passed"]
     assert len(fed.late) == 1 and "session teardown went wrong" in fed.late[0] and "on the way down" in fed.late[0]
-    assert fed.kinds()[-2:] == ["late", "bye"]
+    assert fed.kinds()[-3:] == ["late", "bye", "end"]
     assert "session teardown went wrong" in (suite.folder / "fed.xml").read_text()
 
 

@@ -23,7 +23,7 @@ def test_only_files_of_given_tests_are_imported(three):
     assert fed.opened == {"test_c.py": ["test_c.py::test_1", "test_c.py::test_2"],
                           "test_a.py": ["test_a.py::test_1", "test_a.py::test_2"]}
     assert fed.kinds() == ["hello", "listed", "need", "open", "opened", "start", "need", "result", "open", "opened",
-                           "start", "need", "result", "bye"]
+                           "start", "need", "result", "bye", "end"]
     assert "3 files of tests, each is imported when its first test comes" in fed.output
 
 

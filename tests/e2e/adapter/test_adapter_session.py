@@ -35,7 +35,7 @@ def test_stops_by_its_own_bound(suite5, args, maxfail, ran, size):
     for line in plain.output.splitlines():
         if line.startswith("!!!"):
             assert line in fed.output
-    assert fed.kinds()[-2:] == ["result", "bye"]
+    assert fed.kinds()[-3:] == ["result", "bye", "end"]
 
 
 def test_stepwise_stops(suite5):
@@ -109,10 +109,10 @@ def test_collection_error_ends_as_plain(suite5):
     assert fed.rc == plain.rc == fed.bye["rc"] == 2 and fed.stats == plain.stats
     assert fed.listed["errors"] == 1 and fed.listed["n"] == 0 and not fed.ids
     late = ["need", "listed"] if suite5.collect == "lazy" else []  # told to collect after all
-    assert fed.kinds() == ["hello", "listed"] + late + ["bye"]
+    assert fed.kinds() == ["hello", "listed"] + late + ["bye", "end"]
     plain, fed = suite5.plain("-x"), suite5.fed("-x")  # stops half-way: no list at all
     assert fed.rc == plain.rc and fed.rc != 0
-    assert fed.kinds() == ["hello"] + (["listed", "need"] if suite5.collect == "lazy" else []) + ["bye"]
+    assert fed.kinds() == ["hello"] + (["listed", "need"] if suite5.collect == "lazy" else []) + ["bye", "end"]
 
 
 def test_continue_on_collection_errors(suite5):
@@ -141,7 +141,7 @@ def test_wrong_command_line(suite5):
     fed = suite5.fed("--no-such-option")
     assert fed.rc == 4 and not fed.messages
     fed = suite5.fed("no_such_file.py")
-    assert fed.rc == 4 and fed.kinds() == ["hello", "bye"] and fed.bye["rc"] == 4
+    assert fed.rc == 4 and fed.kinds() == ["hello", "bye", "end"] and fed.bye["rc"] == 4
 
 
 @pytest.mark.full
@@ -179,7 +179,7 @@ def test_ends_inside_a_test(suite, how, rc, stopped):
     if stopped is None:
         assert fed.bye is None and fed.kinds()[-1] == "start"
     else:
-        assert fed.bye == {"t": "bye", "rc": rc, "stopped": stopped, "unexplained": False}
+        assert fed.bye == {"t": "bye", "rc": rc, "stopped": stopped, "unexplained": stopped}  # by exit(), no option
 
 
 def test_unknown_id_is_told_and_ends_the_session(suite5):
