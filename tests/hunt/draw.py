@@ -6,8 +6,9 @@ A history has commits {label: {"sha", "tests": {name: act}, "addopts"}} and step
     {"do": "mute", "test": name}
     {"do": "submit", "key": pipeline}
     {"do": "restart"}, of the daemon
-and a job {"node", "try": 0, 1, … of this node in this pipeline, "env": name, "lacks": bool, "late": bool}, with a
-"label" if it is of another commit than the step, "at_end" if it is held at the end of its session.
+and a job {"node", "try": 0, 1, … of this node in this pipeline, "env": name, "lacks": bool, "late": where its
+session's end goes wrong, or ""}, with a "label" if it is of another commit than the step, "at_end" if it is held at the
+end of its session.
 """
 import random
 
@@ -18,11 +19,12 @@ THEMES = {
     "plain": (14, ""), "rerun": (16, "v1 v11"), "late": (7, "v1"), "reuse": (9, "v2"), "batch": (10, "v7"),
     "status": (6, "v4"), "notrun": (5, "v4"), "order": (5, "v5"), "setup": (3, "v9"), "matrix": (6, "v10"),
     "skips": (7, "v12"), "lost": (5, ""), "cancel": (4, ""), "mute": (5, ""), "fallback": (5, "v3"),
-    "none": (3, "v6"), "twins": (4, "v3"), "hang": (1, ""),
+    "ends": (5, "v1 v11"), "none": (3, "v6"), "twins": (4, "v3"), "hang": (1, ""),
 }
 CIS = "plain plain plain github github gitlab gitlab buildkite circleci azure semaphore".split()
 NAMES_MATRIX = ["gitlab", "buildkite", "circleci", "azure", "semaphore"]  # they tell the entry of a matrix
 RESTARTS = {"rerun": 0.12, "late": 0.12, "skips": 0.1, "fallback": 0.1}
+ENDS = ["finish", "exit", "cleanup", "status", "handler"]
 ODD_OPTIONS = ["--setup-only", "--setup-plan", "--setup-show"]
 
 
@@ -58,7 +60,7 @@ def draw(seed, theme=None):
 
 
 def draw_form(rng, theme):
-    only = {"late": ["pytest"], "setup": ["pytest"], "notrun": ["ctest"], "order": ["order"],
+    only = {"late": ["pytest"], "ends": ["pytest"], "setup": ["pytest"], "notrun": ["ctest"], "order": ["order"],
             "batch": ["tap", "junit"], "status": ["tap", "junit"], "skips": ["tap", "junit", "ctest", "pytest"],
             "none": ["exit"], "matrix": ["exit", "tap", "junit", "pytest"]}.get(theme, suites.FORMS)
     weights = {"exit": 25, "order": 10, "tap": 25, "junit": 20, "ctest": 6, "pytest": 14}
@@ -77,7 +79,7 @@ def add_commit(history, label, tests, sha=None, addopts=""):
 
 
 def job(node, attempt=0, env="e1", **more):
-    return dict({"node": node, "try": attempt, "env": env, "lacks": False, "late": False}, **more)
+    return dict({"node": node, "try": attempt, "env": env, "lacks": False, "late": ""}, **more)
 
 
 def run(history, jobs, commit="c1", key=1, **more):
@@ -128,13 +130,32 @@ def draw_late(rng, history):
     add_commit(history, "c1", draw_tests(rng, "pytest", 0.1, most=4))
     step = first_run(rng, history)
     for one in step["jobs"]:
-        one["late"] = rng.random() < 0.7
+        one["late"] = "fixture" if rng.random() < 0.7 else ""
     for _ in range(rng.randint(1, 2)):
-        again(rng, history, late=rng.random() < 0.2)
+        again(rng, history, late="fixture" if rng.random() < 0.2 else "")
     if rng.random() < 0.3:
         again(rng, history, every=False, at_end=True)["hold"] = rng.choice(["kill", "cancel"])
         if rng.random() < 0.7:
             again(rng, history)
+
+
+def draw_ends(rng, history):
+    """A session's end goes wrong with the status of a failing test, and that test is forgiven: it is tried again, run
+    again or muted."""
+    tests, key = draw_tests(rng, "pytest", 0.1, most=4, never=suites.CRASHES), 1
+    victim = rng.choice(sorted(tests))
+    tests[victim] = rng.choice(["once", "once", "fail"])
+    add_commit(history, "c1", tests)
+    history["nodes"], history["retries"] = rng.randint(1, 2), rng.randint(0, 1)
+    if tests[victim] == "fail":
+        first_run(rng, history)
+        history["steps"].append({"do": "mute", "test": victim})
+        key = 2
+    step = first_run(rng, history, key=key)
+    for one in step["jobs"]:
+        one["late"] = rng.choice(ENDS) if rng.random() < 0.8 else ""
+    for _ in range(rng.randint(0, 2)):
+        again(rng, history, key=key, late=rng.choice(ENDS) if rng.random() < 0.2 else "")
 
 
 def draw_reuse(rng, history):
@@ -353,8 +374,14 @@ def readable_step(step):
     if step["do"] == "submit":
         return "shard submit, pipeline %d" % step["key"]
     jobs = ["node %d try %d %s%s%s%s" % (one["node"], one["try"], one["env"], " lacks docker" if one["lacks"] else "",
-                                         " late error" if one["late"] else " ends late" if one.get("at_end") else "",
-                                         " of " + one["label"] if "label" in one else "") for one in step["jobs"]]
+                                         readable_end(one), " of " + one["label"] if "label" in one else "")
+            for one in step["jobs"]]
     return "pipeline %d, commit %s, %s%s%s: %s" % (
         step["key"], step["commit"], "together" if step["together"] else "one after the other",
         ", server away" if step["away"] else "", step["hold"] and ", %s who holds" % step["hold"], "; ".join(jobs))
+
+
+def readable_end(one):
+    if one["late"]:
+        return " wrong at the end (%s)" % one["late"]
+    return " ends late" if one.get("at_end") else ""

@@ -173,7 +173,7 @@ class Player:
         env = ci_variables(history, step, one, commit)
         env.update(SHARD_RETRIES=str(history["retries"]), SHARD_ON_RETRY=history["on_retry"],
                    SHARD_TIMEOUT_PER_TEST=history["cap"], SHARD_COLLECT="lazy" if history["lazy"] else "",
-                   HUNT_LACKS="docker" if one["lacks"] else "", HUNT_LATE="1" if one["late"] else "",
+                   HUNT_LACKS="docker" if one["lacks"] else "", HUNT_LATE=one["late"],
                    HUNT_AT_END="1" if one.get("at_end") else "",
                    HUNT_GATE="1" if one.get("first") else "", SHARD_MAX_FAILURES=history["bound"],
                    SHARD_LINGER="4s", SHARD_ALLOW_MIXED=history["mixed"])

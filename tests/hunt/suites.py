@@ -46,6 +46,20 @@ def service():
     hunt_act.leave()
 
 
+def pytest_configure(config):
+    config.add_cleanup(lambda: hunt_act.end("cleanup"))
+
+
+def pytest_sessionfinish(session):
+    hunt_act.SESSIONS.append(session)
+    hunt_act.end("finish")
+    hunt_act.end("exit")
+
+
+def pytest_unconfigure():
+    hunt_act.end("status")
+
+
 @pytest.fixture
 def spoilt(request):
     hunt_act.spoil(request.node.name[5:])

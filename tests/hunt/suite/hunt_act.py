@@ -1,5 +1,6 @@
 """What the generated pytest suites are made of, the counterpart of hunt.sh. Every execution of a test's body, or of a
 fixture that fails in its place, is noted in HUNT_LOG."""
+import atexit
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import pytest
 with open("acts.json") as source:
     ACTS = json.load(source)
 STATE, LACKS = os.environ["HUNT_STATE"], bool(os.environ.get("HUNT_LACKS"))
+SESSIONS, RAN = [], []  # of this process: its session at the end, and the tests that it began
 
 
 def note(*words):
@@ -58,6 +60,7 @@ def die(name, word):
 def act(name):
     """Does what the test is to do."""
     word = ACTS[name]
+    RAN.append(name)
     note(name, "begin")
     if word == "skip" or (word in ("needs", "needsfail") and LACKS):
         note(name, "skip")
@@ -77,6 +80,7 @@ def act(name):
 
 def spoil(name):
     """The fixture of a test that ends in an error."""
+    RAN.append(name)
     note(name, "begin")
     note(name, "error")
     raise RuntimeError("the fixture is broken")
@@ -86,6 +90,25 @@ def leave():
     """The end of the session: in some jobs something is wrong behind the last test, or the machine is lost there."""
     if os.environ.get("HUNT_AT_END"):
         hold("end")
-    if os.environ.get("HUNT_LATE"):
+    if os.environ.get("HUNT_LATE") == "fixture":
         note("-", "late")
         raise AssertionError("the service left rows behind")
+
+
+def end(place):
+    """Behind the session's tests, with the exit status that a failing test gives to pytest."""
+    if os.environ.get("HUNT_LATE") != place or not RAN:
+        return
+    if place == "handler" and SESSIONS[-1].exitstatus != 1:
+        return  # another status would tell it apart
+    note("-", "late")
+    if place == "handler":
+        os._exit(1)
+    if place == "exit":
+        pytest.exit("rows are left behind", returncode=1)
+    if place != "status":
+        raise RuntimeError("rows are left behind")
+    SESSIONS[-1].exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+atexit.register(end, "handler")
