@@ -167,6 +167,13 @@ static void same_add_difference(char *text, const char *name, const char *here, 
                  shown[0], shown[1]);
 }
 
+static void same_add_too_many(char *text, const char *name) {
+  size_t used = strlen(text);
+  (void)snprintf(text + used, DIFFERENCE_BYTES - used,
+                 "%s%s: not known in the build, whose workers already brought %d names (--env-key), which is the bound",
+                 used ? "; " : "", name, LIMIT_FACTS);
+}
+
 // Whether something was new; what differs is added to `text`, unless a mixture is wanted. The advice behind it has to
 // fit into the message as well.
 static bool same_tell(struct build *build, const Shardd__Facts *facts, char *text) {
@@ -176,8 +183,12 @@ static bool same_tell(struct build *build, const Shardd__Facts *facts, char *tex
     char *name = base_memdup0(facts->name[i].data, facts->name[i].len);
     char *value = base_memdup0(facts->value[i].data, facts->value[i].len);
     const struct fact *known = same_find(build, name);
-    if (!known) {
-      learned |= same_learn(build, name, value);
+    if (!known && same_learn(build, name, value)) {
+      learned = true;
+    } else if (!known && !(build->mixed & MSG_MIXED_ENVIRONMENT) && strlen(text) <= TOLD_BYTES) {
+      same_add_too_many(text, name);
+    } else if (!known) {
+      more += !(build->mixed & MSG_MIXED_ENVIRONMENT);
     } else if (!(build->mixed & MSG_MIXED_ENVIRONMENT) && !same_value(value, known->value)) {
       if (strlen(text) > TOLD_BYTES)
         more++;

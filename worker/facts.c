@@ -1,6 +1,7 @@
 // Facts: collected, cleaned, and put into messages. Must not know how they are compared.
 #include "worker/facts.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +9,19 @@
 #include <sys/utsname.h>
 
 #include "worker/facts_command.h"
+#include "worker/facts_long.h"
 #include "worker/identity.h"
+
+#define FACTS_MORE "more"
+
+enum {
+  FACTS_FIRST = 5,  // the runner, the command and the variables that count in any case
+  ENV_KEYS_MAX = 24,
+  FACTS_BY_ENV_KEY = FACTS_FIRST + ENV_KEYS_MAX,
+  NUMBERS_GUESS = 9,  // numbers of jobs, where nothing tells how many there are
+};
+// Behind them come the rest of the worker's own and what the test process tells.
+static_assert(FACTS_BY_ENV_KEY + 16 < MSG_FACTS_MAX, "too many names by --env-key");
 
 static bool facts_name_ok(const char *name) {
   size_t n = strlen(name);
@@ -19,8 +32,7 @@ static bool facts_name_ok(const char *name) {
 }
 
 static char *facts_clean(const char *value) {
-  size_t n = strlen(value);
-  char *clean = base_memdup0(value, n < MSG_FACT_MAX_BYTES ? n : (size_t)MSG_FACT_MAX_BYTES);
+  char *clean = base_strdup(value);
   for (char *at = clean; *at; at++) {
     bool mark = *at == MSG_FACT_OWN_BEGINS || *at == MSG_FACT_OWN_ENDS;
     if (((unsigned char)*at < ' ' && !mark) || *at == 0x7f) *at = ' ';
@@ -28,18 +40,55 @@ static char *facts_clean(const char *value) {
   return clean;
 }
 
-void facts_add(struct facts *facts, const char *name, const char *value) {
+// Takes the value over, which is clean.
+static void facts_put(struct facts *facts, const char *name, char *value) {
   size_t at = 0;
   while (at < facts->count && strcmp(facts->name[at], name) != 0)
     at++;
-  if (at == MSG_FACTS_MAX || !facts_name_ok(name)) return;
+  assert(at < MSG_FACTS_MAX);
   if (at == facts->count) {
     facts->name[at] = base_strdup(name);
     facts->count++;
   } else {
     free(facts->value[at]);
   }
-  facts->value[at] = facts_clean(value);
+  facts->value[at] = value;
+}
+
+static const char *facts_get(const struct facts *facts, const char *name) {
+  for (size_t i = 0; i < facts->count; i++)
+    if (strcmp(facts->name[i], name) == 0) return facts->value[i];
+  return NULL;
+}
+
+// What has no room of its own is not compared by itself, but compared: its name and value are in one more fact, the
+// last.
+static void facts_put_more(struct facts *facts, const char *name, const char *value) {
+  const char *before = facts_get(facts, FACTS_MORE);
+  char *whole = base_printf("%s%s%s=%s", before ? before : "", before ? " " : "", name, value),
+       *clean = facts_clean(whole);
+  facts_put(facts, FACTS_MORE, facts_long(clean));
+  free(clean);
+  free(whole);
+}
+
+void facts_add(struct facts *facts, const char *name, const char *value) {
+  bool more = !facts_get(facts, name) && facts->count + 1 >= MSG_FACTS_MAX;
+  if (more || !facts_name_ok(name) || strcmp(name, FACTS_MORE) == 0) {
+    facts_put_more(facts, name, value);
+    return;
+  }
+  char *clean = facts_clean(value);
+  facts_put(facts, name, facts_long(clean));
+  free(clean);
+}
+
+// Takes the command over.
+static void facts_add_command(struct facts *facts, const char *name, char *command, const struct identity *identity) {
+  char *clean = facts_clean(command);
+  facts_put(facts, name, facts_long_command(clean, identity->total ? identity->total : NUMBERS_GUESS));
+  free(clean);
+  free(command);
 }
 
 void facts_fill(const struct facts *facts, struct facts_message *message) {
@@ -70,14 +119,26 @@ static void facts_add_variable(struct facts *facts, const char *name) {
 }
 
 // Names that commas part.
-static void facts_add_variables(struct facts *facts, const char *names) {
-  for (const char *at = names; *at; at += strspn(at, ",")) {
+static int facts_add_variables(struct facts *facts, const char *names, struct conf_error *error) {
+  int status = 0;
+  for (const char *at = names; *at && status == 0; at += strspn(at, ",")) {
     size_t n = strcspn(at, ",");
     char *name = base_memdup0(at, n);
-    facts_add_variable(facts, name);
+    if (n > 0 && !facts_name_ok(name)) {
+      (void)snprintf(error->text, sizeof error->text, "--env-key: '%.100s' is not the name of a variable", name);
+      status = -1;
+    } else if (n > 0 && !facts_get(facts, name) && facts->count == FACTS_BY_ENV_KEY) {
+      (void)snprintf(error->text, sizeof error->text,
+                     "--env-key: too many names, from '%.100s' on: a worker is compared by %d variables at most", name,
+                     ENV_KEYS_MAX);
+      status = -1;
+    } else if (n > 0) {
+      facts_add_variable(facts, name);
+    }
     free(name);
     at += n;
   }
+  return status;
 }
 
 // KEY=VALUE of /etc/os-release, without quotes.
@@ -117,26 +178,23 @@ static void facts_add_system(struct facts *facts) {
   facts_add_os(facts);
 }
 
-void facts_of_worker(struct facts *facts, const struct options *options, const struct identity *identity,
-                     char *const *command, bool by_command) {
+int facts_of_worker(struct facts *facts, const struct options *options, const struct identity *identity,
+                    char *const *command, bool by_command, struct conf_error *error) {
   static const char *const variables[] = {"TOXENV", "NOXSESSION", "DJANGO_SETTINGS_MODULE"};
   facts_add(facts, "runner", by_command ? "command" : "pytest");
-  char *text = facts_command(command, identity);
-  facts_add(facts, "command", text);
-  free(text);
+  facts_add_command(facts, "command", facts_command(command, identity), identity);
   for (size_t i = 0; i < COUNT_OF(variables); i++)
     facts_add_variable(facts, variables[i]);
   for (size_t i = 0; i < options->env_key.count; i++)
-    facts_add_variables(facts, options->env_key.item[i]);
+    if (facts_add_variables(facts, options->env_key.item[i], error) < 0) return -1;
   if (!by_command) {
-    char *more = facts_command_line(getenv("PYTEST_ADDOPTS"), identity);
-    facts_add(facts, "PYTEST_ADDOPTS", more);
-    free(more);
-    return;
+    facts_add_command(facts, "PYTEST_ADDOPTS", facts_command_line(getenv("PYTEST_ADDOPTS"), identity), identity);
+    return 0;
   }
-  char *list = facts_command_line(options->list, identity);
-  if (list[0]) facts_add(facts, "list", list);  // who has none takes the list of the others
-  free(list);
+  // who has no list takes the list of the others
+  if (options->list[strspn(options->list, " \t\n")])
+    facts_add_command(facts, "list", facts_command_line(options->list, identity), identity);
   facts_add(facts, "results", options->results);
   facts_add_system(facts);
+  return 0;
 }

@@ -20,10 +20,11 @@ struct facts_message {
 };
 
 // The worker's own: the runner, the command and what it runs by, variables; with a command runner, the system too.
-void facts_of_worker(struct facts *facts, const struct options *options, const struct identity *identity,
-                     char *const *command, bool by_command);
-// Adds or replaces one; a bad name, or one too many, is left out. Control characters of the value become spaces, and
-// what is too long is cut.
+// 0; -1 and *error: --env-key names too many variables, or something else.
+int facts_of_worker(struct facts *facts, const struct options *options, const struct identity *identity,
+                    char *const *command, bool by_command, struct conf_error *error) MUST_CHECK;
+// Adds or replaces one; a bad name, or one too many, goes with its value into the last fact, "more". Control characters
+// of the value become spaces, and of what is too long a beginning is left and a digest of the whole.
 void facts_add(struct facts *facts, const char *name, const char *value);
 // Points into facts, which must outlive the message.
 void facts_fill(const struct facts *facts, struct facts_message *message);

@@ -15,7 +15,7 @@
 #include "worker/identity.h"
 #include "worker/project.h"
 
-enum { OWN_MAX = 8, FOLDERS_MAX = 24, COMMAND_BYTES = MSG_FACT_MAX_BYTES + 1, WORDS_MAX = 4096 };
+enum { OWN_MAX = 8, FOLDERS_MAX = 24 };
 
 // Variables that name folders of the job, which may be at another place on each machine, and its folders for what lasts
 // no longer than it.
@@ -70,8 +70,8 @@ static const struct {
 static const char *const settings[] = {"cache_dir", "log_file", "junit_suite_name"};
 
 struct shape {
-  char text[COMMAND_BYTES];
-  size_t used;
+  char *text;
+  size_t used, room;
   char own[OWN_MAX][256];  // the job's numbers and names, longest first
   size_t own_count;
   char here[1024];  // the folder it runs in
@@ -81,8 +81,11 @@ struct shape {
 };
 
 static void shape_put(struct shape *shape, const char *bytes, size_t n) {
-  size_t room = sizeof shape->text - 1 - shape->used;
-  if (n > room) n = room;
+  if (n == 0) return;
+  if (n > shape->room - shape->used) {
+    shape->room = 2 * shape->room + n;
+    shape->text = base_realloc(shape->text, shape->room, 1);
+  }
   memcpy(shape->text + shape->used, bytes, n);
   shape->used += n;
 }
@@ -257,12 +260,13 @@ static char *shape_command(char *const *words, const struct identity *identity, 
   struct shape *shape = base_malloc(sizeof *shape);
   struct facts_place place = facts_place_begin();
   shape_init(shape, identity);
-  for (size_t i = 0; words && words[i] && i < WORDS_MAX;) {
+  for (size_t i = 0; words && words[i];) {
     size_t skip = shape_output(words[i], words[i + 1]);
     if (!skip) shape_word(shape, &place, words[i], in_script);
     i += skip ? skip : 1;
   }
-  char *text = base_memdup0(shape->text, shape->used);
+  shape_put(shape, "", 1);
+  char *text = shape->text;
   for (size_t i = 0; i < shape->folders; i++)
     free(shape->folder[i]);
   free(shape);
@@ -274,9 +278,9 @@ char *facts_command(char *const *words, const struct identity *identity) {
 }
 
 char *facts_command_line(const char *line, const struct identity *identity) {
-  char *copy = base_strdup(line ? line : ""), **words = base_calloc(WORDS_MAX + 1, sizeof *words);
+  char *copy = base_strdup(line ? line : ""), **words = base_calloc(strlen(copy) / 2 + 2, sizeof *words);
   size_t count = 0;
-  for (char *at = copy + strspn(copy, " \t\n"); *at && count < WORDS_MAX; at += strspn(at, " \t\n")) {
+  for (char *at = copy + strspn(copy, " \t\n"); *at; at += strspn(at, " \t\n")) {
     words[count++] = at;
     at += strcspn(at, " \t\n");
     if (*at) *at++ = '\0';

@@ -430,11 +430,10 @@ int run_main(struct options *options, char **words, size_t count, char **command
     return EXIT_USAGE;
   }
   run = (struct run){.options = options, .spool = spool_new(), .base = event_base_new(), .code = EXIT_INFRA};
-  if (identity_make(&run.identity, options, &error) < 0) {
+  if (identity_make(&run.identity, options, &error) < 0 || run_facts_begin(&run, command, &error) < 0) {
     fprintf(stderr, "shard run: %s\n", error.text);
     return EXIT_USAGE;
   }
-  run_facts_begin(&run, command);
   signal(SIGPIPE, SIG_IGN);
   run_make_events(&run);
   int code = run_loop(&run, command);

@@ -153,6 +153,36 @@ def test_what_differs_between_nodes_is_not_the_environment(tmp_path, daemon):
     assert codes(jobs) == [0, 0, 0], outputs(jobs)
 
 
+def test_long_values_are_compared_to_their_end(tmp_path, daemon):
+    """What differs stands behind the bytes that a message takes."""
+    suite = make_suite(tmp_path, {"a.sh": "exit 0\n", "b.sh": "exit 0\n"})
+    options = ["--list", "ls *.sh", "--env-key", "FLAGS"]
+    flags = "-x 2 " * 2000
+
+    def one(node, flags, tail):
+        return run(daemon, suite, *options, command=["sh", "-c", ": 2>&1; " * 1000 + 'sh "$1" # ' + tail, "sh", "{}"],
+                   env={"FLAGS": flags, "SHARD_TOTAL": "3"}, node=node)
+
+    assert code(one("0", flags + "11", "jdk11")) == 0
+    assert code(one("2", flags + "11", "jdk11")) == 0
+    assert refused(one("1", flags + "17", "jdk11"), "FLAGS: ")
+    assert refused(one("1", flags + "11", "jdk17"), "command: ")
+
+
+def test_too_many_names_to_compare_are_an_error(tmp_path, daemon):
+    suite = make_suite(tmp_path, {"a.sh": "exit 0\n"})
+    options = ["--list", "ls *.sh", "--env-key"]
+    names = ["V%02d" % i for i in range(90)]
+    other = run(daemon, suite, *options, ",".join(names[:25]), command=["sh"])
+    assert code(other) == 2 and "--env-key: too many names, from 'V24' on" in other.output(), other.output()
+    other = run(daemon, suite, *options, "A B", command=["sh"])
+    assert code(other) == 2 and "--env-key: 'A B' is not the name of a variable" in other.output(), other.output()
+    for i in range(2):
+        assert code(run(daemon, suite, *options, ",".join(names[24 * i:24 * i + 24]), command=["sh"])) == 0
+    assert refused(run(daemon, suite, *options, ",".join(names[48:72]), command=["sh"]), "V54: not known in the build",
+                   "64 names (--env-key)")
+
+
 def test_a_matrix_over_the_programs_folder_is_refused(tmp_path, daemon):
     suite = make_suite(tmp_path, {"a.sh": "exit 0\n", "b.sh": "exit 0\n"})
     java = [tmp_path / version / "bin/java" for version in ("jdk11", "jdk17")]

@@ -12,6 +12,7 @@
 
 #include "worker/facts.h"
 #include "worker/facts_command.h"
+#include "worker/facts_long.h"
 #include "worker/identity.h"
 
 #define OWN(text) "\x0e" text "\x0f"
@@ -118,39 +119,112 @@ static void test_the_jobs_own_words_are_marked(void **state) {
   free(none);
 }
 
-static void test_long_commands_are_cut(void **state) {
-  static char word[8192];
-  char *const words[] = {word, word, NULL};
+// A command of `words` words with this number in it, and `last` at its end, as a fact of node 2.
+static char *long_value(size_t words, const char *number, const char *last, uint64_t numbers) {
+  char *line = base_printf("run j-%s.xml", number);
+  for (size_t i = 0; i < words; i++) {
+    char *more = base_printf("%s word 2>&1", line);
+    free(line);
+    line = more;
+  }
+  char *whole = base_printf("%s %s", line, last), *command = facts_command_line(whole, &identity);
+  char *value = facts_long_command(command, numbers);
+  assert_true(strlen(value) <= MSG_FACT_MAX_BYTES);
+  free(command);
+  free(whole);
+  free(line);
+  return value;
+}
+
+static bool same_alike(const char *a, const char *b) {  // as the server compares them
+  for (; *a || *b; a++, b++) {
+    while (*a == MSG_FACT_OWN_BEGINS || *a == MSG_FACT_OWN_ENDS)
+      a++;
+    while (*b == MSG_FACT_OWN_BEGINS || *b == MSG_FACT_OWN_ENDS)
+      b++;
+    if (*a != *b) return false;
+    if (!*a) break;
+  }
+  return true;
+}
+
+// However long a command is, what differs at its end makes another fact of it.
+static void test_long_commands_differ(void **state) {
   (void)state;
-  memset(word, 'x', sizeof word - 1);
-  char *text = facts_command(words, &identity);
-  assert_int_equal(strlen(text), MSG_FACT_MAX_BYTES);
-  free(text);
+  for (size_t words = 50; words < 20000; words *= 5) {
+    char *one = long_value(words, "2", "jdk11", 4), *other = long_value(words, "2", "jdk17", 4);
+    char *again = long_value(words, "2", "jdk11", 4);
+    assert_false(same_alike(one, other));
+    assert_string_equal(one, again);
+    if (words > 500) assert_non_null(strstr(one, "... sha256 of the whole: "));
+    free(one);
+    free(other);
+    free(again);
+  }
+}
+
+// The number of a job may be anywhere in it, and stand for something else on another job.
+static void test_long_commands_of_jobs_are_alike(void **state) {
+  char *of_2 = long_value(500, "2", "jdk11", 12);
+  struct identity before = identity;
+  (void)state;
+  (void)snprintf(identity.node, sizeof identity.node, "10");
+  (void)snprintf(identity.attempt, sizeof identity.attempt, "90177");
+  (void)snprintf(identity.host, sizeof identity.host, "runner-x");
+  char *of_10 = long_value(500, "10", "jdk11", 12), *other = long_value(500, "10", "jdk11 x", 12);
+  const char *digest = strstr(of_2, "sha256");
+  assert_non_null(digest);
+  assert_non_null(strstr(of_10, digest));
+  assert_null(strstr(other, digest));
+  assert_true(same_alike(strchr(of_2, ' ') + 11, strchr(of_10, ' ') + 12));  // behind " j-2.xml", " j-10.xml"
+  identity = before;
+  free(of_2);
+  free(of_10);
+  free(other);
 }
 
 static void test_values_are_cleaned(void **state) {
-  static char many[MSG_FACT_MAX_BYTES + 10];
+  static char many[MSG_FACT_MAX_BYTES + 10], more[sizeof many];
   struct facts facts = {.count = 0};
   struct facts_message message;
   (void)state;
   memset(many, 'x', sizeof many - 1);
+  memset(more, 'x', sizeof more - 1);
+  more[sizeof more - 2] = 'y';
   facts_add(&facts, "a", "x\ny\x1b\x7f");
-  facts_add(&facts, "a b", "x");
-  facts_add(&facts, "", "x");
   facts_add(&facts, "b", many);
   facts_add(&facts, "b", "new");
   facts_add(&facts, "c", many);
+  facts_add(&facts, "d", more);
   facts_fill(&facts, &message);
-  assert_int_equal(message.facts.n_name, 3);
+  assert_int_equal(message.facts.n_name, 4);
   assert_string_equal(facts.value[0], "x y  ");
   assert_string_equal(facts.value[1], "new");
-  assert_int_equal(message.value[2].len, MSG_FACT_MAX_BYTES);
-  for (size_t i = 0; i < 2 * MSG_FACTS_MAX; i++) {
+  assert_true(message.value[2].len <= MSG_FACT_MAX_BYTES);
+  assert_string_not_equal(facts.value[2], facts.value[3]);
+  assert_non_null(strstr(facts.value[3], "xxx... sha256 of the whole: "));
+  facts_release(&facts);
+}
+
+// What has no fact of its own makes the last one another.
+static void test_no_fact_is_dropped(void **state) {
+  struct facts facts = {.count = 0};
+  char *before = base_strdup("");
+  (void)state;
+  facts_add(&facts, "a b", "x");
+  assert_string_equal(facts.name[0], "more");
+  assert_string_equal(facts.value[0], "a b=x");
+  for (size_t i = 0; i < 4 * MSG_FACTS_MAX; i++) {
     char name[16];
     (void)snprintf(name, sizeof name, "n%zu", i);
     facts_add(&facts, name, "");
+    if (i + 1 >= MSG_FACTS_MAX) assert_string_not_equal(facts.value[0], before);
+    free(before);
+    before = base_strdup(facts.value[0]);
+    assert_true(strlen(before) <= MSG_FACT_MAX_BYTES);
   }
-  assert_int_equal(facts.count, MSG_FACTS_MAX);
+  assert_true(facts.count < MSG_FACTS_MAX);
+  free(before);
   facts_release(&facts);
 }
 
@@ -168,7 +242,9 @@ int main(void) {
                                      cmocka_unit_test(test_paths_of_programs_count),
                                      cmocka_unit_test(test_the_jobs_folders_do_not_count),
                                      cmocka_unit_test(test_the_jobs_own_words_are_marked),
-                                     cmocka_unit_test(test_long_commands_are_cut),
+                                     cmocka_unit_test(test_long_commands_differ),
+                                     cmocka_unit_test(test_long_commands_of_jobs_are_alike),
+                                     cmocka_unit_test(test_no_fact_is_dropped),
                                      cmocka_unit_test(test_values_are_cleaned)};
   return cmocka_run_group_tests(tests, make_identity, NULL);
 }
