@@ -73,6 +73,7 @@ void build_free(struct server *server, struct build *build) {
   free(build->tokens);
   same_release(build);
   free(build->note);
+  free(build->skips);
   free(build->file_of);
   free(build->number_of);
   free(build->position_of);

@@ -42,6 +42,8 @@ struct build {
   uint32_t mixed;                       // MSG_MIXED_*
   uint8_t sources[STORE_DIGEST_BYTES];  // of the files that hold tests, when it has_sources
   bool has_sources;
+  char *skips;  // what a Goodbye says of skips, as it was at skips_us; or NULL
+  uint64_t skips_us;
   char *note;  // what may be mended about its list, for people; NULL: nothing
   enum listing_state listing;
   struct session *uploader;
@@ -78,8 +80,9 @@ struct session {
   uint64_t applied, acked;          // numbers of its Results: taken, on disk
   uint64_t refused;  // the first of its Results that a full disk refused; 0: none. Nothing behind it is taken before
   bool wants_names, left, goodbye_due;
-  bool brings;   // results from a time without the server
-  bool offered;  // its list waits for the build's
+  bool goodbye_said;  // on this connection
+  bool brings;        // results from a time without the server
+  bool offered;       // its list waits for the build's
   uint32_t offer_count;
   uint8_t offer_digest[STORE_DIGEST_BYTES];
   uint8_t sources[STORE_DIGEST_BYTES];  // of its files of tests, when it has_sources

@@ -344,7 +344,7 @@ void deliver_durable(struct server *server) {
       case SERVER_WELCOME: deliver_welcome(server, pending->session, NULL, 0); break;
       case SERVER_GOODBYE:
         pending->session->goodbye_due = false;
-        deliver_goodbye(pending->session);
+        deliver_goodbye(pending->session, server->now_us);
         break;
     }
   }
@@ -369,14 +369,16 @@ static size_t deliver_own_names(const struct session *session, ProtobufCBinaryDa
 }
 
 // Who skipped what ran elsewhere, and what the trunk ran that was skipped; the caller frees it. "": nothing.
-static char *deliver_skips(const struct build *build) {
+static char *deliver_skips_text(const struct build *build) {
+  struct queue_lacked *lacked = base_calloc(queue_worker_count(build->queue) + 1, sizeof *lacked);
+  queue_skip_lacked(build->queue, lacked);
   uint32_t lost = queue_skip_lost(build->queue), named = 0;
   char *text = lost ? base_printf("%u test%s skipped that ran on the trunk", lost, lost > 1 ? "s were" : " was")
                     : base_strdup("");
   for (uint32_t i = 0; i < build->session_count && named < LIMIT_OWN_NAMES; i++) {
-    uint32_t reason = 0, count = queue_skip_lacked(build->queue, i, &reason);
+    uint32_t count = lacked[i].tests;
     if (!count) continue;
-    const char *node = build->session[i]->node, *why = build_reason_text(build, reason);
+    const char *node = build->session[i]->node, *why = build_reason_text(build, lacked[i].reason);
     char *more = base_printf("%s%s%s skipped %u test%s that ran elsewhere%s%s", text[0] ? text : "",
                              text[0] ? "; node " : "node ", node[0] ? node : build->session[i]->host, count,
                              count > 1 ? "s" : "", why[0] ? ": " : "", why);
@@ -384,7 +386,18 @@ static char *deliver_skips(const struct build *build) {
     text = more;
     named++;
   }
+  free(lacked);
   return text;
+}
+
+// That looks at every skip, and is the same for all who leave in one turn. Lives in the build.
+static const char *deliver_skips(struct build *build, uint64_t now_us) {
+  if (!build->skips || build->skips_us != now_us) {
+    free(build->skips);
+    build->skips = deliver_skips_text(build);
+    build->skips_us = now_us;
+  }
+  return build->skips;
 }
 
 // The caller frees it; NULL: the worker is no job that is run again.
@@ -410,7 +423,7 @@ static char *deliver_again(const struct session *session) {
                      ran ? "" : others);
 }
 
-void deliver_goodbye(struct session *session) {
+void deliver_goodbye(struct session *session, uint64_t now_us) {
   char *again = deliver_again(session);
   struct queue_counts counts;
   const char *why;
@@ -426,16 +439,16 @@ void deliver_goodbye(struct session *session) {
   goodbye.own_failing = queue_own_failing(session->build->queue, session->worker);
   goodbye.n_own = deliver_own_names(session, own);
   goodbye.own = own;
-  char *skips = deliver_skips(session->build), *twice = session->part ? twin_tell(session->build, session) : NULL;
+  char *twice = session->part ? twin_tell(session->build, session) : NULL;
   if (twice) goodbye.exit_code = EXIT_INFRA;
   goodbye.why = msg_text(twice ? "a part of the list was run twice, and another one not at all" : why);
-  goodbye.skips = msg_text(skips);
+  goodbye.skips = msg_text(deliver_skips(session->build, now_us));
   goodbye.again = msg_text(again);
   goodbye.twice = msg_text(twice ? twice : "");
   frame.body_case = SHARDD__FRAME__BODY_GOODBYE;
   frame.goodbye = &goodbye;
   if (session->conn) conn_send(session->conn, &frame);
-  free(skips);
+  session->goodbye_said = session->conn != NULL;
   free(twice);
   for (size_t i = 0; i < goodbye.n_own; i++)
     free(own[i].data);

@@ -17,7 +17,7 @@ void deliver_when_durable(struct server *server, struct session *session, uint64
 // Releases what the store has on disk by now: acknowledgements, drains and goodbyes.
 void deliver_durable(struct server *server);
 
-void deliver_goodbye(struct session *session);
+void deliver_goodbye(struct session *session, uint64_t now_us);
 // Lets the worker in; `revoked`: leases it named that are no longer its own, at most MSG_HELD_MAX.
 void deliver_welcome(const struct server *server, struct session *session, const uint64_t *revoked,
                      size_t revoked_count);

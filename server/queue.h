@@ -247,8 +247,12 @@ uint32_t queue_decided_by(const struct queue *queue, uint32_t test);
 uint32_t queue_last_held_by(const struct queue *queue, uint32_t test);
 // The test that a worker began last and has not reported, UINT32_MAX: none.
 uint32_t queue_running_test(const struct queue *queue, uint32_t worker);
-// How many tests the worker skipped that ran elsewhere, or go there; *reason: that of most of them.
-uint32_t queue_skip_lacked(const struct queue *queue, uint32_t worker, uint32_t *reason);
+// For each worker: how many tests it skipped that ran elsewhere, or go there, and the reason of `most` of them. One
+// pass over tests and votes.
+struct queue_lacked {
+  uint32_t tests, reason, most;
+};
+void queue_skip_lacked(const struct queue *queue, struct queue_lacked *lacked);
 // How many tests' verdict is skipped although they ran on the trunk.
 uint32_t queue_skip_lost(const struct queue *queue);
 // Exit code of a worker that leaves now (DESIGN 2), with a constant text that says why.

@@ -398,22 +398,31 @@ void queue_skip_tick(struct queue *queue, uint64_t now_us, struct effects *effec
 
 // ---- telling
 
-uint32_t queue_skip_lacked(const struct queue *queue, uint32_t worker, uint32_t *reason) {
-  const struct queue_worker *of = &queue->worker[worker];
-  uint32_t sum = 0, most = 0, count[LIMIT_SKIP_LACKS] = {0};
-  for (uint32_t test = 0; of->lacked && test < queue->total; test++) {
-    const struct queue_vote *vote = skip_vote(queue, worker, test);
-    if (!vote || queue->test[test].verdict == VERDICT_SKIPPED) continue;
-    uint32_t why = queue->skips.kind[vote->kind].reason, i = 0;
-    while (i < of->lacked && of->lacks[i] != why)
-      i++;
-    if (i == of->lacked) continue;
-    sum++;
-    if (++count[i] <= most) continue;
-    most = count[i];
-    *reason = why;
+// A vote whose test ran, or goes elsewhere: one more for the worker, if the reason is its own.
+static void skip_count_lacked(const struct queue_worker *of, uint32_t why, uint32_t count[LIMIT_SKIP_LACKS],
+                              struct queue_lacked *lacked) {
+  uint32_t i = 0;
+  while (i < of->lacked && of->lacks[i] != why)
+    i++;
+  if (i == of->lacked) return;
+  lacked->tests++;
+  if (++count[i] <= lacked->most) return;
+  lacked->most = count[i];
+  lacked->reason = why;
+}
+
+void queue_skip_lacked(const struct queue *queue, struct queue_lacked *lacked) {
+  uint32_t(*count)[LIMIT_SKIP_LACKS] = base_calloc(queue->worker_count + 1, sizeof *count);
+  memset(lacked, 0, queue->worker_count * sizeof *lacked);
+  for (uint32_t test = 0; queue->skips.vote_of && test < queue->total; test++) {
+    if (queue->test[test].verdict == VERDICT_SKIPPED) continue;
+    for (uint32_t i = skip_first(queue, test); i != SKIP_NONE; i = queue->skips.vote[i].next) {
+      const struct queue_vote *vote = &queue->skips.vote[i];
+      skip_count_lacked(&queue->worker[vote->worker], queue->skips.kind[vote->kind].reason, count[vote->worker],
+                        &lacked[vote->worker]);
+    }
   }
-  return sum;
+  free(count);
 }
 
 uint32_t queue_skip_lost(const struct queue *queue) {

@@ -158,6 +158,7 @@ static void session_bind(struct server *server, struct session *session, struct 
     conn_close(session->conn);
   }
   session->conn = conn;
+  session->goodbye_said = false;
   session->heard_us = server->now_us;
   conn_set_user(conn, session, SESSION_USER);
   conn_let_in(conn);
@@ -440,8 +441,8 @@ static enum queue_leaving session_leaving(const struct session *session, const S
 
 void session_bye(struct server *server, struct session *session, const Shardd__Bye *bye) {
   struct build *build = session->build;
-  if (session->left) {
-    deliver_when_durable(server, session, server->last_ticket, SERVER_GOODBYE, 0);
+  if (session->left) {  // it may not have heard its goodbye: on another connection
+    if (!session->goodbye_said) deliver_when_durable(server, session, server->last_ticket, SERVER_GOODBYE, 0);
     return;
   }
   listing_gone(server, session);

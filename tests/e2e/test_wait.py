@@ -42,6 +42,24 @@ def test_the_newest_when_there_is_none_yet(daemon, tmp_path):
     assert wait.wait(20) == 0, wait.output()
 
 
+def test_goodbye_is_said_once_on_a_connection(daemon):
+    """Making it looks at all tests and skips. Who has not heard it comes again."""
+    with Wire(daemon.address) as wire:
+        session = wire.hello(project="project", node="0").session
+        assert wire.list(["t"]).want == pb.LIST_OK
+        wire.wait_ack(wire.results(wire.lease().lease.lease, [0]))
+        for _ in range(100):
+            wire.send(bye=pb.Bye(reason=pb.BYE_DONE))
+        assert wire.expect("goodbye", skip=("drained",)).goodbye.exit_code == 0
+        wire.send(bye=pb.Bye(reason=pb.BYE_DONE))
+        wire.send(heartbeat=pb.Heartbeat())
+        wire.expect("ack")
+    with Wire(daemon.address) as wire:
+        wire.hello(project="project", node="0", session=session)
+        wire.send(bye=pb.Bye(reason=pb.BYE_DONE))
+        assert wire.expect("goodbye").goodbye.settled == 1
+
+
 def test_another_database_behind_the_server(daemon, tmp_path):
     """The server comes back and knows nothing of the build: that is noticed, not waited for."""
     suite = make_suite(tmp_path, {"test_a.py": "import time\ndef test_one(): time.sleep(600)"})
