@@ -43,8 +43,8 @@ void cases_release(struct cases *cases);
 // are missing or a cell is no such thing.
 int cases_add(struct cases *cases, const struct answer *page, const char **why) MUST_CHECK;
 
-// Appends what went wrong outside of any test (QUERY_ERRORS) and still stands: for each worker a case that failed with an
-// error, and is no test. 0; -1 and *why as above.
+// Appends what went wrong outside of any test (QUERY_ERRORS) and still stands: for each worker a case that failed with
+// an error, and is no test. 0; -1 and *why as above.
 int cases_add_errors(struct cases *cases, const struct answer *answer, const char **why) MUST_CHECK;
 
 // Appends a line, which it owns from then on.

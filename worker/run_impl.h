@@ -74,7 +74,7 @@ void run_flush(struct run *run);  // what was reported goes out now
 // run_facts.c: what this worker is.
 
 int run_facts_begin(struct run *run, char *const *command, struct conf_error *error) MUST_CHECK;  // see facts.h
-void run_facts_add(void *arg, const char *name, const char *value);  // for runner_events
+void run_facts_add(void *arg, const char *name, const char *value);                               // for runner_events
 
 // run_list.c
 

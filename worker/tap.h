@@ -28,7 +28,8 @@ struct tap *tap_new(void (*on_case)(void *arg, const struct tap_case *testcase),
 void tap_free(struct tap *reader);
 void tap_feed(struct tap *reader, const char *bytes, size_t n);
 // The end of the stream. 0 when the plan was there and kept; -1 otherwise (no plan, more or fewer tests than planned, a
-// number that is repeated, 0 or beyond the plan, bailed out, a bound passed): what is wrong is in tap_why. The tests that were seen have been given in any case.
+// number that is repeated, 0 or beyond the plan, bailed out, a bound passed): what is wrong is in tap_why. The tests
+// that were seen have been given in any case.
 int tap_finish(struct tap *reader) MUST_CHECK;
 const char *tap_why(const struct tap *reader);
 // The whole of a file; -1 also when it cannot be read, with the path in why.

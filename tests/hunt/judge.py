@@ -91,15 +91,21 @@ class Build:
                 if state == "missing" or (state == "bad" and test not in self.muted)}
 
     def may_be_green(self):
-        return not self.wrong() and not self.open_late()
+        return not self.wrong() and not [late for late in self.open_late() if not self.untold(late)]
+
+    def untold(self, late):
+        """A row that could be of several tests is told of once they have run alone. Who was killed told of none."""
+        return late.stray and late.job in self.victims
 
     def must_be_green(self):
-        """Another job may have run by chance all that an error came behind; its own is red until it comes again."""
+        """Another job may have run by chance all that an error came behind; its own is red until it comes again. A row
+        that could be of several tests may be one that passes alone, even if another one fails alone."""
         return self.may_be_green() and not self.wrong(strict=True) and all(map(self.came_again, self.late))
 
     def came_again(self, late):
-        return (late.stray and self.repeated(late)) or not late.tests or any(
-            run.at > late.at and self.jobs[run.job]["node"] == self.jobs[late.job]["node"] for run in self.runs)
+        return not late.tests or any(
+            run.at > late.at and self.jobs[run.job]["node"] == self.jobs[late.job]["node"]
+            and not (late.stray and run.job == late.job) for run in self.runs)
 
 
 class Judge:
@@ -361,7 +367,8 @@ class Judge:
         for late in build.late:
             if late.job not in now and build.jobs[late.job]["node"] == node:
                 ran_since = {run.test for run in build.runs if run.at > late.at and run.step < self.number}
-                if not build.cleared(late) and not ran_since.issuperset(late.tests):  # else it is whose who ran them
+                open_late = not build.cleared(late) and not build.untold(late)
+                if open_late and not ran_since.issuperset(late.tests):  # else it is whose who ran them
                     bad |= set(late.tests)
         unfinished = not all(self.before(build, test) for test in build.tests)  # a program that is gone runs never
         return bad or (set() if unfinished or failed else decided)
