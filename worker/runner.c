@@ -49,13 +49,13 @@ void runner_cap_text(const struct runner_test *test, char text[RUNNER_CAP_TEXT_B
            (double)test->cap_us / 1e6, origin);
 }
 
-// "pytest", "py.test", "pytest-3", "pytest3.11", with any path before it.
+// "pytest", "py.test", "pytest-3", "py.test-3", "pytest3.11", with any path before it.
 static bool names_pytest(const char *word) {
   const char *slash = strrchr(word, '/');
   if (slash) word = slash + 1;
-  if (strcmp(word, "py.test") == 0) return true;
-  if (strncmp(word, "pytest", 6) != 0) return false;
-  word += 6;
+  size_t n = strncmp(word, "py.test", 7) == 0 ? 7 : strncmp(word, "pytest", 6) == 0 ? 6 : 0;
+  if (n == 0) return false;
+  word += n;
   if (*word == '-') word++;
   return word[strspn(word, "0123456789.")] == '\0';
 }

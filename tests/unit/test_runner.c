@@ -28,7 +28,8 @@ static void test_by_name(void **state) {
 
 static void test_auto(void **state) {
   (void)state;
-  static const char *const pytest[] = {"pytest", "py.test", "/usr/bin/pytest-3", "pytest3.11", "./venv/bin/pytest"};
+  static const char *const pytest[] = {"pytest",     "py.test",           "/usr/bin/pytest-3", "/usr/bin/py.test-3",
+                                       "pytest3.11", "./venv/bin/pytest", "py.test3"};
   static const char *const other[] = {"pytest-cov", "make", "test_pytest", "pytest/run.sh", "pytestx", "./"};
   for (size_t i = 0; i < COUNT_OF(pytest); i++)
     assert_ptr_equal(choose("auto", pytest[i]), &runner_pytest);
