@@ -19,7 +19,8 @@ from _pytest.runner import CallInfo
 
 from shard_pytest_end import Ending
 from shard_pytest_lazy import Lazy
-from shard_pytest_options import drop_cov_minimum, name_coverage_file, note_idle, refuse_xdist, runs_nothing
+from shard_pytest_options import (drop_cov_minimum, name_coverage_file, note_idle, refuse_division, refuse_xdist,
+                                  runs_nothing)
 from shard_pytest_lib import (Link, Skipped, bounded, clocks, describe, digest_of, facts_of, file_of, is_subtest,
                               judge, marks_of, name_tests, path_of, quote, seconds_of, unit_of, valid)
 
@@ -63,11 +64,12 @@ def pytest_cmdline_main(config):
 
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
-def pytest_load_initial_conftests(early_config):
+def pytest_load_initial_conftests(early_config, args):
     """Before pytest-cov starts: it looks here for the name of its file and whether xdist will be at work. What sees the
     end of the session is registered behind the conftest files, and so outside of them."""
     options = early_config.known_args_namespace
     if ADDRESS and not runs_nothing(options):
+        refuse_division(args)
         if getattr(options, "cov_source", None) and os.environ.get("SHARD_NODE"):
             name_coverage_file(options)
         refuse_xdist(options)
@@ -80,6 +82,7 @@ def pytest_load_initial_conftests(early_config):
 def pytest_configure(config):
     if not ADDRESS or runs_nothing(config.option) or hasattr(config, "workerinput"):
         return
+    config.addinivalue_line("markers", "serial: runs while no other such test does, over all workers of the build")
     config.addinivalue_line("markers", "shard(serial=False, exclusive=False, tokens=(), group=None): what may run "
                             "beside it, over all workers of the build")
     notes = [refuse_xdist(config.option), drop_cov_minimum(config)]

@@ -21,6 +21,20 @@ RUNS_NOTHING = {
 }
 
 
+# Options by which each job runs a fixed part of the tests, by what gives them. Both of a pair have to be there: their
+# names are common ones.
+DIVIDES = {"pytest-split": ("--splits", "--group"), "pytest-test-groups": ("--test-group-count", "--test-group")}
+
+
+def refuse_division(args):
+    """What divides the tests would leave a part of each part: nobody runs the rest."""
+    given = {str(word).split("=")[0] for word in args}
+    for plugin, words in DIVIDES.items():
+        if given.issuperset(words):
+            raise pytest.UsageError("shard: %s and %s of %s give each job a fixed part of the tests, and shard hands "
+                                    "them out itself: remove both" % (words + (plugin,)))
+
+
 def runs_nothing(options):
     return next((name for name in RUNS_NOTHING if getattr(options, name, None)), None)
 

@@ -381,6 +381,32 @@ def test_xdist_is_forced_off(suite5, addopts):
 
 
 @pytest.mark.full
+@pytest.mark.parametrize("words, by", [("--splits 3 --group 1", "pytest-split"),
+                                       ("--splits=3 --group=2", "pytest-split"),
+                                       ("--test-group-count 2 --test-group=1", "pytest-test-groups")])
+@pytest.mark.parametrize("place", ["command", "addopts"])
+def test_a_left_over_division_is_refused(suite5, words, by, place):
+    """Whether the plugin is there or not: what it leaves out, nobody would run."""
+    suite5.write("conftest.py", "def pytest_addoption(parser):\n    for name in ('--splits', '--group'):\n"
+                                "        parser.addoption(name)\n")
+    if place == "addopts":
+        suite5.write("pytest.ini", "[pytest]\naddopts = %s\n" % words)
+    fed = suite5.fed(*(words.split() if place == "command" else []))
+    assert fed.rc == 4 and not fed.results
+    assert "of %s give each job a fixed part of the tests" % by in fed.output, fed.output
+
+
+@pytest.mark.full
+def test_marks_are_known(suite5):
+    suite5.write("pytest.ini", "[pytest]\naddopts = --strict-markers\n")
+    suite5.write("test_marked.py", "import pytest\n\n@pytest.mark.serial\ndef test_a():\n    pass\n\n"
+                                   "@pytest.mark.shard(tokens='db')\ndef test_b():\n    pass\n")
+    fed = suite5.fed()
+    assert {"test_marked.py::test_a", "test_marked.py::test_b"} <= set(fed.ids), fed.output
+    assert len(fed.results) == len(fed.ids) and "PytestUnknownMarkWarning" not in fed.output
+
+
+@pytest.mark.full
 def test_hello(suite5, runner_version):
     fed = suite5.fed()
     assert fed.messages[0] == fed.hello and fed.hello["proto"] == 1
