@@ -113,6 +113,7 @@ class Judge:
         self.history, self.records = history, records
         self.form, self.found = history["form"], []
         self.builds, self.owner, self.muted = {}, {}, set()
+        self.refused = False  # one that was sent away may have opened what failed before, and was to run it
         self.at = itertools.count()
 
     def differ(self, text, *values):
@@ -202,6 +203,7 @@ class Judge:
         return native, foreign
 
     def judge_foreign(self, step, made, one, record):
+        self.refused = True
         if made["code"] != 16:
             self.differ("step %d, job %s: of another commit, list or environment, ended with %d instead of 16",
                         self.number, made["name"], made["code"])
@@ -248,7 +250,7 @@ class Judge:
             self.differ("step %d: FALSE RED, wait ended with %d, although everything is good: %s", self.number, code,
                         asked["said"])
         if not green and "missing" not in build.wrong(strict=True).values() and code not in (0, 1) and not (
-                code == 16 and (build.victims or gives_up(build.runs))):
+                code == 16 and (build.victims or self.refused or gives_up(build.runs))):
             self.differ("step %d: wait ended with %d instead of 1: %s", self.number, code, asked["said"])
 
     def judge_report(self, asked, build):
