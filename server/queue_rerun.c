@@ -313,7 +313,8 @@ static void rerun_choose(struct queue *queue, struct rerun *rerun) {
   rerun->everyone = !rerun->known || all;
   rerun->failing = rerun_pick(queue, rerun, picks_failing);
   rerun->evidence = rerun_pick_evidence(queue, rerun);
-  if (mode == QUEUE_AGAIN && rerun->failing + rerun->evidence == 0) rest = rerun_picks_resolved(queue, rerun);
+  bool again = mode == QUEUE_AGAIN || (mode == QUEUE_MINE && !rerun->known);
+  if (again && rerun->failing + rerun->evidence == 0) rest = rerun_picks_resolved(queue, rerun);
   if (rest) rerun->rest = rerun_pick(queue, rerun, rest);
 }
 

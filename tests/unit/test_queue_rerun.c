@@ -362,9 +362,9 @@ static void test_green_tests_of_a_running_build_stay(void **state) {
   assert_int_equal(reopened_count, 0);
 }
 
-static void test_green_build_of_unknown_nodes(void **state) {
-  (void)state;
-  open_build(&usual, 12);
+static void green_build_of_unknown_nodes(enum queue_on_retry mode) {
+  struct queue_policy policy = policy_of(mode);
+  open_build(&policy, 12);
   uint32_t x = join_as("", "1", QUEUE_RETRIED_NO);
   finish(x);
   leave(x, false);
@@ -379,6 +379,13 @@ static void test_green_build_of_unknown_nodes(void **state) {
   assert_int_equal(again_of(z), AGAIN_NOTHING);
   (void)join_as("", "3", QUEUE_RETRIED_YES);
   assert_int_equal(reopened_count, 12);
+}
+
+static void test_green_build_of_unknown_nodes(void **state) {
+  (void)state;
+  green_build_of_unknown_nodes(QUEUE_AGAIN);
+  close_queue(NULL);
+  green_build_of_unknown_nodes(QUEUE_MINE);  // nobody knows what is its own
 }
 
 static void test_new_node_runs_nothing_green(void **state) {
