@@ -347,8 +347,8 @@ void queue_restored(struct queue *queue, uint64_t now_us, uint32_t ended, struct
     queue->few = ended == QUEUE_INCOMPLETE && queue->came < queue->policy.min_workers;
     queue->completed += ended == QUEUE_COMPLETE;
     queue_restore_late(queue);
-    for (uint32_t i = 0; i < queue->worker_count; i++)
-      queue->worker[i].unstored |= !queue->worker[i].left;  // it may have run what came too late for a record
+    for (uint32_t i = 0; i < queue->worker_count; i++)  // who was at work may have run what came too late for a record
+      queue->worker[i].unstored |= !queue->worker[i].left && !queue->worker[i].late;
   }
   queue_settle(queue, now_us, effects);
 }

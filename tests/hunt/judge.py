@@ -372,7 +372,8 @@ class Judge:
                 open_late = not build.cleared(late) and not build.untold(late)
                 if open_late and not ran_since.issuperset(late.tests):  # else it is whose who ran them
                     bad |= set(late.tests)
-        unfinished = not all(self.before(build, test) for test in build.tests)  # a program that is gone runs never
+        # A program that is gone runs never; and a build that its bound on failures ended never was complete.
+        unfinished = self.history["bound"] or not all(self.before(build, test) for test in build.tests)
         return bad or (set() if unfinished or failed else decided)
 
     def before(self, build, test):
