@@ -326,7 +326,7 @@ static void close_case(struct tap *reader) {
   struct tap_case testcase = {.place = reader->seen++,
                               .description = reader->description,
                               .ok = reader->ok,
-                              .skip = reader->skip,
+                              .skip = reader->skip && reader->ok,  // what is not ok was not skipped
                               .todo = reader->todo,
                               .reason = reader->reason,
                               .has_time = reader->has_time,
