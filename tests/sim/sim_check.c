@@ -166,7 +166,9 @@ static void check_two_nodes_skipped(const struct sim *sim, const struct sim_reco
 
 void sim_check_skip(struct sim *sim, const struct sim_record *record) {
   bool settled = record->kind == SIM_REC_RESULT && record->settles && record->status == QUEUE_SKIPPED;
-  uint32_t needs = settled ? sim_needs(sim, record->test) : 0;
+  // What is brought may be final while others have only lost their line.
+  bool asks = settled && !sim->server.session[record->worker].brings;
+  uint32_t needs = asks ? sim_needs(sim, record->test) : 0;
   if (settled) check_two_nodes_skipped(sim, record);
   for (uint32_t i = 0; needs && i < sim->server.sessions; i++) {
     bool could = i != record->worker && check_is_here(sim, i) && sim_has(sim, sim->server.session[i].node, needs);

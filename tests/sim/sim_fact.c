@@ -105,7 +105,8 @@ static bool fact_left(const struct sim *sim, uint32_t at) {
 
 bool sim_fact_evidence(const struct sim *sim, uint32_t test) {
   for (uint32_t i = 0; i < sim->server.logged; i++) {
-    if (fact_left(sim, i) && fact_may_have_run(sim, sim->server.log[i].worker, test)) return true;
+    bool vanished = sim->server.log[i].kind == SIM_REC_RESULT;  // after a restart nobody knows all that it had run
+    if (fact_left(sim, i) && (vanished || fact_may_have_run(sim, sim->server.log[i].worker, test))) return true;
   }
   return false;
 }
